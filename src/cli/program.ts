@@ -1,0 +1,172 @@
+/** The grammar of the command line: which commands and options there are. */
+import { Command, Option } from "commander";
+import {
+  defaults,
+  type FlagTexts,
+  nearest,
+  optionKeys,
+  optionSpecs,
+  type OptionKey,
+} from "../config/index.js";
+import { evict, leave } from "./departures.js";
+import { upDataDefault } from "./entry.js";
+import { usageError } from "./errors.js";
+import { locate } from "./locate.js";
+import { lookup } from "./lookup.js";
+import { runMember } from "./member.js";
+import { status } from "./status.js";
+import { up } from "./up.js";
+import { addUser, changePassword, listUsers, removeUser } from "./user.js";
+import { packageVersion } from "./version.js";
+import type { World } from "./world.js";
+
+type SetExit = (code: number) => void;
+
+const examples = `
+Examples:
+  chord up                                              a ring of three on this machine
+  chord --id 2 --addr 127.0.0.1:5000 --bits 3           the first member of a ring
+  chord --id 5 --addr 127.0.0.1:5002 --bits 3 --entry 127.0.0.1:5000
+  chord user add alice --entry 127.0.0.1:5000
+  chord status
+
+Exit codes: 0 done, 1 refused (the line on stderr says why), 2 wrong usage or conf file,
+70 a member ended on an internal error, 130 cancelled.`;
+
+export function createProgram(world: World, setExit: SetExit): Command {
+  const program = new Command("chord")
+    .description("Ringpost: mail on a Chord ring. Without a command: runs a member.")
+    .usage("[options]  |  chord <command> [options]")
+    .version(packageVersion(), "--version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => world.output.line(text.trimEnd()),
+      // main() writes errors, each as one line.
+      writeErr: () => undefined,
+    })
+    .enablePositionalOptions()
+    .addHelpText("after", examples);
+  addMember(program, world, setExit);
+  addUp(program, world, setExit);
+  addAccounts(program, world);
+  addInspection(program, world);
+  addDepartures(program, world);
+  refuseMisplacedOptions(program);
+  return program;
+}
+
+function collect(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text];
+}
+
+function addMember(program: Command, world: World, setExit: SetExit): void {
+  for (const key of optionKeys) {
+    const { placeholder, help, defaultText } = optionSpecs[key];
+    const shown = defaultText === undefined ? help : `${help} (default: ${defaultText})`;
+    program.addOption(new Option(`--${key} ${placeholder}`, shown).argParser(collect));
+  }
+  program.addOption(new Option("--conf <file>", "options from a file; flags win over it"));
+  takeVerb(program, "command");
+  program.action(async (verb: string[], options: Record<string, unknown>) => {
+    refuseVerb(program, verb, "run a member without one, or see chord --help");
+    const confPath = options["conf"] as string | undefined;
+    setExit(await runMember(world, flagTexts(options), { confPath }));
+  });
+}
+
+/** Commander's camel case back to the options' names. */
+function flagTexts(options: Readonly<Record<string, unknown>>): FlagTexts {
+  const flags: { [K in OptionKey]?: readonly string[] } = {};
+  for (const key of optionKeys) {
+    const texts = options[new Option(`--${key}`).attributeName()];
+    if (texts !== undefined) flags[key] = texts as readonly string[];
+  }
+  return flags;
+}
+
+/** Lets a group of commands see a word that is none of them, to say so in words of its own. */
+function takeVerb(command: Command, name: string): void {
+  command.argument(`[${name}...]`, undefined as unknown as string, [] as string[]);
+}
+
+function refuseVerb(group: Command, [verb]: readonly string[], otherwise: string): void {
+  const known = group.commands.map((command) => command.name());
+  if (verb === undefined) return;
+  const meant = nearest(verb, known);
+  const hint = meant === undefined ? `there are ${known.join(", ")}` : `did you mean "${meant}"?`;
+  throw usageError(`there is no command "${verb}"; ${hint} (or ${otherwise})`);
+}
+
+function addUp(program: Command, world: World, setExit: SetExit): void {
+  program
+    .command("up")
+    .description("run a ring on this machine, with two accounts to try")
+    .option("--nodes <n>", "members", "3")
+    .option("--data <dir>", "where all of it is kept", upDataDefault)
+    .option("--port <port>", "ring port of the first member; the others follow", "5000")
+    .option("--bits <n>", "size of the circle", String(defaults.bits))
+    .option("--replicas <r>", "copies besides the first", String(defaults.replicas))
+    .option("--domain <name>", "mail domain", defaults.domain)
+    .action(async (options) => setExit(await up(world, options)));
+}
+
+const entryHelp = "a member to ask (default: RINGPOST_ENTRY, a running chord up, 127.0.0.1:5000)";
+
+function asking(command: Command): Command {
+  return command.option("--entry <host:port>", entryHelp);
+}
+
+function addAccounts(program: Command, world: World): void {
+  const user = program.command("user").description("add, change, remove and list accounts");
+  takeVerb(user, "verb");
+  user.action((verb: string[]) => {
+    const verbs = "add, passwd, remove or list";
+    refuseVerb(user, verb, "see chord user --help");
+    throw usageError(`chord user needs one of ${verbs}; see chord user --help`);
+  });
+  const fromStdin = "read the password from the first line of stdin";
+  asking(user.command("add <name>").description("add an account"))
+    .option("--password-stdin", fromStdin)
+    .action((name, options) => addUser(world, name, options));
+  asking(user.command("passwd <name>").description("change a password"))
+    .option("--password-stdin", fromStdin)
+    .action((name, options) => changePassword(world, name, options));
+  asking(user.command("remove <name>").description("remove an account and its mail")).action(
+    (name, options) => removeUser(world, name, options),
+  );
+  asking(user.command("list").description("list the accounts")).action((options) =>
+    listUsers(world, options),
+  );
+}
+
+function addInspection(program: Command, world: World): void {
+  asking(program.command("status").description("show the ring"))
+    .option("--json", "as one JSON object")
+    .action((options) => status(world, options));
+  asking(program.command("locate <address>").description("show who holds a mailbox"))
+    .option("--json", "as one JSON object")
+    .action((address, options) => locate(world, address, options));
+  asking(program.command("lookup <key>").description("find the owner of an id or a mail address"))
+    .option("--json", "as one JSON object")
+    .action((key, options) => lookup(world, key, options));
+}
+
+function addDepartures(program: Command, world: World): void {
+  asking(program.command("leave").description("take a member out, its data copied first"))
+    .option("--id <id>", "the member (default: the one that is asked)")
+    .action((options) => leave(world, options));
+  asking(program.command("evict <id>").description("take out a member that does not answer"))
+    .option("--force", "without a majority: only when the others are gone for good")
+    .action((id, options) => evict(world, id, options));
+}
+
+/** `chord --entry a:1 status` would silently ask somebody else. */
+function refuseMisplacedOptions(program: Command): void {
+  program.hook("preSubcommand", (_, command) => {
+    const [misplaced] = Object.keys(program.opts());
+    if (misplaced === undefined) return;
+    const flag = program.options.find((option) => option.attributeName() === misplaced)?.long;
+    throw usageError(`${flag ?? misplaced} stands before "${command.name()}"; put it behind it`);
+  });
+}

@@ -1,0 +1,67 @@
+/** A world for tests: what is written is kept, and members are made up. */
+import { Readable } from "node:stream";
+import {
+  type AdminCaller,
+  AdminError,
+  type AdminMethod,
+  type AdminMethods,
+} from "../shared/admin.js";
+import type { Output } from "./output.js";
+import type { World } from "./world.js";
+
+export type FakeMember = {
+  readonly [M in AdminMethod]?: (
+    args: AdminMethods[M]["args"],
+  ) => AdminMethods[M]["reply"] | AdminError;
+};
+
+export interface FakeWorld extends World {
+  readonly stdoutLines: string[];
+  readonly stderrLines: string[];
+  /** `addr method {args}` of every call, in order. */
+  readonly calls: string[];
+}
+
+interface FakeWorldOptions {
+  /** Who answers where. Nobody answers elsewhere. */
+  readonly members?: Readonly<Record<string, FakeMember>>;
+  readonly stdin?: string;
+  readonly env?: NodeJS.ProcessEnv;
+  readonly cwd?: string;
+  readonly isTerminal?: boolean;
+}
+
+export function fakeWorld(options: FakeWorldOptions = {}): FakeWorld {
+  const { members = {}, stdin = "", env = {}, cwd = "/nonexistent", isTerminal = false } = options;
+  const stdoutLines: string[] = [];
+  const stderrLines: string[] = [];
+  const calls: string[] = [];
+  const output: Output = {
+    line: (text = "") => void stdoutLines.push(text),
+    note: (text) => void stderrLines.push(text),
+    prompt: (text) => void stderrLines.push(text),
+    style: (_style, text) => text,
+    isTerminal,
+    color: false,
+  };
+  const caller: AdminCaller = async (addr, method, args) => {
+    calls.push(`${addr} ${method} ${JSON.stringify(args)}`);
+    const answer = members[addr]?.[method]?.(args as never);
+    if (answer === undefined) {
+      throw new AdminError("unavailable", `no member can be reached at ${addr}: ECONNREFUSED`);
+    }
+    if (answer instanceof AdminError) throw answer;
+    return answer as never;
+  };
+  return {
+    output,
+    stdin: Readable.from([stdin]) as unknown as NodeJS.ReadStream,
+    env,
+    cwd,
+    self: { command: "/nonexistent", args: [] },
+    caller: () => Promise.resolve(caller),
+    stdoutLines,
+    stderrLines,
+    calls,
+  };
+}

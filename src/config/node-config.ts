@@ -1,0 +1,172 @@
+import { hostname } from "node:os";
+import { resolve } from "node:path";
+import type { Address, RingId } from "../shared/ids.js";
+import { type RawOption, readConfFile } from "./conf-file.js";
+import { ConfigError } from "./config-error.js";
+import { type Endpoint, formatEndpoint, isWildcard, portMax } from "./endpoint.js";
+import { defaults, type OptionKey, type OptionValues, optionKeys, optionSpecs } from "./options.js";
+import { fitsBits, type LogLevel, parseName } from "./values.js";
+
+/** Everything a member has to know to run; complete, checked and frozen. */
+export interface NodeConfig {
+  /** Absent: the first `bits` bits of SHA-1(addr); the ring's room knows how. */
+  readonly id: RingId | undefined;
+  /** How the other members reach this one, and where it listens for them: `ring` as text. */
+  readonly addr: Address;
+  readonly ring: Endpoint;
+  /** The circle has 2^bits ids. */
+  readonly bits: number;
+  /** Members to join through, without this one. Empty: a new ring, or what the data remembers. */
+  readonly entries: readonly Address[];
+  /** r: copies besides the first. */
+  readonly replicas: number;
+  /** Absolute. */
+  readonly dataDir: string;
+  /** Lower case. */
+  readonly domain: string;
+  /** Port 0: the system picks one, `RunningNode.info` tells which. */
+  readonly smtp: Endpoint;
+  readonly pop3: Endpoint;
+  readonly evictAfterMs: number;
+  /** In the SMTP greeting and in `Received:`. */
+  readonly hostName: string;
+  readonly messageOctetsMax: number;
+  readonly logLevel: LogLevel;
+}
+
+/** The command line's options as typed, by name; an option given twice has two texts. */
+export type FlagTexts = { readonly [K in OptionKey]?: readonly string[] };
+
+/**
+ * Flags win over the conf file, the file wins over the defaults.
+ * @throws ConfigError
+ */
+export async function loadNodeConfig(
+  flags: FlagTexts,
+  { confPath }: { readonly confPath?: string | undefined } = {},
+): Promise<NodeConfig> {
+  const fromFile = confPath === undefined ? [] : await readConfFile(confPath);
+  return resolveNodeConfig([...fromFile, ...flagOptions(flags)]);
+}
+
+function flagOptions(flags: FlagTexts): RawOption[] {
+  return optionKeys.flatMap((key) => {
+    const texts = flags[key];
+    if (texts === undefined || texts.length === 0) return [];
+    const text = key === "entry" ? texts.join(",") : (texts.at(-1) ?? "");
+    return [{ key, text, origin: `--${key} ${text === "" ? '""' : text}` }];
+  });
+}
+
+interface Given {
+  readonly values: Partial<OptionValues>;
+  /** Where each came from, for errors that concern several. */
+  readonly origins: { readonly [K in OptionKey]?: string };
+}
+
+/** Later options win over earlier ones. @throws ConfigError */
+function resolveNodeConfig(raw: readonly RawOption[]): NodeConfig {
+  const given = readValues(raw);
+  const { values } = given;
+  const ring = ringEndpoint(given);
+  const bits = values.bits ?? defaults.bits;
+  const smtp = values.smtp ?? beside(ring, "smtp", defaults.smtpPortOffset);
+  const pop3 = values.pop3 ?? beside(ring, "pop3", defaults.pop3PortOffset);
+  refuseSharedPorts({ addr: ring, smtp, pop3 });
+  const addr = formatEndpoint(ring) as Address;
+  return Object.freeze({
+    id: ringId(given, bits),
+    addr,
+    ring: Object.freeze(ring),
+    bits,
+    entries: Object.freeze(entriesBesides(addr, given)),
+    replicas: values.replicas ?? defaults.replicas,
+    dataDir: resolve(values.data ?? defaultDataDir(addr)),
+    domain: values.domain ?? defaults.domain,
+    smtp: Object.freeze(smtp),
+    pop3: Object.freeze(pop3),
+    evictAfterMs: (values["evict-after"] ?? defaults.evictAfterSeconds) * 1_000,
+    hostName: values["host-name"] ?? machineName(),
+    messageOctetsMax: values["max-message"] ?? defaults.messageOctetsMax,
+    logLevel: values["log-level"] ?? defaults.logLevel,
+  });
+}
+
+function readValues(raw: readonly RawOption[]): Given {
+  const values: Record<string, unknown> = {};
+  const origins: { [K in OptionKey]?: string } = {};
+  for (const { key, text, origin } of raw) {
+    const parsed = optionSpecs[key].parse(text);
+    if (!parsed.ok) throw new ConfigError(`${origin}: must ${parsed.why}`);
+    values[key] = parsed.value;
+    origins[key] = origin;
+  }
+  // Each value was made by the reader of its own key.
+  return { values: values as Partial<OptionValues>, origins };
+}
+
+function ringEndpoint({ values, origins }: Given): Endpoint {
+  if (values.addr === undefined) {
+    throw new ConfigError(
+      "--addr is missing: give the host:port this member serves the ring on, " +
+        "or try a whole ring on this machine with: chord up",
+    );
+  }
+  if (isWildcard(values.addr.host)) {
+    throw new ConfigError(
+      `${origins.addr ?? "--addr"}: must be an address that the other members can call; ` +
+        "use --smtp and --pop3 to listen for mail on every interface",
+    );
+  }
+  return values.addr;
+}
+
+function ringId({ values, origins }: Given, bits: number): RingId | undefined {
+  if (values.id === undefined) return undefined;
+  if (fitsBits(values.id, bits)) return values.id;
+  const last = (1n << BigInt(bits)) - 1n;
+  throw new ConfigError(`${origins.id ?? "--id"}: must be from 0 to ${last} with --bits ${bits}`);
+}
+
+function beside(ring: Endpoint, key: "smtp" | "pop3", offset: number): Endpoint {
+  const port = ring.port + offset;
+  if (port <= portMax) return { host: ring.host, port };
+  throw new ConfigError(
+    `--addr ${formatEndpoint(ring)}: leaves no default port for ${key} ` +
+      `(${ring.port} + ${offset} is over ${portMax}); give --${key} host:port`,
+  );
+}
+
+function refuseSharedPorts(endpoints: Readonly<Record<"addr" | "smtp" | "pop3", Endpoint>>): void {
+  const seen = new Map<string, string>();
+  for (const [key, endpoint] of Object.entries(endpoints)) {
+    const text = formatEndpoint(endpoint);
+    const other = seen.get(text);
+    if (endpoint.port !== 0 && other !== undefined) {
+      throw new ConfigError(`--${other} and --${key} are both ${text}; give one another port`);
+    }
+    seen.set(text, key);
+  }
+}
+
+/** One list of members may serve as everybody's `--entry`; a member never joins through itself. */
+function entriesBesides(self: Address, { values, origins }: Given): Address[] {
+  if (values.entry === undefined) return [];
+  const all = new Set(values.entry.map((entry) => formatEndpoint(entry) as Address));
+  const others = [...all].filter((entry) => entry !== self);
+  if (others.length > 0) return others;
+  throw new ConfigError(
+    `${origins.entry ?? "--entry"}: names only this member itself; ` +
+      "give another member, or leave it out to start a new ring",
+  );
+}
+
+/** `data/127.0.0.1_5000`: every member of a machine has a directory of its own. */
+function defaultDataDir(addr: Address): string {
+  return `data/${addr.replaceAll(/[^A-Za-z0-9.-]+/g, "_").replace(/^_/, "")}`;
+}
+
+function machineName(): string {
+  const parsed = parseName(hostname());
+  return parsed.ok ? parsed.value : "localhost";
+}

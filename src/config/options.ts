@@ -1,0 +1,167 @@
+/** Every option of a member, once: the command line and the conf file are both made from this. */
+import { limits } from "../shared/limits.js";
+import { type Endpoint, parseEndpoint } from "./endpoint.js";
+import { no, ok, type Parsed } from "./parsed.js";
+import {
+  type LogLevel,
+  parseId,
+  parseLogLevel,
+  parseMessageOctets,
+  parseName,
+  parsePath,
+  parseWhole,
+} from "./values.js";
+
+/** What each option is once it is read. All are optional before the defaults are filled in. */
+export interface OptionValues {
+  readonly id: bigint;
+  readonly addr: Endpoint;
+  readonly bits: number;
+  readonly entry: readonly Endpoint[];
+  readonly replicas: number;
+  readonly data: string;
+  readonly domain: string;
+  readonly smtp: Endpoint;
+  readonly pop3: Endpoint;
+  readonly "evict-after": number;
+  readonly "host-name": string;
+  readonly "max-message": number;
+  readonly "log-level": LogLevel;
+}
+
+export type OptionKey = keyof OptionValues;
+
+export interface OptionSpec<T> {
+  /** Placeholder in the help: `--bits <n>`. */
+  readonly placeholder: string;
+  readonly help: string;
+  readonly defaultText?: string;
+  /** Types that the conf file may give it in. */
+  readonly fileTypes: readonly ("string" | "number" | "array")[];
+  readonly parse: (text: string) => Parsed<T>;
+}
+
+const bitsMax = 160;
+export const defaults = {
+  bits: bitsMax,
+  replicas: 2,
+  domain: "ring.test",
+  evictAfterSeconds: 600,
+  messageOctetsMax: limits.messageOctetsMax,
+  logLevel: "info",
+  /** A listener's default port is the ring port plus its well-known number. */
+  smtpPortOffset: 25,
+  pop3PortOffset: 110,
+} as const;
+
+const entriesMax = 64;
+
+function parseEntries(text: string): Parsed<readonly Endpoint[]> {
+  const entries: Endpoint[] = [];
+  for (const part of text.split(",")) {
+    const entry = parseEndpoint(part.trim(), { portMin: 1 });
+    if (!entry.ok) return entry;
+    entries.push(entry.value);
+  }
+  return entries.length > entriesMax ? no(`name at most ${entriesMax} members`) : ok(entries);
+}
+
+const listener = (text: string): Parsed<Endpoint> => parseEndpoint(text, { portMin: 0 });
+
+export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K]> } = {
+  id: {
+    placeholder: "<id>",
+    help: "place on the circle, decimal or 0x hex",
+    defaultText: "SHA-1 of --addr",
+    fileTypes: ["number", "string"],
+    parse: parseId,
+  },
+  addr: {
+    placeholder: "<host:port>",
+    help: "where this member serves the ring, as the others reach it",
+    fileTypes: ["string"],
+    parse: (text) => parseEndpoint(text, { portMin: 1 }),
+  },
+  bits: {
+    placeholder: "<n>",
+    help: "size of the circle, 2^n ids; the same on every member",
+    defaultText: String(defaults.bits),
+    fileTypes: ["number"],
+    parse: (text) => parseWhole(text, { min: 1, max: bitsMax }),
+  },
+  entry: {
+    placeholder: "<host:port>",
+    help: "a member of the ring to join, repeatable; none: start a new ring",
+    fileTypes: ["string", "array"],
+    parse: parseEntries,
+  },
+  replicas: {
+    placeholder: "<r>",
+    help: "copies of everything besides the first; the same on every member",
+    defaultText: String(defaults.replicas),
+    fileTypes: ["number"],
+    parse: (text) => parseWhole(text, { min: 0, max: 16 }),
+  },
+  data: {
+    placeholder: "<dir>",
+    help: "where this member keeps its data",
+    defaultText: "data/<addr>",
+    fileTypes: ["string"],
+    parse: parsePath,
+  },
+  domain: {
+    placeholder: "<name>",
+    help: "the mail domain that the ring serves",
+    defaultText: defaults.domain,
+    fileTypes: ["string"],
+    parse: parseName,
+  },
+  smtp: {
+    placeholder: "<host:port>",
+    help: "SMTP listener",
+    defaultText: "ring port + 25",
+    fileTypes: ["string"],
+    parse: listener,
+  },
+  pop3: {
+    placeholder: "<host:port>",
+    help: "POP3 listener",
+    defaultText: "ring port + 110",
+    fileTypes: ["string"],
+    parse: listener,
+  },
+  "evict-after": {
+    placeholder: "<seconds>",
+    help: "a member silent for longer loses its place",
+    defaultText: String(defaults.evictAfterSeconds),
+    fileTypes: ["number"],
+    parse: (text) => parseWhole(text, { min: 1, max: 31_536_000, unit: "seconds" }),
+  },
+  "host-name": {
+    placeholder: "<name>",
+    help: "name in the SMTP greeting",
+    defaultText: "this machine's",
+    fileTypes: ["string"],
+    parse: parseName,
+  },
+  "max-message": {
+    placeholder: "<size>",
+    help: "largest mail accepted, in octets or as 10M",
+    defaultText: "64M",
+    fileTypes: ["number", "string"],
+    parse: parseMessageOctets,
+  },
+  "log-level": {
+    placeholder: "<level>",
+    help: "silent, fatal, error, warn, info, debug or trace",
+    defaultText: defaults.logLevel,
+    fileTypes: ["string"],
+    parse: parseLogLevel,
+  },
+};
+
+export const optionKeys = Object.keys(optionSpecs) as readonly OptionKey[];
+
+export function isOptionKey(key: string): key is OptionKey {
+  return Object.hasOwn(optionSpecs, key);
+}

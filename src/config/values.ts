@@ -1,0 +1,62 @@
+/** Readers of single values. Each gives the value or completes "… must …". */
+import type { RingId } from "../shared/ids.js";
+import { isHostName } from "./endpoint.js";
+import { no, ok, type Parsed } from "./parsed.js";
+
+const logLevels = ["silent", "fatal", "error", "warn", "info", "debug", "trace"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+export function parseWhole(
+  text: string,
+  { min, max, unit = "" }: { readonly min: number; readonly max: number; readonly unit?: string },
+): Parsed<number> {
+  const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= min && value <= max) return ok(value);
+  return no(`be a whole number${unit === "" ? "" : ` of ${unit}`} from ${min} to ${max}`);
+}
+
+const idShape = /^(?:0x[0-9a-f]{1,64}|\d{1,64})$/i;
+
+/**
+ * Reads the shape of an id, decimal or 0x hex. Whether it fits the circle is `fitsBits`'s question,
+ * since `bits` may come from another place than the id.
+ */
+export function parseId(text: string): Parsed<bigint> {
+  return idShape.test(text) ? ok(BigInt(text)) : no("be a decimal number or 0x and hex digits");
+}
+
+export function fitsBits(id: bigint, bits: number): id is RingId {
+  return id >= 0n && id < 1n << BigInt(bits);
+}
+
+const sizeShape = /^(\d{1,12})\s*(k|m|g|)i?b?$/i;
+const sizeUnits: Readonly<Record<string, number>> = { "": 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
+/** RFC 5321 §4.5.3.1.7: every server takes messages of 64K octets. */
+const messageOctetsFloor = 64 * 2 ** 10;
+const messageOctetsCeiling = 2 ** 30;
+
+/** Reads `64M`, `100 KiB`, `1048576`. Units are powers of 1024. */
+export function parseMessageOctets(text: string): Parsed<number> {
+  const match = sizeShape.exec(text.trim());
+  const unit = sizeUnits[(match?.[2] ?? "").toLowerCase()];
+  const octets = Number(match?.[1] ?? Number.NaN) * (unit ?? Number.NaN);
+  if (octets >= messageOctetsFloor && octets <= messageOctetsCeiling) return ok(octets);
+  return no("be a size from 64K to 1G, for example 64M (RFC 5321 asks for at least 64K)");
+}
+
+export function parseLogLevel(text: string): Parsed<LogLevel> {
+  const level = logLevels.find((known) => known === text);
+  return level === undefined ? no(`be one of ${logLevels.join(", ")}`) : ok(level);
+}
+
+/** A domain or host name, lower case. Names in other scripts are given in their xn-- form. */
+export function parseName(text: string): Parsed<string> {
+  const name = text.toLowerCase();
+  if (isHostName(name)) return ok(name);
+  return no("be a name of letters, digits, dashes and dots, for example ring.test");
+}
+
+export function parsePath(text: string): Parsed<string> {
+  if (text.trim() === "") return no("be a path, not empty");
+  return text.includes("\0") ? no("be a path, without a NUL") : ok(text);
+}

@@ -1,0 +1,178 @@
+/** Accounts: one register each, agreed on by the group of the mailbox's key. */
+import { parseLogin, validateAccountName } from "../mime/address.js";
+import type { Clock, Randomness } from "../replication/ports.js";
+import type { Registers } from "../replication/registers.js";
+import type { MailboxName } from "../shared/ids.js";
+import type { Passwords } from "./passwords.js";
+
+/** The value of an account's register; null and `removed` mean that there is none. */
+interface AccountValue {
+  /** Of the proposal that made it, to recognise one's own after an interrupted round. */
+  readonly nonce: string;
+  readonly passwordHash?: string;
+  readonly createdAtMs?: number;
+  readonly removed?: true;
+}
+
+export interface Account {
+  readonly passwordHash: string;
+  /** Changes whenever anything of the account does. */
+  readonly version: string;
+}
+
+export type AccountAnswer =
+  | { readonly kind: "account"; readonly account: Account }
+  /** `former`: there was one once, so its mail may not be gone yet. */
+  | { readonly kind: "unknown"; readonly former: boolean }
+  | { readonly kind: "undecided" };
+
+export type AccountChange =
+  | { readonly kind: "done"; readonly mailbox: MailboxName }
+  | { readonly kind: "exists" }
+  | { readonly kind: "unknown" }
+  | { readonly kind: "invalid"; readonly why: string }
+  /** No majority of the members that keep the account answered. */
+  | { readonly kind: "undecided" };
+
+const passwordOctetsMax = 1_024;
+const existsRememberedMs = 5_000;
+const existsRememberedMax = 50_000;
+
+export const accountRegister = (mailbox: MailboxName): string => `account:${mailbox}`;
+
+interface AccountsOptions {
+  readonly registers: Registers;
+  readonly passwords: Passwords;
+  readonly domain: string;
+  readonly clock: Clock;
+  readonly random: Randomness;
+  /** Tells all members, this one too, to `forget` an account. */
+  readonly announceChanged: (register: string) => Promise<void>;
+}
+
+export class Accounts {
+  /** Accounts that were there a moment ago, so that a burst of mail costs one question. */
+  private existed = new Map<MailboxName, number>();
+
+  constructor(private readonly options: AccountsOptions) {}
+
+  /** The agreed account, read from a majority. */
+  async read(mailbox: MailboxName): Promise<AccountAnswer> {
+    const answer = await this.options.registers.read(accountRegister(mailbox), { alone: true });
+    if (answer.kind === "undecided") return { kind: "undecided" };
+    if (answer.kind === "absent") return { kind: "unknown", former: false };
+    const value = answer.value as AccountValue | null;
+    if (!value?.passwordHash) return { kind: "unknown", former: value?.removed === true };
+    // The nonce stays when a later round only confirms the value, and changes with every change.
+    return {
+      kind: "account",
+      account: { passwordHash: value.passwordHash, version: value.nonce },
+    };
+  }
+
+  /** The account has changed somewhere. */
+  forget(register: string): void {
+    this.existed.delete(register.slice(accountRegister("" as MailboxName).length) as MailboxName);
+  }
+
+  /**
+   * Whether mail is taken for the mailbox. A member that a removal could not be told to takes the
+   * account for alive for 5 s more.
+   */
+  async exists(mailbox: MailboxName): Promise<"yes" | "no" | "undecided"> {
+    const nowMs = this.options.clock.monotonicMs();
+    if ((this.existed.get(mailbox) ?? 0) > nowMs) return "yes";
+    const answer = await this.read(mailbox);
+    if (answer.kind === "undecided") return "undecided";
+    if (answer.kind === "unknown") {
+      this.existed.delete(mailbox);
+      return "no";
+    }
+    if (this.existed.size >= existsRememberedMax) this.existed = new Map();
+    this.existed.set(mailbox, nowMs + existsRememberedMs);
+    return "yes";
+  }
+
+  /** Adds an account; at most one of several that try the same name at once succeeds. */
+  async add(name: string, password: string): Promise<AccountChange> {
+    const parsed = this.parseName(name);
+    if (parsed.kind === "invalid") return parsed;
+    const refusal = refusePassword(password);
+    if (refusal) return refusal;
+    return this.put(parsed.mailbox, password, (value) => !value?.passwordHash, "exists");
+  }
+
+  async changePassword(name: string, password: string): Promise<AccountChange> {
+    const mailbox = parseLogin(name, this.options.domain);
+    if (!mailbox) return { kind: "unknown" };
+    const refusal = refusePassword(password);
+    if (refusal) return refusal;
+    return this.put(mailbox, password, (value) => Boolean(value?.passwordHash), "unknown");
+  }
+
+  private async put(
+    mailbox: MailboxName,
+    password: string,
+    mayPut: (value: AccountValue | null) => boolean,
+    otherwise: "exists" | "unknown",
+  ): Promise<AccountChange> {
+    const passwordHash = await this.options.passwords.hash(password);
+    const nonce = this.nonce();
+    const value: AccountValue = { nonce, passwordHash, createdAtMs: this.options.clock.wallMs() };
+    return this.change(mailbox, value, mayPut, otherwise);
+  }
+
+  async remove(name: string): Promise<AccountChange> {
+    const mailbox = parseLogin(name, this.options.domain);
+    if (!mailbox) return { kind: "unknown" };
+    const value: AccountValue = { nonce: this.nonce(), removed: true };
+    return this.change(mailbox, value, (before) => Boolean(before?.passwordHash), "unknown");
+  }
+
+  private async change(
+    mailbox: MailboxName,
+    value: AccountValue,
+    may: (before: AccountValue | null) => boolean,
+    otherwise: "exists" | "unknown",
+  ): Promise<AccountChange> {
+    let triedOn: string | undefined;
+    const answer = await this.options.registers.change(accountRegister(mailbox), (before) => {
+      const present = before as AccountValue | null;
+      const nonce = present?.nonce ?? "";
+      if (nonce === value.nonce) return { result: "done" as const };
+      // An interrupted round may have made the change before others made theirs on top of it: it
+      // must neither be made twice nor be called refused.
+      if (triedOn !== undefined && triedOn !== nonce) return { result: "undecided" as const };
+      if (!may(present)) return { result: otherwise };
+      triedOn = nonce;
+      return { set: { value }, result: "done" as const };
+    });
+    await this.options.announceChanged(accountRegister(mailbox));
+    const kind = answer.kind === "undecided" ? "undecided" : answer.result;
+    return kind === "done" ? { kind, mailbox } : { kind };
+  }
+
+  /** `alice` or `alice@ring.test` of somebody who wants an account. */
+  parseName(name: string): { kind: "ok"; mailbox: MailboxName } | { kind: "invalid"; why: string } {
+    const { domain } = this.options;
+    const at = name.lastIndexOf("@");
+    const local = at < 0 ? name : name.slice(0, at);
+    const valid = validateAccountName(local);
+    if (valid.kind === "invalid") return valid;
+    const mailbox = parseLogin(name, domain);
+    if (mailbox === `${valid.local}@${domain}`) return { kind: "ok", mailbox };
+    return { kind: "invalid", why: `this ring serves the domain ${domain} only` };
+  }
+
+  private nonce(): string {
+    return this.options.random.bytes(12).toString("base64url");
+  }
+}
+
+function refusePassword(password: string): { kind: "invalid"; why: string } | undefined {
+  if (password.length === 0) return { kind: "invalid", why: "the password is empty" };
+  if (Buffer.byteLength(password) > passwordOctetsMax) {
+    return { kind: "invalid", why: `the password is longer than ${passwordOctetsMax} octets` };
+  }
+  return undefined;
+}

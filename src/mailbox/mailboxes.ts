@@ -1,0 +1,145 @@
+/** The mail domain: what the listeners do, said in terms of accounts and messages. */
+import { canonicalMailbox, parseLogin } from "../mime/address.js";
+import { type Copy, fingerprintOf } from "../replication/delivery.js";
+import type { ReplicatedMaildrop } from "../replication/maildrop.js";
+import type { Clock, Store } from "../replication/ports.js";
+import type { Replication } from "../replication/replication.js";
+import type { BodyDigest, MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
+import type { Log } from "../shared/log.js";
+import type { Accounts } from "./accounts.js";
+import { type Passwords, PasswordsBusyError } from "./passwords.js";
+import type { Delivery, DeliveryAnswer, MailReceiver, RecipientAnswer } from "./ports.js";
+
+export type LoginAnswer =
+  | { readonly kind: "open"; readonly maildrop: ReplicatedMaildrop }
+  | { readonly kind: "denied" }
+  | { readonly kind: "inUse" }
+  | { readonly kind: "tempfail" };
+
+interface MailboxesOptions {
+  readonly replication: Replication;
+  readonly accounts: Accounts;
+  readonly passwords: Passwords;
+  readonly store: Store;
+  readonly domain: string;
+  readonly self: MemberUuid;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Mails whose client has not told yet that it knows; more than that many connections can't be. */
+const unsettledMax = 100_000;
+
+export class Mailboxes implements MailReceiver {
+  private readonly unsettled = new Map<MessageId, MailboxName>();
+
+  constructor(private readonly options: MailboxesOptions) {}
+
+  async resolve(address: string): Promise<RecipientAnswer> {
+    const { domain, accounts } = this.options;
+    const answer = canonicalMailbox(address, [domain], domain);
+    if (answer.kind !== "mailbox") return answer;
+    const { mailbox } = answer;
+    switch (await accounts.exists(mailbox)) {
+      case "yes":
+        return { kind: "mailbox", mailbox };
+      case "no":
+        return { kind: "unknown" };
+      case "undecided":
+        return { kind: "undecided" };
+    }
+  }
+
+  spoolPath(): string {
+    return this.options.store.spoolPath();
+  }
+
+  async deliver(delivery: Delivery): Promise<DeliveryAnswer> {
+    const { replication, log } = this.options;
+    const copies = delivery.mailboxes.map((mailbox) => this.copyFor(mailbox, delivery));
+    const result = await replication.deliver(copies, delivery.body);
+    const ids = copies.map(({ message }) => message.id);
+    if (result.kind !== "stored") {
+      // Nothing was promised; what was stored in part must not stand beside the client's next try.
+      replication.withdraw(copies);
+      log.warn({ ids, result: result.kind }, "mail not accepted");
+      return result;
+    }
+    for (const { mailbox, message } of copies) this.unsettled.set(message.id, mailbox);
+    if (this.unsettled.size > unsettledMax) this.forgetOldest();
+    const { durable, wanted } = result;
+    log.debug({ ids, durable, wanted }, "mail accepted");
+    if (durable < wanted && wanted <= 2) log.warn({ ids }, "stored on one member only: degraded");
+    return { kind: "stored", ids, copies: durable, copiesWanted: wanted };
+  }
+
+  private copyFor(mailbox: MailboxName, delivery: Delivery): Copy {
+    const { replication, clock, self } = this.options;
+    const { body, sender } = delivery;
+    const id = replication.newMessageId();
+    const digest: BodyDigest = body.digest;
+    return {
+      mailbox,
+      message: {
+        id,
+        digest,
+        bodyOctets: body.kind === "bytes" ? body.bytes.length : body.octets,
+        trace: delivery.traceFor(mailbox, id),
+        receivedAtMs: clock.wallMs(),
+        fingerprint: fingerprintOf(sender, mailbox, digest),
+        coordinator: self,
+      },
+    };
+  }
+
+  private forgetOldest(): void {
+    for (const id of this.unsettled.keys()) {
+      this.unsettled.delete(id);
+      return;
+    }
+  }
+
+  settled(ids: readonly MessageId[], outcome: "confirmed" | "doubtful"): void {
+    for (const id of ids) {
+      const mailbox = this.unsettled.get(id);
+      if (!mailbox) continue;
+      this.unsettled.delete(id);
+      this.options.replication.settled(mailbox, id, outcome);
+    }
+  }
+
+  /** Checks name and password and opens the maildrop. Takes the same time for unknown names. */
+  async login(username: string, password: string): Promise<LoginAnswer> {
+    const { accounts, passwords, replication, domain, log } = this.options;
+    const mailbox = parseLogin(username, domain);
+    try {
+      const answer = mailbox ? await accounts.read(mailbox) : undefined;
+      if (answer?.kind === "undecided") return { kind: "tempfail" };
+      const account = answer?.kind === "account" ? answer.account : undefined;
+      if (!(await passwords.check(mailbox ?? "", password, account)) || !mailbox) {
+        return { kind: "denied" };
+      }
+    } catch (error) {
+      if (error instanceof PasswordsBusyError) return { kind: "tempfail" };
+      throw error;
+    }
+    const opened = await replication.openMaildrop(mailbox);
+    if (opened.kind === "tempfail") log.warn({ mailbox, why: opened.why }, "maildrop not opened");
+    return opened;
+  }
+
+  /**
+   * Deletes all mail of an account that was removed, so that nobody who gets the name later reads
+   * it. False when that could not be done now.
+   */
+  async purge(mailbox: MailboxName): Promise<boolean> {
+    const opened = await this.options.replication.openMaildrop(mailbox);
+    if (opened.kind !== "open") return false;
+    const { maildrop } = opened;
+    try {
+      return maildrop.messages.length === 0 || (await maildrop.remove(maildrop.messages));
+    } finally {
+      maildrop.release();
+    }
+  }
+}

@@ -1,0 +1,51 @@
+/** What the listeners (`smtp/`, `pop3/`) ask of the mailbox domain. */
+import type { Body } from "../shared/body.js";
+import type { MailboxName, MessageId } from "../shared/ids.js";
+
+export type RecipientAnswer =
+  | { readonly kind: "mailbox"; readonly mailbox: MailboxName }
+  /** A majority of the key's group says that there is no such account: 550 5.1.1. */
+  | { readonly kind: "unknown" }
+  /** A domain that this ring does not serve: 550 5.7.1. */
+  | { readonly kind: "relay" }
+  /** Not an address: 501 5.1.3. */
+  | { readonly kind: "invalid"; readonly why: string }
+  /** The group can't tell now: 451 4.3.0. */
+  | { readonly kind: "undecided" };
+
+export interface Delivery {
+  /** Envelope sender, "" for the null sender. */
+  readonly sender: string;
+  /** Distinct mailboxes. */
+  readonly mailboxes: readonly MailboxName[];
+  readonly body: Body;
+  /** The trace of each mailbox's copy: `Return-Path:` and `Received:`, lines ending in CRLF. */
+  readonly traceFor: (mailbox: MailboxName, id: MessageId) => string;
+}
+
+export type DeliveryAnswer =
+  | {
+      readonly kind: "stored";
+      /** One id per mailbox, in the order asked. */
+      readonly ids: readonly MessageId[];
+      /** Durable copies when the answer was given (the fewest of any mailbox), and copies wanted. */
+      readonly copies: number;
+      readonly copiesWanted: number;
+    }
+  /** Too few members could make it durable: 451 4.3.0. Nothing is promised. */
+  | { readonly kind: "tempfail"; readonly why: string }
+  /** This node's disk is full: 452 4.3.1. */
+  | { readonly kind: "full" };
+
+export interface MailReceiver {
+  resolve(address: string): Promise<RecipientAnswer>;
+  deliver(delivery: Delivery): Promise<DeliveryAnswer>;
+  /** Where a body over `limits.inlineBodyOctetsMax` is spooled; `deliver` takes the file over. */
+  spoolPath(): string;
+  /**
+   * What became of the reply to a `deliver`: `confirmed` when the client is known to have read
+   * the 250 (its next command, or an orderly end, came after it), `doubtful` when it went away before. A doubtful
+   * mail that comes again within a day is the same mail, and is stored once.
+   */
+  settled(ids: readonly MessageId[], outcome: "confirmed" | "doubtful"): void;
+}

@@ -1,0 +1,53 @@
+/** Ports: taken ones are to be known before the ring is told of this member. */
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { NodeStartError } from "./identity.js";
+
+interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
+type ListenerOption = "smtp" | "pop3";
+
+/** What `listen` resolves to. @throws NodeStartError that names port and option */
+export async function opened<T>(
+  option: ListenerOption,
+  { host, port }: Endpoint,
+  listen: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await listen();
+  } catch (error) {
+    const why = reasonOf(error);
+    throw new NodeStartError(`port ${port} on ${host} ${why}; choose another with --${option}`);
+  }
+}
+
+function reasonOf(error: unknown): string {
+  const { code } = error as { code?: string };
+  switch (code) {
+    case "EADDRINUSE":
+      return "is already in use";
+    case "EACCES":
+      return "needs more rights than this user has";
+    default:
+      return `can't be opened (${code ?? String(error)})`;
+  }
+}
+
+/** Opens and closes each listener's port. @throws NodeStartError */
+export async function probeListeners(
+  endpoints: Readonly<Record<ListenerOption, Endpoint>>,
+): Promise<void> {
+  for (const option of ["smtp", "pop3"] as const) {
+    const { host, port } = endpoints[option];
+    await opened(option, { host, port }, async () => {
+      const probe = createServer();
+      probe.listen(port, host);
+      await once(probe, "listening");
+      probe.close();
+      await once(probe, "close");
+    });
+  }
+}

@@ -1,0 +1,89 @@
+import { beforeEach, expect, test } from "vitest";
+import { Heartbeat } from "./heartbeat.js";
+import { LockTable } from "./locks.js";
+import type { Membership } from "./membership.js";
+import {
+  heldPeers,
+  mailboxOf,
+  ManualClock,
+  memberOf,
+  type PendingCall,
+  rosterOf,
+} from "./testing.js";
+
+const [self, other] = [memberOf(1), memberOf(2)];
+let clock: ManualClock;
+let calls: PendingCall[];
+let learned: number;
+let heard: [string, boolean][];
+let locks: LockTable;
+let heartbeat: Heartbeat;
+
+beforeEach(() => {
+  clock = new ManualClock();
+  const held = heldPeers(self);
+  calls = held.calls;
+  learned = 0;
+  heard = [];
+  locks = new LockTable(self.uuid, 1_500, () => clock.monotonicMs());
+  const membership = {
+    self,
+    roster: rosterOf([self, other], 2, 5),
+    learnFrom: () => {
+      learned += 1;
+      return Promise.resolve();
+    },
+  };
+  heartbeat = new Heartbeat({
+    ...{ peers: held.peers, locks, clock, boot: "me", deadlineMs: 1_000 },
+    membership: membership as unknown as Membership,
+    onHeard: (member, restarted) => heard.push([member.uuid, restarted]),
+  });
+});
+
+test("asks every other member, none twice before it has answered", async () => {
+  heartbeat.beat();
+  heartbeat.beat();
+  expect(calls.map(({ to }) => to)).toEqual([other.uuid]);
+  await calls[0]?.fail();
+  heartbeat.beat();
+  expect(calls).toHaveLength(2);
+});
+
+test("silence counts from the last sign of life, of either kind", async () => {
+  expect(heartbeat.silentMs(self.uuid)).toBe(0);
+  await clock.advance(1_000);
+  expect(heartbeat.silentMs(other.uuid)).toBe(1_000);
+  heartbeat.beat();
+  await calls[0]?.answer({ boot: "b", epoch: 5 });
+  expect(heartbeat.silentMs(other.uuid)).toBe(0);
+  await clock.advance(1_501);
+  expect(heartbeat.isQuiet(other.uuid)).toBe(true);
+  await heartbeat.answer(other, { boot: "b", epoch: 5 });
+  expect(heartbeat.isQuiet(other.uuid)).toBe(false);
+});
+
+test("tells of members that are heard first, again, or after a restart", async () => {
+  const beat = (boot: string) => heartbeat.answer(other, { boot, epoch: 5 });
+  await beat("b1");
+  await beat("b1");
+  await beat("b2");
+  await clock.advance(2_000);
+  await beat("b2");
+  expect(heard).toEqual([
+    [other.uuid, false],
+    [other.uuid, true],
+    [other.uuid, false],
+  ]);
+});
+
+test("locks of a member live by its beats, and a newer roster is learned", async () => {
+  locks.acquire(mailboxOf("ann"), { session: "s", owner: other.uuid, boot: "b" });
+  await clock.advance(1_000);
+  await heartbeat.answer(other, { boot: "b", epoch: 5 });
+  await clock.advance(1_000);
+  expect(locks.holds(mailboxOf("ann"), "s")).toBe(true);
+  expect(learned).toBe(0);
+  await heartbeat.answer(other, { boot: "b", epoch: 6 });
+  expect(learned).toBe(1);
+});

@@ -1,0 +1,87 @@
+/**
+ * Members tell each other that they live: leases, silence and newer rosters ride on one small
+ * call per pair and period.
+ */
+import type { MemberUuid } from "../shared/ids.js";
+import type { LockTable } from "./locks.js";
+import type { Membership } from "./membership.js";
+import type { Caller } from "./peer-methods.js";
+import type { Peers } from "./peers.js";
+import type { Clock } from "./ports.js";
+
+interface HeartbeatOptions {
+  readonly membership: Membership;
+  readonly peers: Peers;
+  readonly locks: LockTable;
+  readonly clock: Clock;
+  /** Names this run of the process. */
+  readonly boot: string;
+  readonly deadlineMs: number;
+  /** A member is heard that was silent, or was restarted. */
+  readonly onHeard: (member: Caller, restarted: boolean) => void;
+}
+
+/** Silent for longer than this: others stand in. */
+const quietMs = 1_500;
+
+export class Heartbeat {
+  private readonly heard = new Map<MemberUuid, { boot: string; atMs: number }>();
+  private readonly asking = new Set<MemberUuid>();
+  private readonly startedMs: number;
+
+  constructor(private readonly options: HeartbeatOptions) {
+    this.startedMs = options.clock.monotonicMs();
+  }
+
+  /** One round. Answers do not hold up the next one. */
+  beat(): void {
+    const { membership } = this.options;
+    for (const member of membership.roster.members) {
+      if (member.uuid === membership.self.uuid || this.asking.has(member.uuid)) continue;
+      this.asking.add(member.uuid);
+      void this.ask(member).finally(() => this.asking.delete(member.uuid));
+    }
+  }
+
+  private async ask(member: Caller): Promise<void> {
+    const { peers, membership, boot, deadlineMs } = this.options;
+    try {
+      const request = { boot, epoch: membership.roster.epoch };
+      const reply = await peers.call(member, "beat", request, { deadlineMs });
+      await this.note(member, reply.boot, reply.epoch);
+    } catch {
+      // Silence is noted by the absence of answers.
+    }
+  }
+
+  /** Serves `beat`. */
+  async answer(
+    from: Caller,
+    beat: { boot: string; epoch: number },
+  ): Promise<{ boot: string; epoch: number }> {
+    await this.note(from, beat.boot, beat.epoch);
+    return { boot: this.options.boot, epoch: this.options.membership.roster.epoch };
+  }
+
+  private async note(from: Caller, boot: string, epoch: number): Promise<void> {
+    const { membership, locks, clock, onHeard } = this.options;
+    const before = this.heard.get(from.uuid);
+    const wasQuiet = this.silentMs(from.uuid) > quietMs;
+    locks.hear(from.uuid, boot);
+    this.heard.set(from.uuid, { boot, atMs: clock.monotonicMs() });
+    const restarted = before !== undefined && before.boot !== boot;
+    if (!before || restarted || wasQuiet) onHeard(from, restarted);
+    if (epoch > membership.roster.epoch) await membership.learnFrom(from);
+  }
+
+  /** How long a member has not been heard; at the most since this node's start. */
+  silentMs(uuid: MemberUuid): number {
+    if (uuid === this.options.membership.self.uuid) return 0;
+    const since = this.heard.get(uuid)?.atMs ?? this.startedMs;
+    return this.options.clock.monotonicMs() - since;
+  }
+
+  isQuiet(uuid: MemberUuid): boolean {
+    return this.silentMs(uuid) > quietMs;
+  }
+}

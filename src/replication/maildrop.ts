@@ -1,0 +1,271 @@
+/** A mailbox as one session sees it: locked, merged from a majority, frozen. */
+import { createHash } from "node:crypto";
+import type { Body } from "../shared/body.js";
+import type { MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
+import { limits } from "../shared/limits.js";
+import type { Log } from "../shared/log.js";
+import type { Operation, StoredMessage } from "../shared/operation.js";
+import { BodyCorruptError } from "../shared/store-errors.js";
+import type { Bodies } from "./bodies.js";
+import type { Groups } from "./group.js";
+import type { Peers } from "./peers.js";
+import type { Placement } from "./placement.js";
+import type { Clock, Files, MailboxSummary, Store } from "./ports.js";
+import type { Puller } from "./pull.js";
+import type { Member } from "./roster.js";
+
+export interface MaildropOptions {
+  readonly peers: Peers;
+  readonly groups: Groups;
+  readonly store: Store;
+  readonly files: Files;
+  readonly bodies: Bodies;
+  readonly puller: Puller;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly boot: string;
+  /** Replicas were found to differ. */
+  readonly onDifference: () => void;
+}
+
+export type OpenAnswer =
+  | { readonly kind: "open"; readonly maildrop: ReplicatedMaildrop }
+  | { readonly kind: "inUse" }
+  | { readonly kind: "tempfail"; readonly why: string };
+
+/** The sessions whose front node this is. */
+export class Maildrops {
+  private readonly open = new Map<string, MailboxName>();
+  private count = 0;
+
+  constructor(private readonly options: MaildropOptions) {}
+
+  holds(session: string): boolean {
+    return this.open.has(session);
+  }
+
+  async openMaildrop(mailbox: MailboxName): Promise<OpenAnswer> {
+    const { boot, groups } = this.options;
+    this.count += 1;
+    const session = `${boot}/${this.count}`;
+    this.open.set(session, mailbox);
+    const gathered = await groups.ask(
+      mailbox,
+      "acquire",
+      { mailbox, session, boot },
+      { counts: (reply) => reply.kind === "granted", alone: true },
+    );
+    const answers = [...gathered.answers];
+    try {
+      if (!gathered.quorum) {
+        this.release(mailbox, session);
+        return answers.some(([, reply]) => reply.kind === "held")
+          ? { kind: "inUse" }
+          : { kind: "tempfail", why: "too few members answer" };
+      }
+      const summaries = new Map(
+        answers.flatMap(([uuid, reply]) =>
+          reply.kind === "granted" ? [[uuid, reply.summary] as const] : [],
+        ),
+      );
+      const messages = await this.merge(mailbox, gathered.placement, summaries);
+      const release = (): void => this.release(mailbox, session);
+      const maildrop = new ReplicatedMaildrop(this.options, mailbox, session, messages, release);
+      return { kind: "open", maildrop };
+    } catch (error) {
+      this.release(mailbox, session);
+      this.options.log.warn({ mailbox, error: String(error) }, "maildrop not opened");
+      return { kind: "tempfail", why: "the mailbox could not be read" };
+    }
+  }
+
+  /** The union of a majority's sets; where all are equal, which is the rule, any one of them. */
+  private async merge(
+    mailbox: MailboxName,
+    placement: Placement,
+    summaries: ReadonlyMap<MemberUuid, MailboxSummary>,
+  ): Promise<readonly StoredMessage[]> {
+    const { peers, store, puller, onDifference } = this.options;
+    const members = placement.everyone.filter((member) => summaries.has(member.uuid));
+    const equal = new Set([...summaries.values()].map((summary) => summary.digest)).size === 1;
+    if (!equal) onDifference();
+    const own = members.find((member) => peers.isSelf(member.uuid));
+    const first = own ?? members[0];
+    const sources = equal && first ? [first] : members;
+    const sets = await Promise.all(
+      sources.map((member) =>
+        peers.isSelf(member.uuid) ? store.contents(mailbox) : puller.read(mailbox, member),
+      ),
+    );
+    const only = sets[0];
+    if (sets.length === 1 && only) return only.messages;
+    const gone = new Set(sets.flatMap(({ tombstones }) => tombstones.map(({ id }) => id)));
+    const live = new Map<MessageId, StoredMessage>();
+    for (const { messages } of sets) {
+      for (const message of messages) if (!gone.has(message.id)) live.set(message.id, message);
+    }
+    return [...live.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  private release(mailbox: MailboxName, session: string): void {
+    if (!this.open.delete(session)) return;
+    const { groups, peers } = this.options;
+    for (const member of groups.placementOf(mailbox).everyone) {
+      // A release that gets lost is noticed when somebody wants the lock: `holds`.
+      peers.call(member, "release", { mailbox, session }).catch(() => undefined);
+    }
+  }
+
+  /** A member that was restarted has forgotten the locks it granted. */
+  assertAt(member: Member): void {
+    const { groups, boot } = this.options;
+    for (const [session, mailbox] of this.open) {
+      const placement = groups.placementOf(mailbox);
+      if (!placement.everyone.some(({ uuid }) => uuid === member.uuid)) continue;
+      void groups.ask(mailbox, "acquire", { mailbox, session, boot });
+    }
+  }
+}
+
+export class ReplicatedMaildrop {
+  constructor(
+    private readonly options: MaildropOptions,
+    readonly mailbox: MailboxName,
+    private readonly session: string,
+    /** In order of arrival; does not change. */
+    readonly messages: readonly StoredMessage[],
+    readonly release: () => void,
+  ) {}
+
+  /**
+   * The octets of a message: trace, then body, checked against its digest before the first octet
+   * is handed out.
+   * @throws Error when no member has a sound copy now
+   */
+  async read(message: StoredMessage, signal: AbortSignal): Promise<Buffer | AsyncIterable<Buffer>> {
+    const trace = Buffer.from(message.trace, "utf8");
+    const local = await this.readLocal(message);
+    if (Buffer.isBuffer(local)) return Buffer.concat([trace, local]);
+    if (local) return chain(trace, local);
+    const body = await this.fetch(message, signal);
+    if (body.kind === "bytes") return Buffer.concat([trace, body.bytes]);
+    return chain(trace, this.streamFile(body.path, body.octets));
+  }
+
+  private async readLocal(
+    message: StoredMessage,
+  ): Promise<Buffer | AsyncIterable<Buffer> | undefined> {
+    const { store, log } = this.options;
+    const { digest, bodyOctets } = message;
+    try {
+      if (bodyOctets <= limits.inlineBodyOctetsMax) return await store.readBody(digest);
+      const hash = createHash("sha256");
+      let found = false;
+      for await (const chunk of this.streamLocal(message)) {
+        hash.update(chunk);
+        found = true;
+      }
+      if (!found) return undefined;
+      if (hash.digest("hex") === digest) return this.streamLocal(message);
+      log.warn({ digest }, "a body is damaged");
+    } catch (error) {
+      if (!(error instanceof BodyCorruptError)) throw error;
+      log.warn({ digest }, "a body is damaged");
+    }
+    return undefined;
+  }
+
+  /** Every piece is in the same buffer: it is used up before the next one is asked for. */
+  private async *streamLocal({ digest, bodyOctets }: StoredMessage): AsyncGenerator<Buffer> {
+    const into = Buffer.allocUnsafe(limits.bodyChunkOctets);
+    for (let offset = 0; offset < bodyOctets; ) {
+      const length = Math.min(limits.bodyChunkOctets, bodyOctets - offset);
+      const chunk = await this.options.store.readBody(digest, { offset, length, into });
+      if (!chunk || chunk.length === 0) return;
+      offset += chunk.length;
+      yield chunk;
+    }
+  }
+
+  private async *streamFile(path: string, octets: number): AsyncGenerator<Buffer> {
+    const { files } = this.options;
+    try {
+      for (let offset = 0; offset < octets; ) {
+        const chunk = await files.read(path, offset, limits.bodyChunkOctets);
+        if (chunk.length === 0) throw new Error("the spool file ended early");
+        offset += chunk.length;
+        yield chunk;
+      }
+    } finally {
+      await files.remove(path);
+    }
+  }
+
+  private async fetch(message: StoredMessage, signal: AbortSignal): Promise<Body> {
+    const { groups, peers, bodies } = this.options;
+    for (const member of groups.placementOf(this.mailbox).everyone) {
+      if (peers.isSelf(member.uuid)) continue;
+      try {
+        const body = await bodies.fetch(member, message.digest, message.bodyOctets, signal);
+        if (!body) continue;
+        await this.heal(body);
+        return body;
+      } catch (error) {
+        if (signal.aborted) throw error;
+      }
+    }
+    throw new Error("no member has a sound copy of the message now");
+  }
+
+  /** This node should have had the body: it gets it back. */
+  private async heal(body: Body): Promise<void> {
+    const { groups, peers, store, files, log } = this.options;
+    const { everyone } = groups.placementOf(this.mailbox);
+    if (!everyone.some((member) => peers.isSelf(member.uuid))) return;
+    try {
+      if (body.kind === "file") {
+        const path = store.spoolPath();
+        await files.link(body.path, path);
+        await store.write([], [{ ...body, path }]);
+      } else await store.write([], [body]);
+      log.info({ digest: body.digest }, "a body was healed from a replica");
+    } catch (error) {
+      log.warn({ digest: body.digest, error: String(error) }, "a body could not be healed");
+    }
+  }
+
+  /**
+   * Deletes messages for good; true once that is durable on a majority that still knows this
+   * session as the holder of the lock. The lock is asked for first, so that a session that lost
+   * it changes nothing anywhere.
+   */
+  async remove(messages: readonly StoredMessage[]): Promise<boolean> {
+    const { groups, clock } = this.options;
+    const lock = { mailbox: this.mailbox, session: this.session };
+    const held = await groups.ask(this.mailbox, "checkLock", lock, {
+      counts: (reply) => reply.kind === "held",
+      alone: true,
+    });
+    if (!held.quorum) return false;
+    const removedAtMs = clock.wallMs();
+    const operations = messages.map(
+      ({ id }): Operation => ({
+        kind: "RemoveMessage",
+        mailbox: this.mailbox,
+        tombstone: { id, removedAtMs },
+      }),
+    );
+    const stored = await groups.ask(
+      this.mailbox,
+      "replicate",
+      { operations, bodies: [], lock },
+      { counts: (reply) => reply.kind === "stored", alone: true },
+    );
+    return stored.quorum;
+  }
+}
+
+async function* chain(first: Buffer, rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  yield first;
+  yield* rest;
+}

@@ -1,0 +1,191 @@
+/**
+ * What members ask of each other. Requests about a key carry the epoch of the caller's roster:
+ * a member answers them only when it has the same one, so that no quorum is ever made of two
+ * views (`stale`: the caller's is older and is told the newer one).
+ */
+import type { Address, BodyDigest, MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
+import type {
+  Ballot,
+  Operation,
+  RegisterState,
+  StoredMessage,
+  Tombstone,
+} from "../shared/operation.js";
+import type { MailboxSummary, PeerMessage } from "./ports.js";
+import type { RingParameters } from "./roster.js";
+
+/** A roster as JSON (`rosterToJson`). */
+export type RosterJson = unknown;
+
+export type Fenced<R> = R | { kind: "stale"; roster: RosterJson } | { kind: "behind" };
+
+export interface SessionRef {
+  readonly mailbox: MailboxName;
+  readonly session: string;
+}
+
+export interface BodyHeader {
+  readonly digest: BodyDigest;
+  readonly octets: number;
+  /** Name of the transfer that brought a large body; absent: the bytes are the next blob. */
+  readonly transfer?: string;
+}
+
+export type ReplicateReply =
+  | { kind: "stored" }
+  | { kind: "full" }
+  | { kind: "failed" }
+  | { kind: "lockLost" };
+
+export type PrepareReply =
+  | { kind: "promised"; accepted: Ballot; value: unknown }
+  | { kind: "conflict"; promised: Ballot };
+
+export type AcceptReply = { kind: "accepted" } | { kind: "conflict"; promised: Ballot };
+
+export interface Progress {
+  /** True when every range that this member gains by the change in progress has arrived. */
+  readonly done: boolean;
+  readonly copied: number;
+  readonly total: number;
+}
+
+export type JoinReply =
+  | { kind: "roster"; roster: RosterJson }
+  | { kind: "refused"; why: string }
+  | { kind: "busy"; why: string };
+
+export interface CatalogLine {
+  readonly mailbox: MailboxName;
+  readonly digest: string;
+  readonly pending: boolean;
+}
+
+export interface RegisterLine {
+  readonly register: string;
+  readonly state: RegisterState;
+}
+
+/** An entry of a page; `after` of the next request is the last name of this page. */
+export interface CatalogPage {
+  kind: "page";
+  mailboxes: readonly CatalogLine[];
+  registers: readonly RegisterLine[];
+  more: boolean;
+}
+
+interface Method<Request, Reply> {
+  request: Request & PeerMessage;
+  reply: Reply & PeerMessage;
+}
+
+export interface PeerMethods {
+  replicate: Method<
+    {
+      epoch: number;
+      operations: readonly Operation[];
+      bodies: readonly BodyHeader[];
+      /** The operations are kept only as long as this session holds the mailbox's lock. */
+      lock?: SessionRef;
+    },
+    Fenced<ReplicateReply>
+  >;
+  bodyChunk: Method<
+    { transfer: string; offset: number; last: boolean },
+    { kind: "ok" } | { kind: "failed"; why: string }
+  >;
+  readBody: Method<
+    { digest: BodyDigest; offset: number; length: number },
+    { kind: "bytes" } | { kind: "missing" }
+  >;
+  settled: Method<
+    { confirmed: readonly MessageId[]; doubtful: readonly MessageId[] },
+    { kind: "ok" }
+  >;
+
+  prepare: Method<{ epoch: number; register: string; ballot: Ballot }, Fenced<PrepareReply>>;
+  accept: Method<
+    { epoch: number; register: string; ballot: Ballot; value: unknown },
+    Fenced<AcceptReply>
+  >;
+  readRegister: Method<
+    { epoch: number; register: string },
+    Fenced<{ kind: "register"; accepted: Ballot; value: unknown }>
+  >;
+
+  acquire: Method<
+    { epoch: number; boot: string } & SessionRef,
+    Fenced<{ kind: "granted"; summary: MailboxSummary } | { kind: "held" }>
+  >;
+  checkLock: Method<{ epoch: number } & SessionRef, Fenced<{ kind: "held" } | { kind: "lost" }>>;
+  release: Method<SessionRef, { kind: "ok" }>;
+  /** Asked of the front node: is the session alive? */
+  holds: Method<SessionRef, { holds: boolean }>;
+
+  summary: Method<
+    { epoch: number; mailbox: MailboxName },
+    Fenced<{ kind: "summary"; summary: MailboxSummary }>
+  >;
+  /**
+   * Ids of a mailbox in order, `limits.pageEntriesMax` at a time, those above `after`: what
+   * happens to the mailbox between two pages makes none of the rest slip through.
+   */
+  listing: Method<
+    { mailbox: MailboxName; after: MessageId | "" },
+    { live: readonly MessageId[]; removed: readonly Tombstone[]; more: boolean }
+  >;
+  /**
+   * Messages by id, as many as fit an answer, in the order asked. `bodies[i]` says whether the
+   * body of `messages[i]` is the next blob, too large for one (`readBody`), or not to be had.
+   */
+  fetch: Method<
+    { mailbox: MailboxName; ids: readonly MessageId[]; withBodies: boolean },
+    {
+      messages: readonly StoredMessage[];
+      bodies: readonly ("blob" | "large" | "missing" | "omitted")[];
+      /** Those whose client may not know of them, see `Retries`. */
+      unsettled?: readonly { id: MessageId; state: "outstanding" | "doubtful" }[];
+    }
+  >;
+
+  beat: Method<{ boot: string; epoch: number }, { boot: string; epoch: number }>;
+  roster: Method<object, { roster: RosterJson }>;
+  newRoster: Method<{ roster: RosterJson }, { kind: "ok" }>;
+  join: Method<{ id: string; addr: Address; uuid: MemberUuid; ring: RingParameters }, JoinReply>;
+  silence: Method<{ of: MemberUuid }, { silentMs: number }>;
+  progress: Method<{ epoch: number }, Fenced<{ kind: "progress" } & Progress>>;
+  /** What the asker gains by the change in progress. */
+  gains: Method<{ epoch: number; after: string }, Fenced<CatalogPage>>;
+  /** Digests of the 256 buckets of what both keep; answers the lines of those that differ. */
+  compare: Method<
+    { epoch: number; buckets: readonly string[]; firstBucket: number },
+    Fenced<CatalogPage>
+  >;
+  /** "I keep this mailbox, but need not: do you have all of it?" The asked one pulls what it lacks. */
+  offer: Method<
+    { epoch: number; mailbox: MailboxName; digest: string },
+    Fenced<{ kind: "complete" } | { kind: "incomplete" }>
+  >;
+  status: Method<object, { status: unknown }>;
+  /** What was remembered of a register is out of date. */
+  registerChanged: Method<{ register: string }, { kind: "ok" }>;
+  /** Registers that this member keeps, by name, a page at a time. */
+  accounts: Method<{ after: string }, { registers: readonly RegisterLine[]; more: boolean }>;
+}
+
+export type PeerMethodName = keyof PeerMethods;
+export type RequestOf<M extends PeerMethodName> = PeerMethods[M]["request"];
+export type ReplyOf<M extends PeerMethodName> = PeerMethods[M]["reply"];
+
+/** Who is at the other end of a call. */
+export interface Caller {
+  readonly uuid: MemberUuid;
+  readonly addr: Address;
+}
+
+export type PeerHandlers = {
+  readonly [M in PeerMethodName]: (
+    from: Caller,
+    request: RequestOf<M>,
+  ) => Promise<ReplyOf<M>> | ReplyOf<M>;
+};

@@ -1,0 +1,62 @@
+import type { MemberUuid } from "../shared/ids.js";
+import type { Caller, PeerHandlers, PeerMethodName, ReplyOf, RequestOf } from "./peer-methods.js";
+import type { PeerCaller, PeerMessage } from "./ports.js";
+
+export interface CallOptions {
+  readonly deadlineMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Calls between members, typed; a call to oneself takes the short way. */
+export class Peers {
+  private handlers: PeerHandlers | undefined;
+
+  constructor(
+    readonly self: Caller,
+    private readonly caller: PeerCaller,
+  ) {}
+
+  /** The handlers need what needs the peers, so they come second. */
+  serve(handlers: PeerHandlers): void {
+    this.handlers = handlers;
+  }
+
+  isSelf(uuid: MemberUuid): boolean {
+    return uuid === this.self.uuid;
+  }
+
+  /** @throws PeerUnavailableError */
+  async call<M extends PeerMethodName>(
+    to: Caller,
+    method: M,
+    request: RequestOf<M>,
+    options?: CallOptions,
+  ): Promise<ReplyOf<M>> {
+    if (this.isSelf(to.uuid)) return this.handle(this.self, method, request);
+    // The address may have a new tenant, whose word must not be taken for the former one's.
+    const addressed = to.uuid === "" ? request : { ...request, to: to.uuid };
+    return (await this.caller.call(to.addr, method, addressed, options)) as ReplyOf<M>;
+  }
+
+  async handle<M extends PeerMethodName>(
+    from: Caller,
+    method: M,
+    request: RequestOf<M>,
+  ): Promise<ReplyOf<M>> {
+    const handler = this.handlers?.[method];
+    if (!handler) throw new Error(`this member does not answer ${JSON.stringify(method)}`);
+    return handler(from, request);
+  }
+
+  /** A call that came in over the wire. One that is meant for another member is refused. */
+  async incoming(from: Caller, method: string, message: PeerMessage): Promise<PeerMessage> {
+    const { to } = message as { to?: unknown };
+    if (to !== undefined && to !== this.self.uuid) {
+      throw new Error(`the member at ${this.self.addr} is not the one that was asked`);
+    }
+    if (!this.handlers || !Object.hasOwn(this.handlers, method)) {
+      throw new Error(`unknown method ${JSON.stringify(method.slice(0, 40))}`);
+    }
+    return this.handle(from, method as PeerMethodName, message as never);
+  }
+}

@@ -1,0 +1,133 @@
+import { beforeEach, expect, test } from "vitest";
+import type { MessageId } from "../shared/ids.js";
+import type { Operation, StoredMessage, Tombstone } from "../shared/operation.js";
+import type { Bodies } from "./bodies.js";
+import type { Peers } from "./peers.js";
+import type { Store } from "./ports.js";
+import { Puller } from "./pull.js";
+import { Retries } from "./retries.js";
+import { mailboxOf, memberOf, messageOf } from "./testing.js";
+
+const ann = mailboxOf("ann");
+const [first, second, third] = [messageOf(1), messageOf(2), messageOf(3, { fingerprint: "g" })];
+const tombstone = (id: MessageId): Tombstone => ({ id, removedAtMs: 9 });
+
+interface Side {
+  messages: StoredMessage[];
+  tombstones: Tombstone[];
+}
+
+let ours: Side;
+let theirs: Side & { unsettled: object[]; noBody: MessageId[]; pageSize: number };
+let written: Operation[];
+let retries: Retries;
+
+/** What was written, e.g. `+1 -2`. */
+const picture = (): string =>
+  written
+    .map((operation) =>
+      operation.kind === "AddMessage"
+        ? `+${Number(operation.message.id)}`
+        : operation.kind === "RemoveMessage"
+          ? `-${Number(operation.tombstone.id)}`
+          : operation.kind,
+    )
+    .join(" ");
+
+function answer(method: string, request: { after: string; ids: readonly MessageId[] }): unknown {
+  const { messages, tombstones, unsettled, noBody, pageSize } = theirs;
+  if (method === "listing") {
+    const all = [...messages, ...tombstones].map(({ id }) => id).sort();
+    const page = all.filter((id) => id > request.after).slice(0, pageSize);
+    return {
+      live: messages.map(({ id }) => id).filter((id) => page.includes(id)),
+      removed: tombstones.filter(({ id }) => page.includes(id)),
+      more: (page.at(-1) ?? "") < (all.at(-1) ?? ""),
+    };
+  }
+  const wanted = messages.filter(({ id }) => request.ids.includes(id));
+  const bodies = wanted.map(({ id }) => (noBody.includes(id) ? "missing" : "blob"));
+  const blobs = bodies.filter((how) => how === "blob").map(() => Buffer.from("abc"));
+  return { messages: wanted, bodies, blobs, unsettled };
+}
+
+function puller(): Puller {
+  const peers = {
+    call: (_: unknown, method: string, request: never) => Promise.resolve(answer(method, request)),
+  };
+  const store = {
+    contents: () => Promise.resolve(ours),
+    write: (operations: readonly Operation[]) => {
+      written.push(...operations);
+      return Promise.resolve();
+    },
+  };
+  return new Puller({
+    peers: peers as unknown as Peers,
+    store: store as unknown as Store,
+    bodies: {} as Bodies,
+    retries,
+  });
+}
+
+beforeEach(() => {
+  ours = { messages: [], tombstones: [] };
+  theirs = { messages: [], tombstones: [], unsettled: [], noBody: [], pageSize: 2 };
+  written = [];
+  retries = new Retries(() => 0);
+});
+
+test("what is lacking comes, page by page, messages before tombstones", async () => {
+  theirs.messages = [2, 4, 5, 7].map((n) => messageOf(n));
+  theirs.tombstones = [1, 3, 6].map((n) => tombstone(messageOf(n).id));
+  const pulled = await puller().pull(ann, memberOf(2));
+  expect(picture()).toBe("+2 +4 +5 +7 -1 -3 -6");
+  expect(pulled).toEqual({ messages: 4, tombstones: 3, missing: 0 });
+});
+
+test("what is here already is left alone, what was removed stays removed", async () => {
+  ours = { messages: [first], tombstones: [tombstone(second.id)] };
+  theirs.messages = [first, second];
+  await puller().pull(ann, memberOf(2));
+  expect(picture()).toBe("");
+});
+
+test("a retry takes the place of the doubtful mail that it repeats, in one write", async () => {
+  ours.messages = [first];
+  retries.note(ann, first, true);
+  theirs.messages = [second];
+  await puller().pull(ann, memberOf(2));
+  expect(picture()).toBe("+2 -1");
+});
+
+test("a doubtful mail whose retry is here already is removed instead of kept", async () => {
+  ours.messages = [second];
+  theirs.messages = [first];
+  theirs.unsettled = [{ id: first.id, state: "doubtful" }];
+  await puller().pull(ann, memberOf(2));
+  expect(picture()).toBe("-1");
+});
+
+test("two mails that are the same, and both settled, are two mails", async () => {
+  ours.messages = [second];
+  theirs.messages = [first];
+  await puller().pull(ann, memberOf(2));
+  expect(picture()).toBe("+1");
+});
+
+test("that a mail is unsettled is learned with it", async () => {
+  theirs.messages = [first];
+  theirs.unsettled = [{ id: first.id, state: "outstanding" }];
+  await puller().pull(ann, memberOf(2));
+  expect(retries.stateOf(first.id)).toBe("outstanding");
+});
+
+test("a mail is not removed for one that can't be had: it may be its only copy", async () => {
+  ours.messages = [first, third];
+  theirs.messages = [second];
+  theirs.noBody = [second.id];
+  theirs.tombstones = [tombstone(first.id), tombstone(third.id)];
+  const pulled = await puller().pull(ann, memberOf(2));
+  expect(picture()).toBe("-3");
+  expect(pulled).toEqual({ messages: 0, tombstones: 1, missing: 1 });
+});

@@ -1,0 +1,210 @@
+/**
+ * Linearizable registers, one consensus each (CASPaxos): accounts, kept by the group of their
+ * key, and the roster's epochs, decided by the roster's voters.
+ */
+import type { MemberUuid } from "../shared/ids.js";
+import type { Ballot } from "../shared/operation.js";
+import { compareBallots, isZero, zeroBallot } from "./ballot.js";
+import { type Gathered, gather, type Groups } from "./group.js";
+import type { AcceptReply, PrepareReply } from "./peer-methods.js";
+import { type Placement } from "./placement.js";
+import type { Clock, Randomness } from "./ports.js";
+import type { Member } from "./roster.js";
+
+/** The name that places a register is the part after its kind: `account:alice@ring.test`. */
+export const placeOf = (register: string): string => register.slice(register.indexOf(":") + 1);
+
+export type ReadAnswer =
+  | { readonly kind: "value"; readonly value: unknown; readonly version: Ballot }
+  /** A majority has never heard of it. */
+  | { readonly kind: "absent" }
+  /** Too few members answered. */
+  | { readonly kind: "undecided" };
+
+export type ChangeAnswer<T> =
+  | { readonly kind: "changed"; readonly value: unknown; readonly result: T }
+  /** `update` refused; nothing was changed, and `value` is the agreed present one. */
+  | { readonly kind: "refused"; readonly value: unknown; readonly result: T }
+  /** Too few members answered, or others kept interfering. The change may still take place. */
+  | { readonly kind: "undecided" };
+
+export interface Update<T> {
+  /** The new value; absent to leave it as it is. */
+  readonly set?: { readonly value: unknown };
+  readonly result: T;
+}
+
+const attemptsMax = 12;
+
+interface Round {
+  readonly prepare: (ballot: Ballot) => Promise<Gathered<PrepareReply>>;
+  readonly accept: (ballot: Ballot, value: unknown) => Promise<Gathered<AcceptReply>>;
+}
+
+export class Registers {
+  private highestCounter = 0;
+
+  constructor(
+    private readonly self: MemberUuid,
+    private readonly groups: Groups,
+    private readonly clock: Clock,
+    private readonly random: Randomness,
+  ) {}
+
+  /** The agreed value. `alone`: in a ring of two, one member's word is enough when the other is silent. */
+  async read(register: string, options: { alone?: boolean } = {}): Promise<ReadAnswer> {
+    const gathered = await this.groups.ask(
+      placeOf(register),
+      "readRegister",
+      { register },
+      { alone: options.alone ?? false },
+    );
+    if (!gathered.quorum) return { kind: "undecided" };
+    const states = [...gathered.answers.values()];
+    const ballots = states.map((state) => state.accepted);
+    const newest = ballots.reduce((a, b) => (compareBallots(a, b) >= 0 ? a : b), zeroBallot);
+    const agreed = states.find((state) => compareBallots(state.accepted, newest) === 0);
+    if (ballots.every((ballot) => compareBallots(ballot, newest) === 0)) {
+      if (isZero(newest) || !agreed) return { kind: "absent" };
+      return { kind: "value", value: agreed.value, version: newest };
+    }
+    return this.settle(register);
+  }
+
+  /** A value that only some have accepted is decided by a round of its own before it is believed. */
+  private async settle(register: string): Promise<ReadAnswer> {
+    let version = zeroBallot;
+    const answer = await this.change(register, (value) => ({ set: { value }, result: null }), {
+      onBallot: (ballot) => {
+        version = ballot;
+      },
+    });
+    if (answer.kind === "undecided") return { kind: "undecided" };
+    return { kind: "value", value: answer.value, version };
+  }
+
+  /** Decides the present value anew: for when a promise to one that died stands in the way. */
+  async confirm(register: string): Promise<void> {
+    await this.change(register, (value) => ({ set: { value }, result: null }));
+  }
+
+  /** Read-modify-write. `update` may run several times and sees the agreed value (null: none). */
+  change<T>(
+    register: string,
+    update: (value: unknown) => Update<T>,
+    options: { onBallot?: (ballot: Ballot) => void } = {},
+  ): Promise<ChangeAnswer<T>> {
+    const name = placeOf(register);
+    return this.decide(update, options.onBallot, {
+      prepare: (ballot) =>
+        this.groups.ask(
+          name,
+          "prepare",
+          { register, ballot },
+          { counts: (reply) => reply.kind === "promised" },
+        ),
+      accept: (ballot, value) =>
+        this.groups.ask(
+          name,
+          "accept",
+          { register, ballot, value },
+          { counts: (reply) => reply.kind === "accepted" },
+        ),
+    });
+  }
+
+  /**
+   * The same among an explicit set of acceptors: a majority of `voters` decides. Fenced by `epoch`
+   * like everything: who has gone on from it has no say in what follows it.
+   */
+  changeAmong<T>(
+    voters: readonly Member[],
+    epoch: number,
+    register: string,
+    update: (value: unknown) => Update<T>,
+  ): Promise<ChangeAnswer<T>> {
+    const placement = {
+      current: voters,
+      next: voters,
+      everyone: voters,
+      small: false,
+    } as Placement;
+    const askAll = async <R extends { kind: string }>(
+      counted: string,
+      ask: (member: Member) => Promise<R | undefined>,
+    ): Promise<Gathered<R>> => {
+      const counts = (reply: R): boolean => reply.kind === counted;
+      const gathered = await gather({ placement, ask, counts, alone: false });
+      return { ...gathered, placement, epoch };
+    };
+    return this.decide(update, undefined, {
+      prepare: (ballot) =>
+        askAll("promised", (member) =>
+          this.groups.askMember(member, "prepare", { epoch, register, ballot }),
+        ),
+      accept: (ballot, value) =>
+        askAll("accepted", (member) =>
+          this.groups.askMember(member, "accept", { epoch, register, ballot, value }),
+        ),
+    });
+  }
+
+  private async decide<T>(
+    update: (value: unknown) => Update<T>,
+    onBallot: ((ballot: Ballot) => void) | undefined,
+    round: Round,
+  ): Promise<ChangeAnswer<T>> {
+    for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
+      const ballot = this.nextBallot();
+      const prepared = await round.prepare(ballot);
+      this.learnBallots(prepared);
+      if (prepared.quorum) {
+        const value = newestAccepted(prepared);
+        const updated = update(value);
+        // A refusal, too, is an answer only when the value it is based on is decided.
+        const chosen = updated.set ? updated.set.value : value;
+        const accepted = await round.accept(ballot, chosen);
+        this.learnBallots(accepted);
+        if (accepted.quorum) {
+          onBallot?.(ballot);
+          const kind = updated.set ? "changed" : "refused";
+          return { kind, value: chosen, result: updated.result };
+        }
+        if (!sawConflict(accepted)) return { kind: "undecided" };
+      } else if (!sawConflict(prepared)) return { kind: "undecided" };
+      await this.clock.sleep(this.backoffMs(attempt));
+    }
+    return { kind: "undecided" };
+  }
+
+  private nextBallot(): Ballot {
+    this.highestCounter += 1;
+    return { counter: this.highestCounter, proposer: this.self };
+  }
+
+  private learnBallots(gathered: Gathered<PrepareReply | AcceptReply>): void {
+    for (const reply of gathered.answers.values()) {
+      if (reply.kind !== "conflict") continue;
+      this.highestCounter = Math.max(this.highestCounter, reply.promised.counter);
+    }
+  }
+
+  /** Random, so that two proposers that met do not meet again. */
+  private backoffMs(attempt: number): number {
+    return (this.random.bytes(1)[0] ?? 0) % (10 * Math.min(attempt, 8));
+  }
+}
+
+function newestAccepted(gathered: Gathered<PrepareReply>): unknown {
+  let newest = zeroBallot;
+  let value: unknown = null;
+  for (const reply of gathered.answers.values()) {
+    if (reply.kind !== "promised" || compareBallots(reply.accepted, newest) <= 0) continue;
+    newest = reply.accepted;
+    value = reply.value;
+  }
+  return value;
+}
+
+const sawConflict = (gathered: Gathered<PrepareReply | AcceptReply>): boolean =>
+  [...gathered.answers.values()].some((reply) => reply.kind === "conflict");

@@ -1,0 +1,337 @@
+/** Replication, put together: what a node's other rooms use of it. */
+import type { Body } from "../shared/body.js";
+import type { Address, MailboxName, MemberUuid, MessageId, RingId } from "../shared/ids.js";
+import type { Log } from "../shared/log.js";
+import type { Operation } from "../shared/operation.js";
+import { Bodies } from "./bodies.js";
+import { type Copy, Coordinator, type DeliveryResult } from "./delivery.js";
+import { Driver } from "./driver.js";
+import { Groups } from "./group.js";
+import { Heartbeat } from "./heartbeat.js";
+import { Joining } from "./joining.js";
+import { LockTable } from "./locks.js";
+import { Maildrops, type OpenAnswer } from "./maildrop.js";
+import { Membership, type MembershipAnswer } from "./membership.js";
+import { messageIdMaker } from "./message-id.js";
+import type { Caller } from "./peer-methods.js";
+import { Peers } from "./peers.js";
+import type { Clock, Files, PeerCaller, PeerMessage, Randomness, Store } from "./ports.js";
+import { Puller } from "./pull.js";
+import { Registers } from "./registers.js";
+import { Repair } from "./repair.js";
+import { Retries } from "./retries.js";
+import { memberById, memberByUuid, type RingParameters, type Roster } from "./roster.js";
+import { createHandlers } from "./service.js";
+import { Settlements } from "./settlements.js";
+import { SharedNames } from "./shared-names.js";
+import { Transfer } from "./transfer.js";
+
+export interface ReplicationTimings {
+  readonly beatIntervalMs: number;
+  /** A lock outlives the last sign of life of its front node by so much. */
+  readonly leaseMs: number;
+  readonly driveIntervalMs: number;
+  readonly repairIntervalMs: number;
+  readonly handOverIntervalMs: number;
+  readonly evictAfterMs: number;
+  readonly joinerSilentMs: number;
+}
+
+export const defaultTimings: ReplicationTimings = {
+  beatIntervalMs: 500,
+  leaseMs: 1_500,
+  driveIntervalMs: 500,
+  repairIntervalMs: 3_000,
+  handOverIntervalMs: 2_000,
+  evictAfterMs: 600_000,
+  joinerSilentMs: 15_000,
+};
+
+const newsWaitMs = 5_000;
+
+export interface ReplicationOptions {
+  readonly self: Caller & { readonly id: RingId };
+  readonly ring: RingParameters;
+  readonly store: Store;
+  readonly files: Files;
+  readonly caller: PeerCaller;
+  readonly clock: Clock;
+  readonly random: Randomness;
+  readonly log: Log;
+  readonly timings: ReplicationTimings;
+  /** Known to be unreachable at this moment. */
+  readonly isDown: (peer: Address) => boolean;
+  /** What this member tells of itself when asked for its status. */
+  readonly status: () => unknown;
+}
+
+export class Replication {
+  readonly membership: Membership;
+  readonly registers: Registers;
+  readonly groups: Groups;
+  readonly heartbeat: Heartbeat;
+  readonly peers: Peers;
+  readonly joining: Joining;
+  readonly newMessageId: () => MessageId;
+
+  private readonly retries: Retries;
+  private readonly coordinator: Coordinator;
+  private readonly maildrops: Maildrops;
+  private readonly settlements: Settlements;
+  private readonly repair: Repair;
+  private readonly transfer: Transfer;
+  private readonly driver: Driver;
+  private readonly names: SharedNames;
+  private readonly stopping = new AbortController();
+  private wakeRepair: AbortController | undefined;
+  private registerListener: ((register: string) => void) | undefined;
+
+  constructor(private readonly options: ReplicationOptions) {
+    const { store, files, clock, random, log, timings, self, ring } = options;
+    const boot = random.bytes(8).toString("hex");
+    const startedMs = clock.monotonicMs();
+    // A node without a past has granted no locks.
+    const restarted = store.local("roster") !== undefined;
+    this.newMessageId = messageIdMaker(clock, random);
+    this.peers = new Peers({ uuid: self.uuid, addr: self.addr }, options.caller);
+    const { peers } = this;
+    this.membership = new Membership({ ring, store, peers, log });
+    const { membership } = this;
+    this.groups = new Groups(peers, membership);
+    const { groups } = this;
+    this.registers = new Registers(self.uuid, groups, clock, random);
+    membership.use(this.registers);
+    const locks = new LockTable(self.uuid, timings.leaseMs, () => clock.monotonicMs());
+    this.retries = new Retries(() => clock.wallMs());
+    const bodies = new Bodies({ store, files, peers, clock, log });
+    const puller = new Puller({ store, peers, bodies, retries: this.retries });
+    this.names = new SharedNames(self.uuid, store, groups);
+    this.transfer = new Transfer({
+      ...{ membership, groups, store, puller, clock, log },
+      registers: this.registers,
+    });
+    this.repair = new Repair({
+      ...{ membership, groups, store, puller, clock, random, log },
+      registers: this.registers,
+      names: this.names,
+    });
+    this.heartbeat = new Heartbeat({
+      ...{ membership, peers, locks, clock, boot },
+      deadlineMs: 1_000,
+      onHeard: (member, restarted) => this.heard(member, restarted),
+    });
+    this.driver = new Driver({
+      membership,
+      groups,
+      peers,
+      log,
+      ...timings,
+      heartbeat: this.heartbeat,
+    });
+    this.joining = new Joining({ self, membership, peers, clock, log });
+    this.settlements = new Settlements(peers, groups, clock);
+    this.coordinator = new Coordinator({
+      ...{ peers, groups, store, files, log },
+      view: membership,
+      isDown: (member) => options.isDown(member.addr),
+    });
+    this.maildrops = new Maildrops({
+      ...{ peers, groups, store, files, bodies, puller, clock, log, boot },
+      onDifference: () => this.wakeRepair?.abort(),
+    });
+    peers.serve(
+      createHandlers({
+        ...{ store, membership, groups, peers, locks, bodies, log, boot },
+        retries: this.retries,
+        repair: this.repair,
+        transfer: this.transfer,
+        heartbeat: this.heartbeat,
+        names: this.names,
+        // Only a restarted node may have granted leases that it does not know.
+        leasesAreKnown: async () => {
+          const waitMs = startedMs + timings.leaseMs - clock.monotonicMs();
+          const isAlone = membership.roster.members.length === 1;
+          if (restarted && !isAlone && waitMs > 0) await clock.sleep(waitMs);
+        },
+        holdsSession: (session) => this.maildrops.holds(session),
+        onJoin: (request) => this.joining.admit(request),
+        status: options.status,
+        onRegisterChanged: (register) => this.registerListener?.(register),
+      }),
+    );
+    membership.onChange(() => this.transfer.begin());
+  }
+
+  /** Begins the background work. The roster is known: founded, loaded or joined. */
+  start(recent: readonly Copy[]): void {
+    // What was acknowledged last before a crash may be unknown to its client.
+    for (const { mailbox, message } of recent) this.retries.note(mailbox, message, true);
+    this.transfer.begin();
+    const { timings } = this.options;
+    void this.every(timings.beatIntervalMs, () => this.heartbeat.beat());
+    void this.every(timings.driveIntervalMs, () => this.driver.tick());
+    void this.every(timings.repairIntervalMs, () => this.repairRound(), true);
+    void this.every(timings.handOverIntervalMs, async () => {
+      await this.repair.handOver();
+    });
+  }
+
+  stop(): void {
+    this.stopping.abort();
+    this.transfer.stop();
+    this.settlements.stop();
+  }
+
+  private async every(
+    intervalMs: number,
+    run: () => Promise<void> | void,
+    wakeable = false,
+  ): Promise<void> {
+    const { clock, log } = this.options;
+    while (!this.stopping.signal.aborted) {
+      try {
+        await run();
+      } catch (error) {
+        log.warn({ error: String(error) }, "background work failed; it will be tried again");
+      }
+      const wake = new AbortController();
+      if (wakeable) this.wakeRepair = wake;
+      const signal = AbortSignal.any([this.stopping.signal, wake.signal]);
+      await clock.sleep(intervalMs, signal).catch(() => undefined);
+    }
+  }
+
+  private async repairRound(): Promise<void> {
+    const { membership, heartbeat } = this;
+    for (const member of membership.roster.members) {
+      if (this.peers.isSelf(member.uuid) || heartbeat.isQuiet(member.uuid)) continue;
+      await this.repair.compareWith(member);
+    }
+  }
+
+  private heard(caller: Caller, restarted: boolean): void {
+    const member = memberByUuid(this.membership.roster, caller.uuid);
+    if (!member) return;
+    if (restarted) this.maildrops.assertAt(member);
+    this.wakeRepair?.abort();
+  }
+
+  /** A call from another member. */
+  handle(from: Caller, method: string, message: PeerMessage): Promise<PeerMessage> {
+    return this.peers.incoming(from, method, message);
+  }
+
+  /**
+   * The connection from a member broke: what it was about to acknowledge is in doubt at once. What
+   * was repeated already is removed later, when the member had time to come back with the news.
+   */
+  peerGone(uuid: MemberUuid): void {
+    const doubtful = this.retries.coordinatorGone(uuid);
+    if (doubtful.length > 0) void this.removeRepeated(doubtful);
+  }
+
+  private async removeRepeated(ids: readonly MessageId[]): Promise<void> {
+    const { clock, log } = this.options;
+    try {
+      await clock.sleep(newsWaitMs, this.stopping.signal);
+      const doubtful = ids.filter((id) => this.retries.stateOf(id) === "doubtful");
+      await this.peers.call(this.peers.self, "settled", { confirmed: [], doubtful });
+    } catch (error) {
+      if (!this.stopping.signal.aborted) {
+        log.warn({ error: String(error) }, "a repeated mail was not removed");
+      }
+    }
+  }
+
+  /**
+   * Takes back what was promised to nobody, so that it does not turn up when its sender has long
+   * sent it again. Who can't be reached learns of it by repair.
+   */
+  withdraw(copies: readonly Copy[]): void {
+    for (const { mailbox, message } of copies) {
+      // Stand-ins and those who are away hear nothing of the deletion before others repeat the mail.
+      this.settlements.settle(mailbox, message.id, "doubtful");
+      const tombstone = { id: message.id, removedAtMs: message.receivedAtMs };
+      const operations: Operation[] = [{ kind: "RemoveMessage", mailbox, tombstone }];
+      this.groups.ask(mailbox, "replicate", { operations, bodies: [] }).catch((error: unknown) => {
+        this.options.log.warn({ error: String(error) }, "a refused mail was not taken back");
+      });
+    }
+  }
+
+  deliver(copies: readonly Copy[], body: Body): Promise<DeliveryResult> {
+    return this.coordinator.deliver(copies, body);
+  }
+
+  settled(mailbox: MailboxName, id: MessageId, outcome: "confirmed" | "doubtful"): void {
+    this.settlements.settle(mailbox, id, outcome);
+  }
+
+  openMaildrop(mailbox: MailboxName): Promise<OpenAnswer> {
+    return this.maildrops.openMaildrop(mailbox);
+  }
+
+  /** Registers somebody who remembers values of registers. */
+  onRegisterChanged(listener: (register: string) => void): void {
+    this.registerListener = listener;
+  }
+
+  /** Makes every member forget what it remembers of a register; who is silent forgets by itself. */
+  async announceChanged(register: string): Promise<void> {
+    const deadlineMs = 500;
+    await Promise.allSettled(
+      this.roster.members.map((member) =>
+        this.peers.call(member, "registerChanged", { register }, { deadlineMs }),
+      ),
+    );
+  }
+
+  get roster(): Roster {
+    return this.membership.roster;
+  }
+
+  /** Takes a member out after its data is copied. Answers when that has begun. */
+  async leave(id: RingId): Promise<MembershipAnswer> {
+    const member = memberById(this.roster, id);
+    if (!member) return { kind: "refused", why: `no member has the id ${id}` };
+    return this.membership.change({ kind: "retire", uuid: member.uuid, evicted: false });
+  }
+
+  /** Takes out a member that does not answer; by force where no majority can be had. */
+  async evict(id: RingId, force: boolean): Promise<MembershipAnswer> {
+    const member = memberById(this.roster, id);
+    if (!member) return { kind: "refused", why: `no member has the id ${id}` };
+    if (this.peers.isSelf(member.uuid)) {
+      return { kind: "refused", why: "a member can't evict itself; use chord leave" };
+    }
+    if (!this.heartbeat.isQuiet(member.uuid)) {
+      return { kind: "refused", why: `member ${id} is alive; use chord leave --id ${id}` };
+    }
+    const change = { kind: "retire", uuid: member.uuid, evicted: true } as const;
+    const answer = await this.membership.change(change);
+    if (answer.kind !== "undecided" || !force) return answer;
+    if (this.roster.members.length > 2) {
+      return { kind: "refused", why: "force is for rings of two; start more members first" };
+    }
+    return this.membership.force({ kind: "remove", uuid: member.uuid });
+  }
+
+  /** How far the departure of a member is. */
+  async departure(id: RingId): Promise<{ done: boolean; detail: string }> {
+    const member = memberById(this.roster, id);
+    if (!member) return { done: true, detail: "left" };
+    const answers = await Promise.all(
+      this.roster.members.map((other) =>
+        this.groups.askMember(other, "progress", { epoch: this.roster.epoch }),
+      ),
+    );
+    let copied = 0;
+    let total = 0;
+    for (const answer of answers) {
+      if (answer?.kind !== "progress") continue;
+      copied += answer.copied;
+      total += answer.total;
+    }
+    return { done: false, detail: `${copied} of ${total} mailbox copies moved` };
+  }
+}

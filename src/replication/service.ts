@@ -1,0 +1,327 @@
+/** What this member answers to the others. */
+import type { MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
+import { limits } from "../shared/limits.js";
+import type { Log } from "../shared/log.js";
+import type { Operation, RegisterState } from "../shared/operation.js";
+import { BodyCorruptError, StoreFailedError, StoreFullError } from "../shared/store-errors.js";
+import { accept, prepare } from "./acceptor.js";
+import { untouched } from "./ballot.js";
+import type { Bodies } from "./bodies.js";
+import type { Groups } from "./group.js";
+import type { Heartbeat } from "./heartbeat.js";
+import type { LockTable } from "./locks.js";
+import type { Membership } from "./membership.js";
+import type {
+  Caller,
+  Fenced,
+  JoinReply,
+  PeerHandlers,
+  ReplicateReply,
+  ReplyOf,
+  RequestOf,
+} from "./peer-methods.js";
+import type { Peers } from "./peers.js";
+import { isInGroup } from "./placement.js";
+import type { Store } from "./ports.js";
+import { fetchBodyOctetsMax, forgetRemoved, removalsOfRepeated } from "./pull.js";
+import type { Repair } from "./repair.js";
+import type { Retries } from "./retries.js";
+import { memberByUuid, type Member, rosterToJson } from "./roster.js";
+import { type SharedNames } from "./shared-names.js";
+import type { Transfer } from "./transfer.js";
+
+export interface ServiceOptions {
+  readonly store: Store;
+  readonly membership: Membership;
+  readonly groups: Groups;
+  readonly peers: Peers;
+  readonly locks: LockTable;
+  readonly retries: Retries;
+  readonly bodies: Bodies;
+  readonly repair: Repair;
+  readonly transfer: Transfer;
+  readonly heartbeat: Heartbeat;
+  readonly names: SharedNames;
+  readonly log: Log;
+  readonly boot: string;
+  /** Waits while leases that were granted before this node's start may be alive. */
+  readonly leasesAreKnown: () => Promise<void>;
+  readonly holdsSession: (session: string) => boolean;
+  readonly onJoin: (request: RequestOf<"join">) => Promise<JoinReply>;
+  readonly status: () => unknown;
+  readonly onRegisterChanged: (register: string) => void;
+}
+
+export function createHandlers(options: ServiceOptions): PeerHandlers {
+  const service = new Service(options);
+  const { heartbeat, membership, repair, transfer, names, locks } = options;
+  return {
+    replicate: (from, request) => service.replicate(from, request),
+    bodyChunk: (from, { transfer: name, offset, blobs }) =>
+      options.bodies.receiveChunk(from, name, offset, blobs?.[0] ?? Buffer.alloc(0)),
+    readBody: async (_, { digest, offset, length }) => {
+      const bytes = await options.bodies.serve(digest, offset, length);
+      return bytes ? { kind: "bytes", blobs: [bytes] } : { kind: "missing" };
+    },
+    settled: (_, { confirmed, doubtful }) => service.settled(confirmed, doubtful),
+    prepare: (from, request) => service.prepare(from, request),
+    accept: (from, request) => service.accept(from, request),
+    readRegister: (from, request) => service.readRegister(from, request),
+    acquire: (from, request) => service.acquire(from, request),
+    checkLock: (from, { epoch, mailbox, session }) =>
+      service.fenced(from, epoch, () => ({
+        kind: locks.holds(mailbox, session) ? "held" : "lost",
+      })),
+    release: (_, { mailbox, session }) => {
+      locks.release(mailbox, session);
+      return { kind: "ok" };
+    },
+    holds: (_, { session }) => ({ holds: options.holdsSession(session) }),
+    summary: (from, { epoch, mailbox }) =>
+      service.fenced(from, epoch, async () => {
+        const { summary } = await options.store.contents(mailbox);
+        return { kind: "summary", summary };
+      }),
+    listing: (_, request) => service.listing(request),
+    fetch: (_, request) => service.fetch(request),
+    beat: (from, beat) => heartbeat.answer(from, beat),
+    roster: () => ({ roster: rosterToJson(membership.roster) }),
+    newRoster: async (_, { roster }) => {
+      await membership.learn(roster);
+      return { kind: "ok" };
+    },
+    join: (_, request) => options.onJoin(request),
+    silence: (_, { of }) => ({ silentMs: heartbeat.silentMs(of) }),
+    progress: (from, { epoch }) =>
+      service.fenced(from, epoch, () => {
+        const progress = transfer.progress();
+        const done = progress.done && !service.keepsHintsAndLeaves();
+        return { kind: "progress", ...progress, done };
+      }),
+    gains: (from, { epoch, after }) =>
+      service.fenced(from, epoch, () => names.gainsOf(from.uuid, after)),
+    compare: (from, { epoch, buckets, firstBucket }) =>
+      service.fenced(from, epoch, () =>
+        repair.compare(service.memberOf(from), buckets, firstBucket),
+      ),
+    offer: (from, { epoch, mailbox, digest }) =>
+      service.fenced(from, epoch, async () => {
+        const complete = await repair.takeOffer(mailbox, digest, service.memberOf(from));
+        return { kind: complete ? "complete" : "incomplete" };
+      }),
+    status: () => ({ status: options.status() }),
+    registerChanged: (_, { register }) => {
+      options.onRegisterChanged(register);
+      return { kind: "ok" };
+    },
+    accounts: (_, { after }) => names.registersAfter(after),
+  };
+}
+
+class Service {
+  constructor(private readonly options: ServiceOptions) {}
+
+  memberOf(from: Caller): Member {
+    const member = memberByUuid(this.options.membership.roster, from.uuid);
+    if (!member) throw new Error("the caller is not on the roster");
+    return member;
+  }
+
+  /** A member that leaves takes nothing with it that others rely on. */
+  keepsHintsAndLeaves(): boolean {
+    const { membership, names } = this.options;
+    return membership.selfMember?.state === "leaving" && names.keepsForeign();
+  }
+
+  /**
+   * Runs `answer` when the caller works by the same roster as this node. There is no turn of the
+   * event loop between the check and the beginning of `answer`.
+   */
+  async fenced<R>(from: Caller, epoch: number, answer: () => R | Promise<R>): Promise<Fenced<R>> {
+    const { membership } = this.options;
+    if (epoch > membership.roster.epoch) await membership.learnFrom(from);
+    if (epoch > membership.roster.epoch) return { kind: "behind" };
+    if (epoch < membership.roster.epoch) {
+      return { kind: "stale", roster: rosterToJson(membership.roster) };
+    }
+    return answer();
+  }
+
+  async replicate(from: Caller, request: RequestOf<"replicate">): Promise<ReplyOf<"replicate">> {
+    const bodies = await this.options.bodies.collect(from, request.bodies, request.blobs ?? []);
+    const reply = await this.fenced(from, request.epoch, async (): Promise<ReplicateReply> => {
+      const { store, locks, log } = this.options;
+      const { lock } = request;
+      if (lock && !locks.holds(lock.mailbox, lock.session)) return { kind: "lockLost" };
+      const operations = request.operations.flatMap((operation) => this.prepared(operation));
+      try {
+        await store.write(operations, bodies);
+        forgetRemoved(this.options.retries, operations);
+        return { kind: "stored" };
+      } catch (error) {
+        if (error instanceof StoreFullError) return { kind: "full" };
+        if (!(error instanceof StoreFailedError)) log.error({ error: String(error) }, "write");
+        return { kind: "failed" };
+      }
+    });
+    if (reply.kind !== "stored") await this.options.bodies.dispose(bodies);
+    return reply;
+  }
+
+  /** The operation, with what follows from it on this member. */
+  private prepared(operation: Operation): readonly Operation[] {
+    const { retries, groups, repair, membership } = this.options;
+    switch (operation.kind) {
+      case "AddMessage": {
+        const { mailbox, message } = operation;
+        if (!isInGroup(groups.placementOf(mailbox), membership.self.uuid)) {
+          repair.noteForeignWrite(mailbox);
+        }
+        const removals = removalsOfRepeated(retries, mailbox, message);
+        retries.note(mailbox, message);
+        return [operation, ...removals];
+      }
+      case "RemoveMessage":
+        return [operation];
+      default:
+        throw new Error(`${operation.kind} is not replicated`);
+    }
+  }
+
+  /** What became of acknowledgements. A mail that its own retry has overtaken is removed. */
+  async settled(
+    confirmed: readonly MessageId[],
+    doubtful: readonly MessageId[],
+  ): Promise<{ kind: "ok" }> {
+    const { retries, store } = this.options;
+    for (const id of confirmed) retries.confirm(id);
+    const operations = doubtful.flatMap((id): Operation[] => {
+      const overtaken = retries.doubt(id);
+      if (!overtaken) return [];
+      retries.removed(id);
+      const { mailbox, notedAtMs } = overtaken;
+      return [{ kind: "RemoveMessage", mailbox, tombstone: { id, removedAtMs: notedAtMs } }];
+    });
+    if (operations.length > 0) await store.write(operations);
+    return { kind: "ok" };
+  }
+
+  prepare(from: Caller, request: RequestOf<"prepare">): Promise<ReplyOf<"prepare">> {
+    const { register, ballot } = request;
+    return this.fenced(from, request.epoch, async () => {
+      const answer = prepare(this.options.store.register(register) ?? untouched, ballot);
+      if (answer.kind === "conflict") return answer;
+      await this.remember(register, answer.state);
+      const { accepted, value } = answer.state;
+      return { kind: "promised", accepted, value };
+    });
+  }
+
+  accept(from: Caller, request: RequestOf<"accept">): Promise<ReplyOf<"accept">> {
+    const { register, ballot, value } = request;
+    return this.fenced(from, request.epoch, async () => {
+      const answer = accept(this.options.store.register(register) ?? untouched, ballot, value);
+      if (answer.kind === "conflict") return answer;
+      await this.remember(register, answer.state);
+      return { kind: "accepted" };
+    });
+  }
+
+  /** The store answers the new state at once, so the next call decides by it; ours waits for disk. */
+  private remember(register: string, state: RegisterState): Promise<void> {
+    return this.options.store.write([{ kind: "PutRegister", register, state }]);
+  }
+
+  readRegister(from: Caller, request: RequestOf<"readRegister">): Promise<ReplyOf<"readRegister">> {
+    return this.fenced(from, request.epoch, async () => {
+      const { accepted, value } = this.options.store.register(request.register) ?? untouched;
+      await this.options.store.durable();
+      return { kind: "register", accepted, value };
+    });
+  }
+
+  acquire(from: Caller, request: RequestOf<"acquire">): Promise<ReplyOf<"acquire">> {
+    const { locks, store, leasesAreKnown } = this.options;
+    const { mailbox, session, boot } = request;
+    return this.fenced(from, request.epoch, async () => {
+      await leasesAreKnown();
+      const wanted = { session, boot, owner: from.uuid };
+      let answer = locks.acquire(mailbox, wanted);
+      if (answer.kind === "held" && !(await this.isHeld(mailbox, answer.lease))) {
+        locks.release(mailbox, answer.lease.session);
+        answer = locks.acquire(mailbox, wanted);
+      }
+      if (answer.kind === "held") return { kind: "held" };
+      return { kind: "granted", summary: (await store.contents(mailbox)).summary };
+    });
+  }
+
+  /** A release may have been lost, so the front node is asked before a client is turned away. */
+  private async isHeld(
+    mailbox: MailboxName,
+    lease: { session: string; owner: MemberUuid },
+  ): Promise<boolean> {
+    const owner = memberByUuid(this.options.membership.roster, lease.owner);
+    if (!owner) return false;
+    try {
+      const request = { mailbox, session: lease.session };
+      const options = { deadlineMs: 500 };
+      return (await this.options.peers.call(owner, "holds", request, options)).holds;
+    } catch {
+      return true;
+    }
+  }
+
+  async listing({ mailbox, after }: RequestOf<"listing">): Promise<ReplyOf<"listing">> {
+    const { messages, tombstones } = await this.options.store.contents(mailbox);
+    const ids = [...messages, ...tombstones].map(({ id }) => id).filter((id) => id > after);
+    const more = ids.length > limits.pageEntriesMax;
+    if (ids.length > 1) ids.sort();
+    const last = more ? ids[limits.pageEntriesMax - 1] : ids.at(-1);
+    const isOnPage = ({ id }: { id: MessageId }): boolean =>
+      id > after && last !== undefined && id <= last;
+    const live = messages.filter(isOnPage).map(({ id }) => id);
+    return { live, removed: tombstones.filter(isOnPage), more };
+  }
+
+  async fetch(request: RequestOf<"fetch">): Promise<ReplyOf<"fetch">> {
+    const contents = await this.options.store.contents(request.mailbox);
+    const ids = new Set(request.ids.slice(0, limits.pageEntriesMax));
+    const wanted = contents.messages.filter((message) => ids.has(message.id));
+    if (!request.withBodies) {
+      return { messages: wanted, bodies: wanted.map(() => "omitted" as const) };
+    }
+    const messages: (typeof wanted)[number][] = [];
+    const bodies: ReplyOf<"fetch">["bodies"][number][] = [];
+    const blobs: Buffer[] = [];
+    const { retries } = this.options;
+    let octets = 0;
+    for (const message of wanted) {
+      if (octets >= fetchBodyOctetsMax) break;
+      messages.push(message);
+      if (message.bodyOctets > limits.inlineBodyOctetsMax) {
+        bodies.push("large");
+        continue;
+      }
+      const bytes = await this.bodyOf(message.digest);
+      bodies.push(bytes ? "blob" : "missing");
+      if (bytes) blobs.push(bytes);
+      octets += bytes?.length ?? 0;
+    }
+    const unsettled = messages.flatMap(({ id }) => {
+      const state = retries.stateOf(id);
+      return state === "outstanding" || state === "doubtful" ? [{ id, state }] : [];
+    });
+    return { messages, bodies, unsettled, blobs };
+  }
+
+  private async bodyOf(digest: Parameters<Store["readBody"]>[0]): Promise<Buffer | undefined> {
+    try {
+      return await this.options.store.readBody(digest);
+    } catch (error) {
+      if (!(error instanceof BodyCorruptError)) throw error;
+      this.options.log.warn({ digest }, "a body is damaged");
+      return undefined;
+    }
+  }
+}

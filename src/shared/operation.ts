@@ -1,0 +1,54 @@
+import type { BodyDigest, MailboxName, MemberUuid, MessageId } from "./ids.js";
+
+/**
+ * What is known about one message in one mailbox. Immutable: a message id stands for the same
+ * value on every member, so merging two sets never has to choose.
+ */
+export interface StoredMessage {
+  readonly id: MessageId;
+  readonly digest: BodyDigest;
+  /** Octets of the body as it came over SMTP, dots undone, without the trace. */
+  readonly bodyOctets: number;
+  /** `Return-Path:` and `Received:` lines put in front when it is read; each ends in CRLF. */
+  readonly trace: string;
+  /** When the front node took responsibility, milliseconds since 1970. */
+  readonly receivedAtMs: number;
+  /** Identifies a retry of the same mail: sender, mailbox and body (see `replication/retries`). */
+  readonly fingerprint: string;
+  /** The node that took the mail. */
+  readonly coordinator: MemberUuid;
+}
+
+/** A deletion. It wins over the message, whatever comes first, for ever. */
+export interface Tombstone {
+  readonly id: MessageId;
+  readonly removedAtMs: number;
+}
+
+/** Totally ordered proposal number of a register: counter first, then the proposer's uuid. */
+export interface Ballot {
+  readonly counter: number;
+  readonly proposer: string;
+}
+
+/** What one acceptor of a register remembers (Paxos: promised and accepted). */
+export interface RegisterState {
+  readonly promised: Ballot;
+  readonly accepted: Ballot;
+  /** JSON value accepted last; null when nothing was or when it was deleted. */
+  readonly value: unknown;
+}
+
+/**
+ * A change of a node's state, as it is journaled. All but `DropMailbox` and `PutLocal` (which never
+ * leave the node) are idempotent and commutative: the same set in any order gives the same state.
+ */
+export type Operation =
+  | { readonly kind: "AddMessage"; readonly mailbox: MailboxName; readonly message: StoredMessage }
+  | { readonly kind: "RemoveMessage"; readonly mailbox: MailboxName; readonly tombstone: Tombstone }
+  /** Replaces the acceptor state of `register`; the caller has compared ballots. */
+  | { readonly kind: "PutRegister"; readonly register: string; readonly state: RegisterState }
+  /** This node no longer keeps the mailbox: its group has confirmed every message. Local. */
+  | { readonly kind: "DropMailbox"; readonly mailbox: MailboxName }
+  /** A small node-local value: identity, roster. Local. */
+  | { readonly kind: "PutLocal"; readonly key: string; readonly value: unknown };

@@ -1,0 +1,54 @@
+import { limits } from "../shared/limits.js";
+
+/** Every bound of the SMTP listener. All that waits has a deadline, all that grows has an end. */
+export interface SmtpLimits {
+  /** Largest mail, announced as SIZE (RFC 1870). */
+  readonly messageOctetsMax: number;
+  /** Largest body kept in memory; larger ones go through a spool file. */
+  readonly inlineBodyOctetsMax: number;
+  /** What the bodies of all connections together may take in memory before they spool earlier. */
+  readonly bodyMemoryOctetsMax: number;
+  readonly recipientsMax: number;
+  /** A command line with its end. RFC 5321 §4.5.3.1.4 asks for 512, extensions add to it. */
+  readonly commandOctetsMax: number;
+  readonly connectionsMax: number;
+  readonly connectionsPerAddressMax: number;
+  /** How long a greeting is held back to see who talks first. */
+  readonly greetingHoldMs: number;
+  /** The same for an address that talked first before, and for how long that is remembered. */
+  readonly earlyTalkerHoldMs: number;
+  readonly earlyTalkerMemoryMs: number;
+  /** For the next command to arrive whole: RFC 5321 §4.5.3.2.7. */
+  readonly commandMs: number;
+  /** For the next `dataBlockOctets` of a mail: RFC 5321 §4.5.3.2.5. */
+  readonly dataBlockMs: number;
+  readonly dataBlockOctets: number;
+  /** From one mail to the end of the next, whatever the client does meanwhile. */
+  readonly transactionMs: number;
+  /** For the receiver to answer; after that the client is told to come again. */
+  readonly receiverMs: number;
+  /** How often deadlines are looked at. */
+  readonly sweepIntervalMs: number;
+  /** For running transactions when the server closes. */
+  readonly closeMs: number;
+}
+
+export const smtpLimits: SmtpLimits = {
+  messageOctetsMax: limits.messageOctetsMax,
+  inlineBodyOctetsMax: limits.inlineBodyOctetsMax,
+  bodyMemoryOctetsMax: 64 * 1024 * 1024,
+  recipientsMax: limits.recipientsMax,
+  commandOctetsMax: 4_096,
+  connectionsMax: 2_000,
+  connectionsPerAddressMax: 500,
+  greetingHoldMs: 3,
+  earlyTalkerHoldMs: 1_000,
+  earlyTalkerMemoryMs: 600_000,
+  commandMs: 300_000,
+  dataBlockMs: 180_000,
+  dataBlockOctets: 1_024,
+  transactionMs: 1_800_000,
+  receiverMs: 60_000,
+  sweepIntervalMs: 500,
+  closeMs: 10_000,
+};

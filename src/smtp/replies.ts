@@ -1,0 +1,82 @@
+import { unreachable } from "../shared/unreachable.js";
+import type { BodyRefusal } from "./incoming-body.js";
+
+/** Replies: RFC 5321 §4.2, with the enhanced status codes of RFC 3463 and RFC 2034. */
+export interface Reply {
+  readonly code: number;
+  /** Enhanced status code; absent where RFC 2034 §3 wants none (220, 354, EHLO's 250). */
+  readonly status?: string;
+  readonly text: string;
+}
+
+function reply(code: number, status: string, text: string): Reply {
+  return { code, status, text };
+}
+
+export const replies = {
+  senderOk: reply(250, "2.1.0", "sender ok"),
+  recipientOk: reply(250, "2.1.5", "recipient ok"),
+  noop: reply(250, "2.0.0", "ok"),
+  reset: reply(250, "2.0.0", "ok, nothing pending"),
+  bye: reply(221, "2.0.0", "bye"),
+  help: reply(214, "2.0.0", "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT"),
+  verify: reply(252, "2.5.0", "can't verify, but will try to deliver"),
+  startMail: { code: 354, text: "end data with <CR><LF>.<CR><LF>" } satisfies Reply,
+
+  senderSyntax: (why: string) => reply(501, "5.1.7", `sender: ${why}`),
+  recipientSyntax: (why: string) => reply(501, "5.1.3", `recipient: ${why}`),
+  parameterSyntax: (why: string) => reply(501, "5.5.4", why),
+  parameterUnknown: (keyword: string) => reply(555, "5.5.4", `unknown parameter ${keyword}`),
+  needsUtf8: reply(553, "5.6.7", "address needs SMTPUTF8"),
+  sequence: (why: string) => reply(503, "5.5.1", why),
+  unknownCommand: reply(500, "5.5.2", "command not recognized"),
+  notImplemented: reply(502, "5.5.1", "command not implemented"),
+  notAllowed: reply(550, "5.7.1", "not allowed"),
+  lineTooLong: reply(500, "5.5.2", "line too long"),
+
+  unknownUser: reply(550, "5.1.1", "no such user here"),
+  relay: reply(550, "5.7.1", "relaying denied"),
+  undecided: reply(451, "4.3.0", "can't tell now, try again later"),
+  tooManyRecipients: reply(452, "4.5.3", "too many recipients"),
+
+  stored: (id: string, copies: number, copiesWanted: number) =>
+    reply(250, "2.0.0", `${id} stored=${copies}/${copiesWanted}`),
+  tempfail: (why: string) => reply(451, "4.3.0", why),
+  full: reply(452, "4.3.1", "no space left, try again later"),
+  tooLarge: (octetsMax: number) => reply(552, "5.3.4", `a mail has at most ${octetsMax} octets`),
+  bareLineEnd: reply(550, "5.5.2", "bare CR or LF in data"),
+
+  // RFC 5321 §3.1: 554 instead of the greeting.
+  talkedFirst: reply(554, "5.5.1", "you talked before the greeting"),
+  tooManyConnections: reply(421, "4.7.0", "too many connections, try again later"),
+  timeout: reply(421, "4.4.2", "timeout, closing connection"),
+  closing: reply(421, "4.3.2", "server is shutting down"),
+} as const;
+
+/** Why the data of a mail was not taken. */
+export function bodyRefused(refusal: BodyRefusal | "bareLineEnd", octetsMax: number): Reply {
+  switch (refusal) {
+    case "bareLineEnd":
+      return replies.bareLineEnd;
+    case "tooLarge":
+      return replies.tooLarge(octetsMax);
+    case "full":
+      return replies.full;
+    case "failed":
+      return replies.tempfail("can't store it now, try again later");
+    default:
+      return unreachable(refusal);
+  }
+}
+
+/** A reply as it goes out. Several lines make a multi-line reply (RFC 5321 §4.2.1). */
+export function formatReply(code: number, status: string, lines: readonly string[]): string {
+  const last = lines.length - 1;
+  return lines
+    .map((text, index) => {
+      // Texts may quote the client or another node; neither may begin a line of its own.
+      const safe = text.replace(/[\p{Cc}\p{Cs}\u2028\u2029]/gu, " ").slice(0, 400);
+      return `${code}${index < last ? "-" : " "}${status === "" ? "" : `${status} `}${safe}\r\n`;
+    })
+    .join("");
+}

@@ -1,0 +1,93 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import { join } from "node:path";
+import type { MemberUuid } from "../shared/ids.js";
+import { type Disk, readFileBounded, replaceFile } from "./disk.js";
+
+/** The format that this program writes. A higher number in the directory is refused. */
+const formatVersion = 1;
+
+/** The data directory cannot be used by this program: newer, damaged or not a store. */
+export class StoreVersionError extends Error {
+  override readonly name = "StoreVersionError";
+}
+
+/** Paths inside the data directory. */
+export interface Layout {
+  readonly directory: string;
+  readonly lock: string;
+  readonly version: string;
+  readonly journal: string;
+  readonly bodies: string;
+  readonly spool: string;
+  readonly views: string;
+}
+
+export function layoutOf(directory: string): Layout {
+  return {
+    directory,
+    lock: join(directory, "lock"),
+    version: join(directory, "version"),
+    journal: join(directory, "journal"),
+    bodies: join(directory, "bodies"),
+    spool: join(directory, "spool"),
+    views: join(directory, "views"),
+  };
+}
+
+export function bodyPath(layout: Layout, digest: string): string {
+  return join(layout.bodies, digest.slice(0, 2), digest);
+}
+
+/** What the `version` file says. */
+export interface StoreIdentity {
+  readonly format: number;
+  readonly member: MemberUuid;
+  /** Start value of the journal's CRCs, see `record.ts`. */
+  readonly salt: number;
+}
+
+/** Reads the `version` file, or makes it at the first start. */
+export async function readOrMakeIdentity(disk: Disk, layout: Layout): Promise<StoreIdentity> {
+  const content = readFileBounded(disk, layout.version, 64 * 1024);
+  if (content !== undefined) return parseIdentity(layout, content.toString("utf8"));
+  if ((await disk.list(layout.journal)).length > 0) {
+    throw new StoreVersionError(
+      `${layout.directory} has a journal but no "version" file. Restore that file from a backup; ` +
+        `without it the journal cannot be read.`,
+    );
+  }
+  const identity: StoreIdentity = {
+    format: formatVersion,
+    member: randomUUID() as MemberUuid,
+    salt: randomBytes(4).readUInt32BE(0),
+  };
+  await replaceFile(disk, layout.version, Buffer.from(`${JSON.stringify(identity)}\n`));
+  return identity;
+}
+
+function parseIdentity(layout: Layout, text: string): StoreIdentity {
+  let parsed: Partial<StoreIdentity>;
+  try {
+    parsed = JSON.parse(text) as Partial<StoreIdentity>;
+  } catch {
+    throw new StoreVersionError(`${layout.version} is damaged: it is not JSON`);
+  }
+  const { format, member, salt } = parsed;
+  if (typeof format === "number" && format > formatVersion) {
+    throw new StoreVersionError(
+      `the data in ${layout.directory} was written by a newer version (format ${format}; ` +
+        `this program knows ${formatVersion}). Start the newer program, or use another directory.`,
+    );
+  }
+  if (format !== formatVersion || typeof member !== "string" || typeof salt !== "number") {
+    throw new StoreVersionError(`${layout.version} is damaged: a field is missing`);
+  }
+  return { format, member, salt };
+}
+
+/** Makes the directories and their entries durable. */
+export async function makeDirectories(disk: Disk, layout: Layout): Promise<void> {
+  const { directory, journal, bodies, spool, views } = layout;
+  for (const path of [directory, journal, bodies, spool, views]) await disk.mkdir(path);
+  await disk.syncDirectory(directory);
+}

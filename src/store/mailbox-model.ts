@@ -1,0 +1,163 @@
+import { hash } from "node:crypto";
+import type { MessageId } from "../shared/ids.js";
+import type { StoredMessage, Tombstone } from "../shared/operation.js";
+import type { MailboxContents, MailboxSummary } from "../replication/ports.js";
+import type { ViewDocument } from "./view-file.js";
+
+/** What a mailbox's operations come to. `digest` is a number modulo 2^128. */
+export interface Totals {
+  readonly digest: bigint;
+  readonly messages: number;
+  readonly tombstones: number;
+  readonly octets: number;
+}
+
+export const emptyTotals: Totals = { digest: 0n, messages: 0, tombstones: 0, octets: 0 };
+
+export function summaryOf(totals: Totals): MailboxSummary {
+  const { messages, tombstones, octets } = totals;
+  return { digest: totals.digest.toString(16).padStart(32, "0"), messages, tombstones, octets };
+}
+
+export function sameTotals(a: Totals, b: Totals): boolean {
+  return (
+    a.digest === b.digest &&
+    a.messages === b.messages &&
+    a.tombstones === b.tombstones &&
+    a.octets === b.octets
+  );
+}
+
+/** The part of a set's digest that one (id, live | removed) contributes. */
+function share(id: string, state: "live" | "removed"): bigint {
+  return BigInt(`0x${hash("sha256", `${id} ${state}`, "hex").slice(0, 32)}`);
+}
+
+interface Entry {
+  readonly json: string;
+  readonly octets: number;
+  /** Parsed when somebody reads the mailbox. */
+  message: StoredMessage | undefined;
+}
+
+const tombstonePrefix = "x";
+
+function parse(entry: Entry): StoredMessage {
+  entry.message ??= JSON.parse(entry.json) as StoredMessage;
+  return entry.message;
+}
+
+/** A mailbox in memory: a grow-only set of messages and a grow-only set of tombstones that win. */
+export class MailboxModel {
+  readonly #live = new Map<string, Entry>();
+  readonly #removed = new Map<string, number>();
+  #digest = 0n;
+  #octets = 0;
+  #contents: MailboxContents | undefined;
+  /** Changes that the view file does not have yet. */
+  #unwritten: ViewDocument[] = [];
+  #unremoved: string[] = [];
+
+  get documents(): number {
+    return this.#live.size + this.#removed.size;
+  }
+
+  get unwritten(): number {
+    return this.#unwritten.length + this.#unremoved.length;
+  }
+
+  get totals(): Totals {
+    return {
+      digest: this.#digest,
+      messages: this.#live.size,
+      tombstones: this.#removed.size,
+      octets: this.#octets,
+    };
+  }
+
+  stateOf(id: string): "live" | "removed" | "unknown" {
+    if (this.#removed.has(id)) return "removed";
+    return this.#live.has(id) ? "live" : "unknown";
+  }
+
+  /** Adds a message; nothing happens when it is there or was removed. */
+  add(message: StoredMessage): void {
+    const { id } = message;
+    if (this.#live.has(id) || this.#removed.has(id)) return;
+    const json = JSON.stringify(message);
+    const octets = message.bodyOctets + Buffer.byteLength(message.trace);
+    this.#insert(id, json, octets);
+    this.#unwritten.push({ _id: id, v: json, n: octets });
+  }
+
+  /** Removes for ever. Returns the message that this ended, if it was there. */
+  remove(tombstone: Tombstone): StoredMessage | undefined {
+    const { id, removedAtMs } = tombstone;
+    if (this.#removed.has(id)) return undefined;
+    const ended = this.#bury(id, removedAtMs);
+    this.#unwritten.push({ _id: tombstonePrefix + id, v: String(removedAtMs) });
+    if (ended !== undefined) this.#unremoved.push(id);
+    return ended === undefined ? undefined : parse(ended);
+  }
+
+  /** Puts what the view file has. */
+  load(documents: readonly ViewDocument[]): void {
+    for (const { _id, v, n } of documents) {
+      if (_id.startsWith(tombstonePrefix)) this.#bury(_id.slice(1), Number(v));
+      else if (!this.#removed.has(_id)) this.#insert(_id, v, n ?? 0);
+    }
+  }
+
+  #insert(id: string, json: string, octets: number): void {
+    this.#live.set(id, { json, octets, message: undefined });
+    this.#digest = BigInt.asUintN(128, this.#digest + share(id, "live"));
+    this.#octets += octets;
+    this.#contents = undefined;
+  }
+
+  #bury(id: string, removedAtMs: number): Entry | undefined {
+    const entry = this.#live.get(id);
+    if (entry !== undefined) {
+      this.#live.delete(id);
+      this.#digest -= share(id, "live");
+      this.#octets -= entry.octets;
+    }
+    this.#removed.set(id, removedAtMs);
+    this.#digest = BigInt.asUintN(128, this.#digest + share(id, "removed"));
+    this.#contents = undefined;
+    return entry;
+  }
+
+  /** All of it, kept until the next change, so that reading an open mailbox is cheap. */
+  contents(): MailboxContents {
+    this.#contents ??= {
+      messages: [...this.#live.values()].map(parse).sort((a, b) => (a.id < b.id ? -1 : 1)),
+      tombstones: [...this.#removed].map(([id, removedAtMs]) => ({
+        id: id as MessageId,
+        removedAtMs,
+      })),
+      summary: summaryOf(this.totals),
+    };
+    return this.#contents;
+  }
+
+  /** Digests of the bodies of all live messages. Keeps nothing parsed: it is for sweeps. */
+  *bodies(): Iterable<string> {
+    for (const { message, json } of this.#live.values()) {
+      yield (message ?? (JSON.parse(json) as StoredMessage)).digest;
+    }
+  }
+
+  /** Takes the changes that are to be written; they count as unwritten again after `putBack`. */
+  takeUnwritten(): { added: ViewDocument[]; removed: string[] } {
+    const taken = { added: this.#unwritten, removed: this.#unremoved };
+    this.#unwritten = [];
+    this.#unremoved = [];
+    return taken;
+  }
+
+  putBack(taken: { added: ViewDocument[]; removed: string[] }): void {
+    this.#unwritten = [...taken.added, ...this.#unwritten];
+    this.#unremoved = [...taken.removed, ...this.#unremoved];
+  }
+}

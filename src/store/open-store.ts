@@ -1,0 +1,91 @@
+import { join } from "node:path";
+import type { Log } from "../shared/log.js";
+import { makeDirectory } from "./make-directory.js";
+import { BodyStore } from "./bodies.js";
+import { Checkpoints } from "./checkpoint.js";
+import { type Disk, unlinkIfThere } from "./disk.js";
+import { Journal } from "./journal.js";
+import { layoutOf, makeDirectories, readOrMakeIdentity } from "./layout.js";
+import { type StoreLock, takeLock } from "./lock.js";
+import { Mailboxes } from "./mailboxes.js";
+import { nodeDisk } from "./node-disk.js";
+import { defaultStoreLimits, type StoreLimits } from "./options.js";
+import { LastMessages, replay, Segments } from "./replay.js";
+import { State } from "./state.js";
+import { type DurableStore, JournalStore } from "./store.js";
+
+export interface OpenStoreOptions {
+  /** Made when missing. One process at a time. */
+  readonly directory: string;
+  readonly log: Log;
+  readonly limits?: Partial<StoreLimits>;
+  /** What the journal is written to; the views always use the real disk. For tests. */
+  readonly disk?: Disk;
+}
+
+/** More than are under way at a time: a mail for each connection, to many recipients. */
+const lastMessagesMax = 5_000;
+
+/**
+ * Opens the store of a node and brings it up to the end of its journal.
+ * @throws StoreLockedError, StoreVersionError
+ */
+export async function openStore(options: OpenStoreOptions): Promise<DurableStore> {
+  const layout = layoutOf(options.directory);
+  for (const directory of [layout.directory, join(layout.views, "mailboxes")]) {
+    makeDirectory(directory);
+  }
+  const lock = await takeLock(layout.directory, layout.lock);
+  try {
+    return await openLocked(options, lock);
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+async function openLocked(options: OpenStoreOptions, lock: StoreLock): Promise<DurableStore> {
+  const { log } = options;
+  const disk = options.disk ?? nodeDisk;
+  const limits = { ...defaultStoreLimits, ...options.limits };
+  const layout = layoutOf(options.directory);
+  await makeDirectories(disk, layout);
+  const { member: identity, salt } = await readOrMakeIdentity(disk, layout);
+  for (const name of await disk.list(layout.spool)) {
+    await unlinkIfThere(disk, join(layout.spool, name));
+  }
+  const segments = new Segments({ disk, directory: layout.journal, salt, log });
+  await segments.list();
+  const scan = (segment: number) => segments.bodies(segment);
+  const bodies = new BodyStore({ disk, layout, log, scan });
+  let endOfJournal = () => ({ segment: Infinity, offset: 0 });
+  const state = new State(
+    bodies,
+    (onRemoved) =>
+      new Mailboxes({
+        directory: layout.views,
+        limits,
+        log,
+        onRemoved,
+        recover: (mailbox) => segments.operationsOn(mailbox, () => endOfJournal()),
+      }),
+  );
+  const checkpoints = new Checkpoints(nodeDisk, layout.views, state);
+  const from = await checkpoints.load();
+  const last = new LastMessages(lastMessagesMax);
+  const end = await replay({ segments, state, from, last });
+  let store: JournalStore | undefined;
+  const journal = new Journal({
+    disk,
+    directory: layout.journal,
+    segmentOctets: limits.segmentOctets,
+    segment: end.segment,
+    octets: end.offset,
+    onSealed: (sealed) => store?.sealed(sealed),
+    onFailure: (error) => store?.failed(error),
+  });
+  endOfJournal = () => journal.end;
+  const parts = { disk, layout, limits, log, lock, segments, state, journal, checkpoints };
+  store = new JournalStore({ ...parts, identity, salt, lastMessages: last.list() });
+  return store;
+}

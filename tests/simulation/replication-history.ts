@@ -1,0 +1,98 @@
+/** What clients were told, and what must follow from it. */
+import type { MailboxName, MessageId } from "../../src/shared/ids.js";
+import type { ReplicationWorld } from "./replication-world.js";
+
+/** One mail of a client, over all its tries. */
+export interface Mail {
+  readonly text: string;
+  readonly mailbox: MailboxName;
+  readonly ids: MessageId[];
+  /** The client has read a 250; no more tries after that. */
+  acknowledged: boolean;
+}
+
+/** One POP3 session. */
+export interface Session {
+  readonly mailbox: MailboxName;
+  readonly openedMs: number;
+  committedMs?: { readonly from: number; readonly to: number };
+}
+
+/** One operation on an account. `endMs` is infinite when nobody knows what became of it. */
+export interface AccountAct {
+  readonly name: string;
+  readonly kind: "add" | "passwd" | "remove";
+  /** What the register holds after it: a password's hash, or nothing. */
+  readonly value: string | undefined;
+  readonly startMs: number;
+  endMs: number;
+  outcome: "done" | "no" | "unknown";
+}
+
+interface AccountRead {
+  readonly name: string;
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly value: string | undefined;
+}
+
+export class History {
+  readonly mails: Mail[] = [];
+  readonly sessions: Session[] = [];
+  readonly acts: AccountAct[] = [];
+  readonly reads: AccountRead[] = [];
+  readonly removed = new Set<MessageId>();
+  /** Somebody tried to remove them and does not know. */
+  readonly perhapsRemoved = new Set<MessageId>();
+
+  constructor(private readonly world: ReplicationWorld) {}
+
+  /** Two sessions that both commit must not do so while both think that they have the lock. */
+  checkSessions(): void {
+    const committed = this.sessions.filter((session) => session.committedMs);
+    for (const first of committed) {
+      for (const second of committed) {
+        if (first === second || first.mailbox !== second.mailbox) continue;
+        const [a, b] = [first.committedMs, second.committedMs];
+        if (!a || !b || first.openedMs >= second.openedMs) continue;
+        if (a.from > second.openedMs && a.from < b.to) {
+          this.world.violate(`two sessions of ${first.mailbox} commit at a time`);
+        }
+      }
+    }
+  }
+
+  /** Reads and the final state see no act that a later one was acknowledged to have replaced. */
+  checkAccounts(): void {
+    for (const read of this.reads) this.checkRead(read);
+    for (const name of new Set(this.acts.map((act) => act.name))) this.checkAdds(name);
+  }
+
+  private checkRead(read: AccountRead): void {
+    const acts = this.acts.filter(({ name }) => name === read.name);
+    const sources = acts.filter((act) => isSource(act, read));
+    const isExplained =
+      sources.some((source) => !isReplaced(source.endMs, acts, read.startMs)) ||
+      (read.value === undefined && !isReplaced(0, acts, read.startMs));
+    if (isExplained) return;
+    const at = Math.round(read.startMs);
+    this.world.violate(`${read.name} was read as ${read.value ?? "nothing"} at ${at} ms`);
+  }
+
+  /** At most one of several who add a name that nobody removes is told that it succeeded. */
+  private checkAdds(name: string): void {
+    const acts = this.acts.filter((act) => act.name === name);
+    if (acts.some(({ kind }) => kind === "remove")) return;
+    const added = acts.filter(({ kind, outcome }) => kind === "add" && outcome === "done");
+    if (added.length > 1) this.world.violate(`${name} was added ${added.length} times`);
+  }
+}
+
+function isSource(act: AccountAct, read: AccountRead): boolean {
+  return act.outcome !== "no" && act.value === read.value && act.startMs < read.endMs;
+}
+
+/** An act that was acknowledged before `beforeMs` began after the end of the one at `endMs`. */
+function isReplaced(endMs: number, acts: readonly AccountAct[], beforeMs: number): boolean {
+  return acts.some((act) => act.outcome === "done" && act.startMs > endMs && act.endMs < beforeMs);
+}

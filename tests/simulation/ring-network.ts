@@ -1,0 +1,153 @@
+/** Simulated time, dice and network for the ring: one seed gives one run, event by event. */
+import type { Address } from "../../src/shared/ids.js";
+
+/** mulberry32: small, fast, good enough to draw events from. */
+export function seededRandom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+interface Event {
+  readonly atMs: number;
+  readonly order: number;
+  run: (() => void) | undefined;
+}
+
+/** Events in order of time; those of the same moment in the order in which they were scheduled. */
+export class SimulatedClock {
+  nowMs = 0;
+  #order = 0;
+  readonly #heap: Event[] = [];
+
+  /** @returns cancels it */
+  after(ms: number, run: () => void): () => void {
+    const event: Event = { atMs: this.nowMs + Math.max(0, ms), order: this.#order++, run };
+    this.#push(event);
+    return () => {
+      event.run = undefined;
+    };
+  }
+
+  /** Runs all events of the next `ms`; what each of them awaits settles before the next one. */
+  async advance(ms: number): Promise<void> {
+    const untilMs = this.nowMs + ms;
+    for (;;) {
+      const next = this.#heap[0];
+      if (next === undefined || next.atMs > untilMs) break;
+      this.#pop();
+      if (next.run === undefined) continue;
+      this.nowMs = next.atMs;
+      next.run();
+      // A macrotask: every promise reaction that the event caused has run when it comes.
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    this.nowMs = untilMs;
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+
+  #push(event: Event): void {
+    const heap = this.#heap;
+    let i = heap.push(event) - 1;
+    while (i > 0) {
+      const parent = (i - 1) >> 1;
+      const above = heap[parent];
+      if (above === undefined || !isEarlier(event, above)) break;
+      heap[i] = above;
+      i = parent;
+    }
+    heap[i] = event;
+  }
+
+  #pop(): void {
+    const heap = this.#heap;
+    const last = heap.pop();
+    if (last === undefined || heap.length === 0) return;
+    let i = 0;
+    for (;;) {
+      let child = 2 * i + 1;
+      const [left, right] = [heap[child], heap[child + 1]];
+      let least = left;
+      if (right !== undefined && left !== undefined && isEarlier(right, left)) {
+        least = right;
+        child += 1;
+      }
+      if (least === undefined || !isEarlier(least, last)) break;
+      heap[i] = least;
+      i = child;
+    }
+    heap[i] = last;
+  }
+}
+
+function isEarlier(a: Event, b: Event): boolean {
+  return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
+}
+
+/** One end of the network. A node that is restarted is a new one. */
+export interface Endpoint {
+  readonly addr: Address;
+  up: boolean;
+  handle(message: unknown): unknown;
+}
+
+interface NetworkOptions {
+  readonly clock: SimulatedClock;
+  readonly random: () => number;
+  readonly latencyMinMs: number;
+  readonly latencyMaxMs: number;
+  /** Share of calls to a dead node that fail at once (connection refused); the others time out. */
+  readonly refusedShare: number;
+}
+
+export class SimulatedNetwork {
+  readonly #options: NetworkOptions;
+  readonly #endpoints = new Map<Address, Endpoint>();
+  /** Which calls get through; a partition sets it. */
+  isConnected: (a: Address, b: Address) => boolean = () => true;
+  /** Told when a call reaches a live node, with its reply, or would reach it if it were alive. */
+  onDecided: (caller: Endpoint, addr: Address, request: unknown, reply?: unknown) => void = () =>
+    undefined;
+  calls = 0;
+
+  constructor(options: NetworkOptions) {
+    this.#options = options;
+  }
+
+  attach(endpoint: Endpoint): void {
+    this.#endpoints.set(endpoint.addr, endpoint);
+  }
+
+  call(caller: Endpoint, addr: Address, message: unknown, deadlineMs: number): Promise<unknown> {
+    const { clock, random, refusedShare } = this.#options;
+    this.calls += 1;
+    return new Promise((resolve, reject) => {
+      const outMs = this.#latencyMs();
+      clock.after(outMs, () => {
+        const target = this.#endpoints.get(addr);
+        const isCut = !this.isConnected(caller.addr, addr);
+        if (target?.up !== true || isCut) {
+          // Who is dead refuses or is silent; a cut cable is always silent.
+          const isRefused = !isCut && random() < refusedShare;
+          const failMs = isRefused ? this.#latencyMs() : deadlineMs - outMs;
+          this.onDecided(caller, addr, message);
+          clock.after(failMs, () => caller.up && reject(new Error("unreachable")));
+          return;
+        }
+        const reply = target.handle(message);
+        this.onDecided(caller, addr, message, reply);
+        clock.after(this.#latencyMs(), () => caller.up && resolve(reply));
+      });
+    });
+  }
+
+  #latencyMs(): number {
+    const { random, latencyMinMs, latencyMaxMs } = this.#options;
+    return latencyMinMs + random() * (latencyMaxMs - latencyMinMs);
+  }
+}
