@@ -88,6 +88,7 @@ export class Mailboxes implements MailReceiver {
         receivedAtMs: clock.wallMs(),
         fingerprint: fingerprintOf(sender, mailbox, digest),
         coordinator: self,
+        ...(body.hasMessageId && { hasMessageId: true }),
       },
     };
   }

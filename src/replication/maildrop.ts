@@ -11,7 +11,8 @@ import type { Groups } from "./group.js";
 import type { Peers } from "./peers.js";
 import type { Placement } from "./placement.js";
 import type { Clock, Files, MailboxSummary, Store } from "./ports.js";
-import type { Puller } from "./pull.js";
+import type { Puller, ReadContents } from "./pull.js";
+import { type Retries, type Unsettled, withoutRepeated } from "./retries.js";
 import type { Member } from "./roster.js";
 
 export interface MaildropOptions {
@@ -21,6 +22,7 @@ export interface MaildropOptions {
   readonly files: Files;
   readonly bodies: Bodies;
   readonly puller: Puller;
+  readonly retries: Retries;
   readonly clock: Clock;
   readonly log: Log;
   readonly boot: string;
@@ -68,10 +70,11 @@ export class Maildrops {
           reply.kind === "granted" ? [[uuid, reply.summary] as const] : [],
         ),
       );
-      const messages = await this.merge(mailbox, gathered.placement, summaries);
+      const { messages, unsettled } = await this.merge(mailbox, gathered.placement, summaries);
       const release = (): void => this.release(mailbox, session);
-      const maildrop = new ReplicatedMaildrop(this.options, mailbox, session, messages, release);
-      return { kind: "open", maildrop };
+      const { options } = this;
+      const parts = { options, mailbox, session, messages, unsettled, release };
+      return { kind: "open", maildrop: new ReplicatedMaildrop(parts) };
     } catch (error) {
       this.release(mailbox, session);
       this.options.log.warn({ mailbox, error: String(error) }, "maildrop not opened");
@@ -84,8 +87,8 @@ export class Maildrops {
     mailbox: MailboxName,
     placement: Placement,
     summaries: ReadonlyMap<MemberUuid, MailboxSummary>,
-  ): Promise<readonly StoredMessage[]> {
-    const { peers, store, puller, onDifference } = this.options;
+  ): Promise<Shown> {
+    const { peers, puller, onDifference } = this.options;
     const members = placement.everyone.filter((member) => summaries.has(member.uuid));
     const equal = new Set([...summaries.values()].map((summary) => summary.digest)).size === 1;
     if (!equal) onDifference();
@@ -94,17 +97,23 @@ export class Maildrops {
     const sources = equal && first ? [first] : members;
     const sets = await Promise.all(
       sources.map((member) =>
-        peers.isSelf(member.uuid) ? store.contents(mailbox) : puller.read(mailbox, member),
+        peers.isSelf(member.uuid) ? this.readOwn(mailbox) : puller.read(mailbox, member),
       ),
     );
-    const only = sets[0];
-    if (sets.length === 1 && only) return only.messages;
-    const gone = new Set(sets.flatMap(({ tombstones }) => tombstones.map(({ id }) => id)));
-    const live = new Map<MessageId, StoredMessage>();
-    for (const { messages } of sets) {
-      for (const message of messages) if (!gone.has(message.id)) live.set(message.id, message);
+    const unsettled = new Map<MessageId, Unsettled>();
+    for (const each of sets.flatMap((set) => set.unsettled)) {
+      if (unsettled.get(each.id)?.state !== "doubtful") unsettled.set(each.id, each);
     }
-    return [...live.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+    const only = sets[0];
+    const union = sets.length === 1 && only ? only : unionOf(sets);
+    return { messages: withoutRepeated(union, (id) => unsettled.has(id)), unsettled };
+  }
+
+  private async readOwn(mailbox: MailboxName): Promise<ReadContents> {
+    const { store, retries } = this.options;
+    const { messages, tombstones } = await store.contents(mailbox);
+    const unsettled = [...messages, ...tombstones].flatMap(({ id }) => retries.unsettled(id) ?? []);
+    return { messages, tombstones, unsettled };
   }
 
   private release(mailbox: MailboxName, session: string): void {
@@ -127,15 +136,46 @@ export class Maildrops {
   }
 }
 
+/** In order of id; what one of them knows to be removed is. */
+function unionOf(sets: readonly ReadContents[]): Omit<ReadContents, "unsettled"> {
+  const tombstones = sets.flatMap((set) => set.tombstones);
+  const gone = new Set(tombstones.map(({ id }) => id));
+  const live = new Map<MessageId, StoredMessage>();
+  for (const { messages } of sets) {
+    for (const message of messages) if (!gone.has(message.id)) live.set(message.id, message);
+  }
+  const messages = [...live.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  return { messages, tombstones };
+}
+
+/** What a session is shown. */
+interface Shown {
+  /** In order of arrival. */
+  readonly messages: readonly StoredMessage[];
+  /** Those whose client may send them again. */
+  readonly unsettled: ReadonlyMap<MessageId, Unsettled>;
+}
+
+interface SessionParts extends Shown {
+  readonly options: MaildropOptions;
+  readonly mailbox: MailboxName;
+  readonly session: string;
+  readonly release: () => void;
+}
+
 export class ReplicatedMaildrop {
-  constructor(
-    private readonly options: MaildropOptions,
-    readonly mailbox: MailboxName,
-    private readonly session: string,
-    /** In order of arrival; does not change. */
-    readonly messages: readonly StoredMessage[],
-    readonly release: () => void,
-  ) {}
+  private readonly options: MaildropOptions;
+  readonly mailbox: MailboxName;
+  /** In order of arrival; does not change. */
+  readonly messages: readonly StoredMessage[];
+  readonly release: () => void;
+
+  constructor(private readonly parts: SessionParts) {
+    this.options = parts.options;
+    this.mailbox = parts.mailbox;
+    this.messages = parts.messages;
+    this.release = parts.release;
+  }
 
   /**
    * The octets of a message: trace, then body, checked against its digest before the first octet
@@ -241,7 +281,7 @@ export class ReplicatedMaildrop {
    */
   async remove(messages: readonly StoredMessage[]): Promise<boolean> {
     const { groups, clock } = this.options;
-    const lock = { mailbox: this.mailbox, session: this.session };
+    const lock = { mailbox: this.mailbox, session: this.parts.session };
     const held = await groups.ask(this.mailbox, "checkLock", lock, {
       counts: (reply) => reply.kind === "held",
       alone: true,
@@ -249,16 +289,17 @@ export class ReplicatedMaildrop {
     if (!held.quorum) return false;
     const removedAtMs = clock.wallMs();
     const operations = messages.map(
-      ({ id }): Operation => ({
+      ({ id, fingerprint }): Operation => ({
         kind: "RemoveMessage",
         mailbox: this.mailbox,
-        tombstone: { id, removedAtMs },
+        tombstone: { id, removedAtMs, fingerprint },
       }),
     );
+    const unsettled = messages.flatMap(({ id }) => this.parts.unsettled.get(id) ?? []);
     const stored = await groups.ask(
       this.mailbox,
       "replicate",
-      { operations, bodies: [], lock },
+      { operations, bodies: [], lock, unsettled },
       { counts: (reply) => reply.kind === "stored", alone: true },
     );
     return stored.quorum;

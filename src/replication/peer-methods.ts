@@ -12,6 +12,7 @@ import type {
   Tombstone,
 } from "../shared/operation.js";
 import type { MailboxSummary, PeerMessage } from "./ports.js";
+import type { Unsettled } from "./retries.js";
 import type { RingParameters } from "./roster.js";
 
 /** A roster as JSON (`rosterToJson`). */
@@ -87,6 +88,8 @@ export interface PeerMethods {
       bodies: readonly BodyHeader[];
       /** The operations are kept only as long as this session holds the mailbox's lock. */
       lock?: SessionRef;
+      /** Of the mails that are removed, those whose client is not known to have read its 250. */
+      unsettled?: readonly Unsettled[];
     },
     Fenced<ReplicateReply>
   >;
@@ -132,7 +135,13 @@ export interface PeerMethods {
    */
   listing: Method<
     { mailbox: MailboxName; after: MessageId | "" },
-    { live: readonly MessageId[]; removed: readonly Tombstone[]; more: boolean }
+    {
+      live: readonly MessageId[];
+      removed: readonly Tombstone[];
+      more: boolean;
+      /** Of the removed ones. */
+      unsettled?: readonly Unsettled[];
+    }
   >;
   /**
    * Messages by id, as many as fit an answer, in the order asked. `bodies[i]` says whether the
@@ -144,7 +153,7 @@ export interface PeerMethods {
       messages: readonly StoredMessage[];
       bodies: readonly ("blob" | "large" | "missing" | "omitted")[];
       /** Those whose client may not know of them, see `Retries`. */
-      unsettled?: readonly { id: MessageId; state: "outstanding" | "doubtful" }[];
+      unsettled?: readonly Unsettled[];
     }
   >;
 

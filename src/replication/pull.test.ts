@@ -11,6 +11,7 @@ import { mailboxOf, memberOf, messageOf } from "./testing.js";
 const ann = mailboxOf("ann");
 const [first, second, third] = [messageOf(1), messageOf(2), messageOf(3, { fingerprint: "g" })];
 const tombstone = (id: MessageId): Tombstone => ({ id, removedAtMs: 9 });
+const deleted = (id: MessageId): Tombstone => ({ id, removedAtMs: 9, fingerprint: "f" });
 
 interface Side {
   messages: StoredMessage[];
@@ -106,6 +107,30 @@ test("a doubtful mail whose retry is here already is removed instead of kept", a
   theirs.unsettled = [{ id: first.id, state: "doubtful" }];
   await puller().pull(ann, memberOf(2));
   expect(picture()).toBe("-1");
+});
+
+test("a doubtful mail whose retry was read and deleted here is removed instead of kept", async () => {
+  ours.tombstones = [deleted(second.id)];
+  theirs.messages = [first];
+  theirs.unsettled = [{ id: first.id, state: "doubtful" }];
+  await puller().pull(ann, memberOf(2));
+  expect(picture()).toBe("-1");
+});
+
+test("a deleted retry takes the doubtful mail that it repeats with it", async () => {
+  ours.messages = [first];
+  retries.note(ann, first, true);
+  theirs.tombstones = [deleted(second.id)];
+  await puller().pull(ann, memberOf(2));
+  expect(picture()).toBe("-2 -1");
+});
+
+test("a retry of a doubtful mail that was read and deleted here is not kept", async () => {
+  retries.note(ann, first, true);
+  retries.removed(deleted(first.id));
+  theirs.messages = [messageOf(2, { hasMessageId: true })];
+  await puller().pull(ann, memberOf(2));
+  expect(picture()).toBe("-2");
 });
 
 test("two mails that are the same, and both settled, are two mails", async () => {

@@ -7,7 +7,8 @@ import type { Bodies } from "./bodies.js";
 import type { Caller, ReplyOf } from "./peer-methods.js";
 import type { Peers } from "./peers.js";
 import type { MailboxContents, Store } from "./ports.js";
-import type { Retries } from "./retries.js";
+import { deletionOf, noteRemoved, removalsOfDeleted, removalsOfRepeated } from "./doubts.js";
+import { isRepeatedIn, type Retries, type Unsettled } from "./retries.js";
 
 const messagesPerFetch = 200;
 /** Bodies of one `fetch` answer; its messages are small. */
@@ -27,9 +28,17 @@ export interface Pulled {
   readonly missing: number;
 }
 
+/** A mailbox at another member. */
+export interface ReadContents extends Omit<MailboxContents, "summary"> {
+  /** Messages of which that member does not know that the client has read its 250. */
+  readonly unsettled: readonly Unsettled[];
+}
+
 interface Listing {
   readonly live: readonly MessageId[];
   readonly removed: readonly Tombstone[];
+  /** Of the removed ones. */
+  readonly unsettled: readonly Unsettled[];
 }
 
 export class Puller {
@@ -47,32 +56,46 @@ export class Puller {
     const live = new Set(ours.messages.map((message) => message.id));
     const lacking = theirs.live.filter((id) => !live.has(id) && !gone.has(id));
     const removed = theirs.removed.filter((tombstone) => !gone.has(tombstone.id));
+    this.noteDeletedInDoubt(mailbox, theirs);
 
     let messages = 0;
     const missing: StoredMessage[] = [];
     for (let start = 0; start < lacking.length; ) {
       const ids = lacking.slice(start, start + messagesPerFetch);
-      const got = await this.fetchSome(mailbox, ids, from, ours.messages, signal);
+      const got = await this.fetchSome(mailbox, ids, from, ours, signal);
       start += got.asked;
       messages += got.stored;
       missing.push(...got.missing);
     }
-    const tombstones = removed.filter(({ id }) => !isReplacedBy(missing, ours.messages, id));
+    const { retries } = this.options;
+    const tombstones = removed.filter(
+      ({ id, fingerprint }) =>
+        fingerprint !== undefined || !isReplacedBy(missing, ours.messages, id),
+    );
     if (tombstones.length > 0) {
-      const operations = tombstones.map(
-        (tombstone): Operation => ({ kind: "RemoveMessage", mailbox, tombstone }),
-      );
+      const operations = tombstones.flatMap((tombstone): readonly Operation[] => [
+        { kind: "RemoveMessage", mailbox, tombstone },
+        ...removalsOfDeleted(retries, mailbox, tombstone),
+      ]);
       await this.options.store.write(operations);
-      forgetRemoved(this.options.retries, operations);
+      noteRemoved(retries, operations);
     }
     return { messages, tombstones: tombstones.length, missing: missing.length };
+  }
+
+  /** The retry of a mail that was deleted in doubt may come to this member. */
+  private noteDeletedInDoubt(mailbox: MailboxName, { removed, unsettled }: Listing): void {
+    if (unsettled.length === 0) return;
+    const { retries } = this.options;
+    for (const each of unsettled) retries.note(mailbox, each, each.state === "doubtful");
+    for (const tombstone of removed) retries.removed(tombstone);
   }
 
   private async fetchSome(
     mailbox: MailboxName,
     ids: readonly MessageId[],
     from: Caller,
-    ours: readonly StoredMessage[],
+    ours: MailboxContents,
     signal?: AbortSignal,
   ): Promise<{ asked: number; stored: number; missing: readonly StoredMessage[] }> {
     const { peers, bodies, store, retries } = this.options;
@@ -98,11 +121,13 @@ export class Puller {
       } else if (how === "large") {
         body = await bodies.fetch(from, message.digest, message.bodyOctets, signal);
       }
-      const state = reply.unsettled?.find(({ id }) => id === message.id)?.state;
-      if (state) retries.note(mailbox, message, state === "doubtful");
+      const unsettled = reply.unsettled?.find(({ id }) => id === message.id);
+      if (unsettled) retries.note(mailbox, unsettled, unsettled.state === "doubtful");
       if (retries.stateOf(message.id) === "doubtful" && isRepeatedIn(ours, message)) {
         const tombstone = { id: message.id, removedAtMs: message.receivedAtMs };
         operations.push({ kind: "RemoveMessage", mailbox, tombstone });
+      } else if (retries.wasDeleted(message)) {
+        operations.push(deletionOf(mailbox, message));
       } else if (body) {
         operations.push({ kind: "AddMessage", mailbox, message });
         operations.push(...removalsOfRepeated(retries, mailbox, message));
@@ -110,16 +135,17 @@ export class Puller {
       } else missing.push(message);
     }
     await store.write(operations, collected);
-    forgetRemoved(retries, operations);
+    noteRemoved(retries, operations);
     const last = reply.messages.at(-1);
     const asked = last ? ids.indexOf(last.id) + 1 : ids.length;
     return { asked: Math.max(1, asked), stored: collected.length, missing };
   }
 
   /** Reads a mailbox's contents from a member, without keeping them. */
-  async read(mailbox: MailboxName, from: Caller): Promise<Omit<MailboxContents, "summary">> {
+  async read(mailbox: MailboxName, from: Caller): Promise<ReadContents> {
     const listing = await listAll(this.options.peers, mailbox, from);
     const messages: StoredMessage[] = [];
+    const unsettled = [...listing.unsettled];
     for (let start = 0; start < listing.live.length; start += limits.pageEntriesMax) {
       const ids = listing.live.slice(start, start + limits.pageEntriesMax);
       const reply = await this.options.peers.call(from, "fetch", {
@@ -128,15 +154,10 @@ export class Puller {
         withBodies: false,
       });
       messages.push(...reply.messages);
+      unsettled.push(...(reply.unsettled ?? []));
     }
-    return { messages, tombstones: listing.removed };
+    return { messages, tombstones: listing.removed, unsettled };
   }
-}
-
-/** Its retry was here before it. */
-function isRepeatedIn(ours: readonly StoredMessage[], message: StoredMessage): boolean {
-  const { id, fingerprint } = message;
-  return ours.some((other) => other.fingerprint === fingerprint && other.id > id);
 }
 
 /** Was it perhaps removed in favour of one that could not be had? Then it is better than nothing. */
@@ -150,25 +171,6 @@ function isReplacedBy(
   return missing.some(({ fingerprint }) => fingerprint === message?.fingerprint);
 }
 
-/** A mail that repeats one in doubt takes its place, in the same write. */
-export function removalsOfRepeated(
-  retries: Retries,
-  mailbox: MailboxName,
-  message: StoredMessage,
-): readonly Operation[] {
-  return retries.repeatedBy(message).map((id) => {
-    const tombstone = { id, removedAtMs: message.receivedAtMs };
-    return { kind: "RemoveMessage", mailbox, tombstone };
-  });
-}
-
-/** Not before the deletions are on disk: a write that failed has to be possible again. */
-export function forgetRemoved(retries: Retries, operations: readonly Operation[]): void {
-  for (const operation of operations) {
-    if (operation.kind === "RemoveMessage") retries.removed(operation.tombstone.id);
-  }
-}
-
 async function listAll(
   peers: Peers,
   mailbox: MailboxName,
@@ -177,6 +179,7 @@ async function listAll(
 ): Promise<Listing> {
   const live: MessageId[] = [];
   const removed: Tombstone[] = [];
+  const unsettled: Unsettled[] = [];
   let after: MessageId | "" = "";
   for (let more = true; more; ) {
     const page: ReplyOf<"listing"> = await peers.call(
@@ -187,10 +190,11 @@ async function listAll(
     );
     live.push(...page.live);
     removed.push(...page.removed);
+    unsettled.push(...(page.unsettled ?? []));
     more = page.more && page.live.length + page.removed.length > 0;
     for (const id of [page.live.at(-1), ...page.removed.map((tombstone) => tombstone.id)]) {
       if (id !== undefined && id > after) after = id;
     }
   }
-  return { live, removed };
+  return { live, removed, unsettled };
 }

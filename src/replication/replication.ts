@@ -5,6 +5,7 @@ import type { Log } from "../shared/log.js";
 import type { Operation } from "../shared/operation.js";
 import { Bodies } from "./bodies.js";
 import { type Copy, Coordinator, type DeliveryResult } from "./delivery.js";
+import { Doubts } from "./doubts.js";
 import { Driver } from "./driver.js";
 import { Groups } from "./group.js";
 import { Heartbeat } from "./heartbeat.js";
@@ -75,6 +76,7 @@ export class Replication {
   readonly newMessageId: () => MessageId;
 
   private readonly retries: Retries;
+  private readonly doubts: Doubts;
   private readonly coordinator: Coordinator;
   private readonly maildrops: Maildrops;
   private readonly settlements: Settlements;
@@ -103,6 +105,7 @@ export class Replication {
     membership.use(this.registers);
     const locks = new LockTable(self.uuid, timings.leaseMs, () => clock.monotonicMs());
     this.retries = new Retries(() => clock.wallMs());
+    this.doubts = new Doubts({ retries: this.retries, store, log });
     const bodies = new Bodies({ store, files, peers, clock, log });
     const puller = new Puller({ store, peers, bodies, retries: this.retries });
     this.names = new SharedNames(self.uuid, store, groups);
@@ -137,12 +140,14 @@ export class Replication {
     });
     this.maildrops = new Maildrops({
       ...{ peers, groups, store, files, bodies, puller, clock, log, boot },
+      retries: this.retries,
       onDifference: () => this.wakeRepair?.abort(),
     });
     peers.serve(
       createHandlers({
         ...{ store, membership, groups, peers, locks, bodies, log, boot },
         retries: this.retries,
+        doubts: this.doubts,
         repair: this.repair,
         transfer: this.transfer,
         heartbeat: this.heartbeat,
@@ -166,6 +171,9 @@ export class Replication {
   start(recent: readonly Copy[]): void {
     // What was acknowledged last before a crash may be unknown to its client.
     for (const { mailbox, message } of recent) this.retries.note(mailbox, message, true);
+    this.doubts.doubtRecent(recent).catch((error: unknown) => {
+      this.options.log.warn({ error: String(error) }, "a repeated mail was not removed");
+    });
     this.transfer.begin();
     const { timings } = this.options;
     void this.every(timings.beatIntervalMs, () => this.heartbeat.beat());

@@ -1,16 +1,24 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import type { MemberUuid } from "../shared/ids.js";
-import { Retries } from "./retries.js";
+import type { MemberUuid, MessageId } from "../shared/ids.js";
+import type { StoredMessage } from "../shared/operation.js";
+import { consequencesOf, Retries, withoutRepeated } from "./retries.js";
 import { mailboxOf, messageOf } from "./testing.js";
 
 const ann = mailboxOf("ann");
-const [first, second, third] = [messageOf(1), messageOf(2), messageOf(3)];
+const identified = { hasMessageId: true } as const;
+const [first, second, third] = [1, 2, 3].map((n) => messageOf(n, identified)) as [
+  StoredMessage,
+  StoredMessage,
+  StoredMessage,
+];
+const givenUp = (id: MessageId) => ({ id, removedAtMs: 9 });
+const deleted = ({ id, fingerprint }: StoredMessage) => ({ id, removedAtMs: 9, fingerprint });
 let nowMs = 0;
 let retries: Retries;
 
 beforeEach(() => {
   nowMs = 1_000;
-  const limits = { entriesMax: 3, rememberedMs: 10_000, settledMs: 5_000 };
+  const limits = { entriesMax: 3, rememberedMs: 10_000, outstandingMs: 5_000 };
   retries = new Retries(() => nowMs, limits);
 });
 
@@ -19,7 +27,14 @@ describe("a mail repeats an earlier one with its fingerprint", () => {
     ["whose acknowledgement is outstanding", () => undefined, false],
     ["whose client went away", () => void retries.doubt(first.id), true],
     ["whose client has read the 250", () => retries.confirm(first.id), false],
-    ["that was removed", () => retries.removed(first.id), false],
+    [
+      "that was given up",
+      () => {
+        retries.doubt(first.id);
+        retries.removed(givenUp(first.id));
+      },
+      false,
+    ],
   ])("%s", (_, befall, isRepeated) => {
     retries.note(ann, first);
     befall();
@@ -44,36 +59,114 @@ describe("a mail repeats an earlier one with its fingerprint", () => {
   });
 });
 
-describe("a doubt", () => {
-  test("that comes after the retry says that the mail was repeated", () => {
+describe("a retry of a mail that its reader has deleted", () => {
+  beforeEach(() => {
     retries.note(ann, first);
-    retries.note(ann, second);
-    expect(retries.doubt(first.id)).toMatchObject({ mailbox: ann });
-    expect(retries.doubt(second.id)).toBeUndefined();
+    retries.removed(deleted(first));
   });
 
-  test("that comes after the retry was confirmed, too", () => {
-    retries.note(ann, first);
-    retries.note(ann, second);
-    retries.confirm(second.id);
-    expect(retries.doubt(first.id)).toBeDefined();
+  test("is deleted, too, when the client did not read its 250", () => {
+    retries.doubt(first.id);
+    expect(retries.wasDeleted(second)).toBe(true);
+  });
+
+  test.each<[string, () => void]>([
+    ["the client has read the 250", () => retries.confirm(first.id)],
+    ["that is not known", () => undefined],
+    [
+      "a try in between was acknowledged",
+      () => {
+        retries.doubt(first.id);
+        retries.note(ann, second);
+        retries.confirm(second.id);
+      },
+    ],
+  ])("is a new mail when %s", (_, befall) => {
+    befall();
+    expect(retries.wasDeleted(third)).toBe(false);
+  });
+
+  test("is a new mail when there is no Message-ID to tell it from one that looks like it", () => {
+    retries.doubt(first.id);
+    expect(retries.wasDeleted(messageOf(2))).toBe(false);
+  });
+});
+
+describe("a doubt", () => {
+  const conclusions = (
+    messages: readonly StoredMessage[],
+    removed: readonly StoredMessage[] = [],
+  ) => {
+    const doubt = retries.doubt(first.id);
+    const contents = { messages, tombstones: removed.map(deleted) };
+    return doubt && consequencesOf(doubt, contents).map(({ id }) => id);
+  };
+
+  beforeEach(() => retries.note(ann, first));
+
+  test("about the only try changes nothing", () => {
+    expect(conclusions([first])).toEqual([]);
+  });
+
+  test("that comes after the retry ends the first try", () => {
+    expect(conclusions([first, second])).toEqual([first.id]);
+  });
+
+  test("that comes after the retry was read and deleted ends it as well, however late", () => {
+    expect(conclusions([first], [second])).toEqual([first.id]);
+  });
+
+  test("about a mail that its reader has deleted ends the retry", () => {
+    retries.removed(deleted(first));
+    expect(conclusions([second, messageOf(3)])).toEqual([second.id]);
+  });
+
+  test("about a mail that its retry replaced, and a session deleted all the same, ends the retry", () => {
+    retries.removed(givenUp(first.id));
+    expect(conclusions([second])).toEqual([]);
+    retries.removed(deleted(first));
+    expect(conclusions([second])).toEqual([second.id]);
   });
 
   test("that comes before the mail is kept for it", () => {
-    expect(retries.doubt(first.id)).toBeUndefined();
-    retries.note(ann, first);
-    expect(retries.stateOf(first.id)).toBe("doubtful");
-    expect(retries.repeatedBy(second)).toEqual([first.id]);
+    expect(retries.doubt(second.id)).toBeUndefined();
+    retries.note(ann, second);
+    expect(retries.stateOf(second.id)).toBe("doubtful");
+    expect(retries.repeatedBy(third)).toEqual([second.id]);
   });
 
   test("is about all that a lost coordinator has not settled", () => {
     const other = messageOf(3, { coordinator: "u2" as MemberUuid });
-    retries.note(ann, first);
     retries.note(ann, second);
     retries.note(ann, other);
     retries.confirm(second.id);
     expect(retries.coordinatorGone(first.coordinator)).toEqual([first.id]);
   });
+
+  test("is not about mails whose coordinator had time to tell: the news was lost", () => {
+    nowMs += 5_001;
+    expect(retries.coordinatorGone(first.coordinator)).toEqual([]);
+    expect(retries.stateOf(first.id)).toBeUndefined();
+  });
+});
+
+test("a reader is not shown a mail in doubt beside its retry, or after that was deleted", () => {
+  const isUnsettled = (id: MessageId) => id === first.id;
+  const shown = (messages: readonly StoredMessage[], removed: readonly StoredMessage[]) =>
+    withoutRepeated({ messages, tombstones: removed.map(deleted) }, isUnsettled);
+  expect(shown([first, second], [])).toEqual([second]);
+  expect(shown([first], [second])).toEqual([]);
+  expect(shown([first], [])).toEqual([first]);
+  expect(shown([second, messageOf(3)], [first])).toEqual([messageOf(3)]);
+  expect(shown([first, third], [second])).toEqual([third]);
+});
+
+test("what comes late from a coordinator that is gone is in doubt, until it is heard again", () => {
+  retries.coordinatorGone(first.coordinator);
+  retries.note(ann, first);
+  retries.coordinatorHeard(first.coordinator);
+  retries.note(ann, second);
+  expect([first, second].map(({ id }) => retries.stateOf(id))).toEqual(["doubtful", "outstanding"]);
 });
 
 test("no more is remembered than may be", () => {

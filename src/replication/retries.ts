@@ -5,30 +5,52 @@
  * not confirmed that it read the 250, and a new mail with the same fingerprint takes the place of
  * one of these only when that one is *in doubt*: its client went away, or its coordinator died.
  * The member stores the new one and removes the old one in one write, so that it never has neither.
+ *
+ * A reader may have deleted the mail in doubt before the retry comes. Then the retry is deleted as
+ * well, if a Message-ID says that it is the same mail and not a new one that looks like it.
  */
 import type { MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
-import type { StoredMessage } from "../shared/operation.js";
+import type { StoredMessage, Tombstone } from "../shared/operation.js";
+import type { MailboxContents } from "./ports.js";
 
-interface Entry {
-  readonly mailbox: MailboxName;
+/** A mail and the identity that its next try would share: sender, mailbox and octets. */
+interface Try {
+  readonly id: MessageId;
   readonly fingerprint: string;
+}
+
+interface Entry extends Try {
+  readonly mailbox: MailboxName;
   readonly coordinator: MemberUuid;
   readonly notedAtMs: number;
-  state: "outstanding" | "doubtful" | "confirmed" | "removed";
+  state: "outstanding" | "doubtful";
+  /** `replaced`: by a later try. A session that still shows it may delete it all the same. */
+  copy: "here" | "replaced" | "deleted";
 }
+
+/** A mail whose client is not known to have read its 250, as members tell each other. */
+export type Unsettled = Readonly<Omit<Entry, "mailbox" | "notedAtMs" | "copy">>;
+
+/** A mail in doubt: its client may send it again, or has done so. */
+export type Doubt = Readonly<Entry>;
+
+type Contents = Pick<MailboxContents, "messages" | "tombstones">;
 
 export interface RetryLimits {
   readonly entriesMax: number;
   /** How long a mail in doubt waits for its retry. */
   readonly rememberedMs: number;
-  /** How long a settled one is kept, for the doubt about an earlier one that comes late. */
-  readonly settledMs: number;
+  /**
+   * A coordinator knows sooner than this what became of an acknowledgement. Who has heard nothing
+   * has missed the news; had it been a doubt, the others would know.
+   */
+  readonly outstandingMs: number;
 }
 
 const defaultLimits: RetryLimits = {
   entriesMax: 100_000,
   rememberedMs: 24 * 60 * 60 * 1_000,
-  settledMs: 30_000,
+  outstandingMs: 10 * 60 * 1_000,
 };
 
 const earlyMax = 10_000;
@@ -38,8 +60,8 @@ export class Retries {
   private readonly byFingerprint = new Map<string, Set<MessageId>>();
   /** Doubts about mails that this member has not seen, but may be about to. */
   private early = new Set<MessageId>();
-  /** Confirmed or removed, in order of time. */
-  private settled: { readonly id: MessageId; readonly atMs: number }[] = [];
+  /** Coordinators whose connection broke: what comes from them late has nobody to settle it. */
+  private readonly gone = new Set<MemberUuid>();
 
   constructor(
     private readonly nowMs: () => number,
@@ -51,55 +73,79 @@ export class Retries {
   }
 
   /** A mail is about to be stored; its acknowledgement is outstanding. */
-  note(mailbox: MailboxName, message: StoredMessage, doubtful = false): void {
+  note(
+    mailbox: MailboxName,
+    message: Pick<StoredMessage, "id" | "fingerprint" | "coordinator">,
+    doubtful = false,
+  ): void {
     const { id, fingerprint, coordinator } = message;
     if (this.byId.has(id)) return;
     this.forgetOld();
-    const state = doubtful || this.early.delete(id) ? "doubtful" : "outstanding";
-    this.byId.set(id, { mailbox, fingerprint, coordinator, notedAtMs: this.nowMs(), state });
+    const isDoubtful = this.early.delete(id) || doubtful || this.gone.has(coordinator);
+    const state = isDoubtful ? "doubtful" : "outstanding";
+    const notedAtMs = this.nowMs();
+    const entry = {
+      id,
+      mailbox,
+      fingerprint,
+      coordinator,
+      notedAtMs,
+      state,
+      copy: "here",
+    } as const;
+    this.byId.set(id, entry);
     const ids = this.byFingerprint.get(fingerprint) ?? new Set();
     ids.add(id);
     this.byFingerprint.set(fingerprint, ids);
   }
 
-  /** Earlier mails that `message` repeats: those in doubt. */
-  repeatedBy(message: StoredMessage): readonly MessageId[] {
-    const ids = this.byFingerprint.get(message.fingerprint);
+  /**
+   * Earlier mails whose place a mail takes, or that its deletion ends as well: those in doubt with
+   * its fingerprint.
+   */
+  repeatedBy(later: Try): readonly MessageId[] {
+    return this.doubtfulBefore(later).flatMap(({ id, copy }) => (copy === "here" ? [id] : []));
+  }
+
+  /** Is the message another try to send a mail that its reader has deleted already? */
+  wasDeleted(message: StoredMessage): boolean {
+    if (!message.hasMessageId) return false;
+    return this.doubtfulBefore(message).some(({ copy }) => copy === "deleted");
+  }
+
+  private doubtfulBefore(later: Try): readonly Entry[] {
+    const ids = this.byFingerprint.get(later.fingerprint);
     if (!ids) return [];
-    return [...ids].filter((id) => {
+    return [...ids].flatMap((id) => {
       const entry = this.byId.get(id);
-      return id < message.id && entry?.state === "doubtful" && !this.isOld(entry);
+      const counts = id < later.id && entry?.state === "doubtful" && !this.isOld(entry);
+      return counts ? [entry] : [];
     });
   }
 
-  /** The client has read its 250. The next identical mail is a new one. */
-  confirm(id: MessageId): void {
-    this.settle(id, "confirmed");
-  }
-
-  private settle(id: MessageId, state: "confirmed" | "removed"): void {
-    const entry = this.byId.get(id);
-    if (!entry || entry.state === "removed") return;
-    entry.state = state;
-    this.settled.push({ id, atMs: this.nowMs() });
-    this.forgetSettled();
-  }
-
   /**
-   * The client went away without one. Its retry may have come before this was known: then the
-   * message has been repeated already and has to be removed, which the answer says.
+   * The client has read its 250: the next identical mail is a new one, also if an earlier try of
+   * this one was deleted.
    */
-  doubt(id: MessageId): { readonly mailbox: MailboxName; readonly notedAtMs: number } | undefined {
+  confirm(id: MessageId): void {
     const entry = this.byId.get(id);
-    if (!entry) {
-      if (this.early.size < earlyMax) this.early.add(id);
-      else this.early = new Set([id]);
-      return undefined;
+    if (!entry) return;
+    for (const earlier of this.doubtfulBefore(entry)) {
+      if (earlier.copy === "deleted") this.forget(earlier.id);
     }
-    if (entry.state === "confirmed" || entry.state === "removed") return undefined;
-    entry.state = "doubtful";
-    const others = this.byFingerprint.get(entry.fingerprint) ?? [];
-    return [...others].some((other) => other > id) ? entry : undefined;
+    this.forget(id);
+  }
+
+  /** The client went away without one. Answers the doubt if this member knows the mail. */
+  doubt(id: MessageId): Doubt | undefined {
+    const entry = this.byId.get(id);
+    if (entry) {
+      entry.state = "doubtful";
+      return { ...entry };
+    }
+    if (this.early.size < earlyMax) this.early.add(id);
+    else this.early = new Set([id]);
+    return undefined;
   }
 
   /** Undefined: nothing is known of it, so its client knows. */
@@ -107,39 +153,48 @@ export class Retries {
     return this.byId.get(id)?.state;
   }
 
+  /** What another member needs to know of a mail that this one passes on. */
+  unsettled(id: MessageId): Unsettled | undefined {
+    const entry = this.byId.get(id);
+    if (!entry) return undefined;
+    const { fingerprint, coordinator, state } = entry;
+    return { id, fingerprint, coordinator, state };
+  }
+
   /**
    * Nobody may tell what became of this node's acknowledgements: they are in doubt. Answers which;
    * they are not removed before it is sure that the node does not come back with the news.
    */
   coordinatorGone(coordinator: MemberUuid): readonly MessageId[] {
+    this.gone.add(coordinator);
     const doubtful: MessageId[] = [];
     for (const [id, entry] of this.byId) {
       if (entry.coordinator !== coordinator || entry.state !== "outstanding") continue;
+      if (this.nowMs() - entry.notedAtMs > this.limits.outstandingMs) {
+        this.forget(id);
+        continue;
+      }
       entry.state = "doubtful";
       doubtful.push(id);
     }
     return doubtful;
   }
 
-  /** A deleted mail is nobody's earlier copy, but it was a later one. */
-  removed(id: MessageId): void {
-    this.settle(id, "removed");
+  /** It is back, or was not away for long. */
+  coordinatorHeard(coordinator: MemberUuid): void {
+    this.gone.delete(coordinator);
+  }
+
+  /** A mail is gone: given up, or deleted by its reader, which its client may not know. */
+  removed({ id, fingerprint }: Tombstone): void {
+    const entry = this.byId.get(id);
+    if (!entry) return;
+    if (fingerprint !== undefined) entry.copy = "deleted";
+    else if (entry.copy === "here") entry.copy = "replaced";
   }
 
   private isOld(entry: Entry): boolean {
     return this.nowMs() - entry.notedAtMs > this.limits.rememberedMs;
-  }
-
-  private forgetSettled(): void {
-    const oldestMs = this.nowMs() - this.limits.settledMs;
-    let expired = 0;
-    while ((this.settled[expired]?.atMs ?? Number.POSITIVE_INFINITY) < oldestMs) expired += 1;
-    // Seldom and many at a time, since it moves the rest.
-    if (expired < 256 && expired < this.settled.length) return;
-    for (const { id } of this.settled.splice(0, expired)) {
-      const state = this.byId.get(id)?.state;
-      if (state === "confirmed" || state === "removed") this.forget(id);
-    }
   }
 
   /** Entries lie in order of age. */
@@ -158,4 +213,43 @@ export class Retries {
     ids?.delete(id);
     if (ids?.size === 0) this.byFingerprint.delete(entry.fingerprint);
   }
+}
+
+/** Is a later try of the same mail there, or was it deleted by its reader? */
+export function isRepeatedIn({ messages, tombstones }: Contents, earlier: Try): boolean {
+  const isLater = (other: Partial<Try> & Pick<Try, "id">): boolean =>
+    other.fingerprint === earlier.fingerprint && other.id > earlier.id;
+  return messages.some(isLater) || tombstones.some(isLater);
+}
+
+/**
+ * What follows from a doubt about a mail of the mailbox: it goes when a later try is there, or was
+ * and its reader deleted it. If the reader deleted the mail itself, it is the later try that goes.
+ */
+export function consequencesOf(doubt: Doubt, contents: Contents): readonly Tombstone[] {
+  const { id, fingerprint, notedAtMs: removedAtMs } = doubt;
+  if (doubt.copy === "replaced") return [];
+  if (doubt.copy === "here") return isRepeatedIn(contents, doubt) ? [{ id, removedAtMs }] : [];
+  return contents.messages
+    .filter((other) => other.fingerprint === fingerprint && other.id > id && other.hasMessageId)
+    .map((later) => ({ id: later.id, removedAtMs, fingerprint }));
+}
+
+/**
+ * What a reader is shown: of several tries of a mail whose client may not have read its 250 only the
+ * last, and none when one of them was deleted. Should they turn out to be mails of their own, the next
+ * session has them.
+ */
+export function withoutRepeated(
+  contents: Contents,
+  isUnsettled: (id: MessageId) => boolean,
+): readonly StoredMessage[] {
+  const deleted = contents.tombstones.filter(({ id }) => isUnsettled(id));
+  const wasDeleted = (message: StoredMessage): boolean =>
+    message.hasMessageId === true &&
+    deleted.some(({ id, fingerprint }) => fingerprint === message.fingerprint && id < message.id);
+  const isHidden = (message: StoredMessage): boolean =>
+    (isUnsettled(message.id) && isRepeatedIn(contents, message)) || wasDeleted(message);
+  const { messages } = contents;
+  return messages.some(isHidden) ? messages.filter((each) => !isHidden(each)) : messages;
 }

@@ -2,7 +2,7 @@
 import type { MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
 import { limits } from "../shared/limits.js";
 import type { Log } from "../shared/log.js";
-import type { Operation, RegisterState } from "../shared/operation.js";
+import type { Operation, RegisterState, StoredMessage } from "../shared/operation.js";
 import { BodyCorruptError, StoreFailedError, StoreFullError } from "../shared/store-errors.js";
 import { accept, prepare } from "./acceptor.js";
 import { untouched } from "./ballot.js";
@@ -23,9 +23,10 @@ import type {
 import type { Peers } from "./peers.js";
 import { isInGroup } from "./placement.js";
 import type { Store } from "./ports.js";
-import { fetchBodyOctetsMax, forgetRemoved, removalsOfRepeated } from "./pull.js";
+import { deletionOf, type Doubts, removalsOfDeleted, removalsOfRepeated } from "./doubts.js";
+import { fetchBodyOctetsMax } from "./pull.js";
 import type { Repair } from "./repair.js";
-import type { Retries } from "./retries.js";
+import type { Retries, Unsettled } from "./retries.js";
 import { memberByUuid, type Member, rosterToJson } from "./roster.js";
 import { type SharedNames } from "./shared-names.js";
 import type { Transfer } from "./transfer.js";
@@ -37,6 +38,7 @@ export interface ServiceOptions {
   readonly peers: Peers;
   readonly locks: LockTable;
   readonly retries: Retries;
+  readonly doubts: Doubts;
   readonly bodies: Bodies;
   readonly repair: Repair;
   readonly transfer: Transfer;
@@ -63,7 +65,10 @@ export function createHandlers(options: ServiceOptions): PeerHandlers {
       const bytes = await options.bodies.serve(digest, offset, length);
       return bytes ? { kind: "bytes", blobs: [bytes] } : { kind: "missing" };
     },
-    settled: (_, { confirmed, doubtful }) => service.settled(confirmed, doubtful),
+    settled: async (_, { confirmed, doubtful }) => {
+      await options.doubts.settled(confirmed, doubtful);
+      return { kind: "ok" };
+    },
     prepare: (from, request) => service.prepare(from, request),
     accept: (from, request) => service.accept(from, request),
     readRegister: (from, request) => service.readRegister(from, request),
@@ -84,7 +89,10 @@ export function createHandlers(options: ServiceOptions): PeerHandlers {
       }),
     listing: (_, request) => service.listing(request),
     fetch: (_, request) => service.fetch(request),
-    beat: (from, beat) => heartbeat.answer(from, beat),
+    beat: (from, beat) => {
+      options.retries.coordinatorHeard(from.uuid);
+      return heartbeat.answer(from, beat);
+    },
     roster: () => ({ roster: rosterToJson(membership.roster) }),
     newRoster: async (_, { roster }) => {
       await membership.learn(roster);
@@ -153,10 +161,11 @@ class Service {
       const { store, locks, log } = this.options;
       const { lock } = request;
       if (lock && !locks.holds(lock.mailbox, lock.session)) return { kind: "lockLost" };
+      if (lock) this.noteUnsettled(lock.mailbox, request.unsettled ?? []);
       const operations = request.operations.flatMap((operation) => this.prepared(operation));
       try {
         await store.write(operations, bodies);
-        forgetRemoved(this.options.retries, operations);
+        await this.options.doubts.written(operations);
         return { kind: "stored" };
       } catch (error) {
         if (error instanceof StoreFullError) return { kind: "full" };
@@ -166,6 +175,13 @@ class Service {
     });
     if (reply.kind !== "stored") await this.options.bodies.dispose(bodies);
     return reply;
+  }
+
+  /** Mails in doubt that are deleted: this member may never have had them, but gets their retries. */
+  private noteUnsettled(mailbox: MailboxName, unsettled: readonly Unsettled[]): void {
+    for (const each of unsettled) {
+      this.options.retries.note(mailbox, each, each.state === "doubtful");
+    }
   }
 
   /** The operation, with what follows from it on this member. */
@@ -178,32 +194,17 @@ class Service {
           repair.noteForeignWrite(mailbox);
         }
         const removals = removalsOfRepeated(retries, mailbox, message);
+        const wasDeleted = retries.wasDeleted(message);
         retries.note(mailbox, message);
-        return [operation, ...removals];
+        return [wasDeleted ? deletionOf(mailbox, message) : operation, ...removals];
       }
-      case "RemoveMessage":
-        return [operation];
+      case "RemoveMessage": {
+        const { mailbox, tombstone } = operation;
+        return [operation, ...removalsOfDeleted(retries, mailbox, tombstone)];
+      }
       default:
         throw new Error(`${operation.kind} is not replicated`);
     }
-  }
-
-  /** What became of acknowledgements. A mail that its own retry has overtaken is removed. */
-  async settled(
-    confirmed: readonly MessageId[],
-    doubtful: readonly MessageId[],
-  ): Promise<{ kind: "ok" }> {
-    const { retries, store } = this.options;
-    for (const id of confirmed) retries.confirm(id);
-    const operations = doubtful.flatMap((id): Operation[] => {
-      const overtaken = retries.doubt(id);
-      if (!overtaken) return [];
-      retries.removed(id);
-      const { mailbox, notedAtMs } = overtaken;
-      return [{ kind: "RemoveMessage", mailbox, tombstone: { id, removedAtMs: notedAtMs } }];
-    });
-    if (operations.length > 0) await store.write(operations);
-    return { kind: "ok" };
   }
 
   prepare(from: Caller, request: RequestOf<"prepare">): Promise<ReplyOf<"prepare">> {
@@ -281,7 +282,9 @@ class Service {
     const isOnPage = ({ id }: { id: MessageId }): boolean =>
       id > after && last !== undefined && id <= last;
     const live = messages.filter(isOnPage).map(({ id }) => id);
-    return { live, removed: tombstones.filter(isOnPage), more };
+    const removed = tombstones.filter(isOnPage);
+    const unsettled = removed.flatMap(({ id }) => this.options.retries.unsettled(id) ?? []);
+    return { live, removed, more, unsettled };
   }
 
   async fetch(request: RequestOf<"fetch">): Promise<ReplyOf<"fetch">> {
@@ -289,12 +292,12 @@ class Service {
     const ids = new Set(request.ids.slice(0, limits.pageEntriesMax));
     const wanted = contents.messages.filter((message) => ids.has(message.id));
     if (!request.withBodies) {
-      return { messages: wanted, bodies: wanted.map(() => "omitted" as const) };
+      const bodies = wanted.map(() => "omitted" as const);
+      return { messages: wanted, bodies, unsettled: this.unsettledOf(wanted) };
     }
     const messages: (typeof wanted)[number][] = [];
     const bodies: ReplyOf<"fetch">["bodies"][number][] = [];
     const blobs: Buffer[] = [];
-    const { retries } = this.options;
     let octets = 0;
     for (const message of wanted) {
       if (octets >= fetchBodyOctetsMax) break;
@@ -308,11 +311,11 @@ class Service {
       if (bytes) blobs.push(bytes);
       octets += bytes?.length ?? 0;
     }
-    const unsettled = messages.flatMap(({ id }) => {
-      const state = retries.stateOf(id);
-      return state === "outstanding" || state === "doubtful" ? [{ id, state }] : [];
-    });
-    return { messages, bodies, unsettled, blobs };
+    return { messages, bodies, unsettled: this.unsettledOf(messages), blobs };
+  }
+
+  private unsettledOf(messages: readonly StoredMessage[]): readonly Unsettled[] {
+    return messages.flatMap(({ id }) => this.options.retries.unsettled(id) ?? []);
   }
 
   private async bodyOf(digest: Parameters<Store["readBody"]>[0]): Promise<Buffer | undefined> {

@@ -17,12 +17,19 @@ export interface StoredMessage {
   readonly fingerprint: string;
   /** The node that took the mail. */
   readonly coordinator: MemberUuid;
+  /** Its header has a Message-ID: equal octets are the same mail, not one that looks like it. */
+  readonly hasMessageId?: true;
 }
 
 /** A deletion. It wins over the message, whatever comes first, for ever. */
 export interface Tombstone {
   readonly id: MessageId;
   readonly removedAtMs: number;
+  /**
+   * Of the message, when its reader deleted it: an earlier copy of the same mail, and a later try
+   * of a client that did not read its 250, are deleted as well. Absent when a copy was only given up.
+   */
+  readonly fingerprint?: string;
 }
 
 /** Totally ordered proposal number of a register: counter first, then the proposer's uuid. */
@@ -40,8 +47,8 @@ export interface RegisterState {
 }
 
 /**
- * A change of a node's state, as it is journaled. All but `DropMailbox` and `PutLocal` (which never
- * leave the node) are idempotent and commutative: the same set in any order gives the same state.
+ * A change of a node's state, as it is journaled. All but the local ones (which never leave the
+ * node) are idempotent and commutative: the same set in any order gives the same state.
  */
 export type Operation =
   | { readonly kind: "AddMessage"; readonly mailbox: MailboxName; readonly message: StoredMessage }
@@ -50,5 +57,7 @@ export type Operation =
   | { readonly kind: "PutRegister"; readonly register: string; readonly state: RegisterState }
   /** This node no longer keeps the mailbox: its group has confirmed every message. Local. */
   | { readonly kind: "DropMailbox"; readonly mailbox: MailboxName }
+  /** The clients of these mails have read their 250. Local; matters until the mails are old. */
+  | { readonly kind: "ConfirmMessages"; readonly ids: readonly MessageId[] }
   /** A small node-local value: identity, roster. Local. */
   | { readonly kind: "PutLocal"; readonly key: string; readonly value: unknown };

@@ -4,6 +4,7 @@
  */
 import { createHash, hash, type Hash } from "node:crypto";
 import { open, unlink, type FileHandle } from "node:fs/promises";
+import { hasMessageId } from "../mime/message-id.js";
 import type { Body } from "../shared/body.js";
 import type { BodyDigest } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
@@ -23,7 +24,12 @@ export interface BodyContext {
 /** Why there is no body: over the limit, disk full, or the disk failed otherwise. */
 export type BodyRefusal = "tooLarge" | "full" | "failed";
 
-type Spool = { readonly path: string; readonly file: FileHandle; readonly hash: Hash };
+type Spool = {
+  readonly path: string;
+  readonly file: FileHandle;
+  readonly hash: Hash;
+  readonly hasMessageId: boolean;
+};
 
 export class IncomingBody {
   readonly #context: BodyContext;
@@ -62,7 +68,8 @@ export class IncomingBody {
     const spool = this.#spool;
     if (spool === undefined) {
       const bytes = this.#memory.subarray(0, this.#octets);
-      return { kind: "bytes", digest: hash("sha256", bytes) as BodyDigest, bytes };
+      const digest = hash("sha256", bytes) as BodyDigest;
+      return { kind: "bytes", digest, bytes, hasMessageId: hasMessageId(bytes) };
     }
     try {
       await spool.file.close();
@@ -72,7 +79,8 @@ export class IncomingBody {
     }
     this.#spool = undefined;
     const digest = spool.hash.digest("hex") as BodyDigest;
-    return { kind: "file", digest, octets: this.#octets, path: spool.path };
+    const { path, hasMessageId: identified } = spool;
+    return { kind: "file", digest, octets: this.#octets, path, hasMessageId: identified };
   }
 
   /** Drops what has come. Safe at any time before `finish`; the spool file is gone afterwards. */
@@ -124,7 +132,8 @@ export class IncomingBody {
       const path = this.#context.spoolPath();
       // A fresh name that only we may read; never through a link that somebody put there.
       const file = await open(path, "wx", 0o600);
-      this.#spool = { path, file, hash: createHash("sha256") };
+      const head = before === 0 ? content : this.#memory.subarray(0, before);
+      this.#spool = { path, file, hash: createHash("sha256"), hasMessageId: hasMessageId(head) };
       await this.#append(this.#spool, this.#memory.subarray(0, before));
       this.release();
     }

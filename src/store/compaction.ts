@@ -229,6 +229,9 @@ export class Compaction {
         return registers.isCurrent(operation.register, operation.version);
       case "PutLocal":
         return locals.isCurrent(operation.key, operation.version);
+      case "ConfirmMessages":
+        // Copies of these mails are marked as such, so nobody takes them for new ones.
+        return false;
       case "DropMailbox":
         return operation.epoch >= mailboxes.epochOf(operation.mailbox);
       case "AddMessage":

@@ -42,6 +42,17 @@ interface Entry {
 
 const tombstonePrefix = "x";
 
+/** A tombstone in the view file: when, and the fingerprint if there is one. */
+const toText = ({ removedAtMs, fingerprint }: Tombstone): string =>
+  fingerprint === undefined ? String(removedAtMs) : `${removedAtMs} ${fingerprint}`;
+
+function toTombstone(id: string, text: string): Tombstone {
+  const space = text.indexOf(" ");
+  const removedAtMs = Number(space < 0 ? text : text.slice(0, space));
+  const tombstone = { id: id as MessageId, removedAtMs };
+  return space < 0 ? tombstone : { ...tombstone, fingerprint: text.slice(space + 1) };
+}
+
 function parse(entry: Entry): StoredMessage {
   entry.message ??= JSON.parse(entry.json) as StoredMessage;
   return entry.message;
@@ -50,7 +61,7 @@ function parse(entry: Entry): StoredMessage {
 /** A mailbox in memory: a grow-only set of messages and a grow-only set of tombstones that win. */
 export class MailboxModel {
   readonly #live = new Map<string, Entry>();
-  readonly #removed = new Map<string, number>();
+  readonly #removed = new Map<string, string>();
   #digest = 0n;
   #octets = 0;
   #contents: MailboxContents | undefined;
@@ -92,10 +103,11 @@ export class MailboxModel {
 
   /** Removes for ever. Returns the message that this ended, if it was there. */
   remove(tombstone: Tombstone): StoredMessage | undefined {
-    const { id, removedAtMs } = tombstone;
+    const { id } = tombstone;
     if (this.#removed.has(id)) return undefined;
-    const ended = this.#bury(id, removedAtMs);
-    this.#unwritten.push({ _id: tombstonePrefix + id, v: String(removedAtMs) });
+    const text = toText(tombstone);
+    const ended = this.#bury(id, text);
+    this.#unwritten.push({ _id: tombstonePrefix + id, v: text });
     if (ended !== undefined) this.#unremoved.push(id);
     return ended === undefined ? undefined : parse(ended);
   }
@@ -103,7 +115,7 @@ export class MailboxModel {
   /** Puts what the view file has. */
   load(documents: readonly ViewDocument[]): void {
     for (const { _id, v, n } of documents) {
-      if (_id.startsWith(tombstonePrefix)) this.#bury(_id.slice(1), Number(v));
+      if (_id.startsWith(tombstonePrefix)) this.#bury(_id.slice(1), v);
       else if (!this.#removed.has(_id)) this.#insert(_id, v, n ?? 0);
     }
   }
@@ -115,14 +127,14 @@ export class MailboxModel {
     this.#contents = undefined;
   }
 
-  #bury(id: string, removedAtMs: number): Entry | undefined {
+  #bury(id: string, text: string): Entry | undefined {
     const entry = this.#live.get(id);
     if (entry !== undefined) {
       this.#live.delete(id);
       this.#digest -= share(id, "live");
       this.#octets -= entry.octets;
     }
-    this.#removed.set(id, removedAtMs);
+    this.#removed.set(id, text);
     this.#digest = BigInt.asUintN(128, this.#digest + share(id, "removed"));
     this.#contents = undefined;
     return entry;
@@ -132,10 +144,7 @@ export class MailboxModel {
   contents(): MailboxContents {
     this.#contents ??= {
       messages: [...this.#live.values()].map(parse).sort((a, b) => (a.id < b.id ? -1 : 1)),
-      tombstones: [...this.#removed].map(([id, removedAtMs]) => ({
-        id: id as MessageId,
-        removedAtMs,
-      })),
+      tombstones: [...this.#removed].map(([id, text]) => toTombstone(id, text)),
       summary: summaryOf(this.totals),
     };
     return this.#contents;

@@ -36,7 +36,8 @@ export const magicBytes = Buffer.from([0x52, 0x70, 0x4a, 0x31]);
 export type JournaledOperation =
   | (Extract<Operation, { kind: "AddMessage" | "RemoveMessage" }> & { readonly epoch: number })
   | (Extract<Operation, { kind: "DropMailbox" }> & { readonly epoch: number })
-  | (Extract<Operation, { kind: "PutRegister" | "PutLocal" }> & { readonly version: number });
+  | (Extract<Operation, { kind: "PutRegister" | "PutLocal" }> & { readonly version: number })
+  | Extract<Operation, { kind: "ConfirmMessages" }>;
 
 export interface RecordHeader {
   readonly operations: readonly JournaledOperation[];
@@ -44,6 +45,8 @@ export interface RecordHeader {
   readonly bodies: readonly (readonly [digest: string, octets: number])[];
   /** Bodies that are files: digest and octets. */
   readonly files: readonly (readonly [digest: string, octets: number])[];
+  /** Copied out of an old segment by a compaction: nothing in it is new. */
+  readonly copied?: true;
 }
 
 export interface EncodedRecord {

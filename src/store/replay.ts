@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { MailboxName } from "../shared/ids.js";
+import type { MailboxName, MessageId } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
 import type { StoredMessage } from "../shared/operation.js";
 import { type Disk, errorCode, unlinkIfThere } from "./disk.js";
@@ -126,23 +126,31 @@ export interface AddedMessage {
   readonly message: StoredMessage;
 }
 
-/** The messages at the end of the journal: those whose acknowledgement may have been lost. */
+/** The messages at the end of the journal whose acknowledgement may have been lost. */
 export class LastMessages {
-  #messages: AddedMessage[] = [];
+  readonly #messages = new Map<MessageId, AddedMessage>();
 
   constructor(private readonly max: number) {}
 
-  note({ header }: ScannedRecord): void {
+  note({ header }: Pick<ScannedRecord, "header">): void {
+    if (header.copied) return;
     for (const operation of header.operations) {
-      if (operation.kind !== "AddMessage") continue;
-      this.#messages.push({ mailbox: operation.mailbox, message: operation.message });
+      if (operation.kind === "ConfirmMessages") {
+        for (const id of operation.ids) this.#messages.delete(id);
+      } else if (operation.kind === "AddMessage") {
+        const { mailbox, message } = operation;
+        this.#messages.set(message.id, { mailbox, message });
+      }
     }
-    if (this.#messages.length > 2 * this.max) this.#messages = this.list();
+    for (const id of this.#messages.keys()) {
+      if (this.#messages.size <= this.max) return;
+      this.#messages.delete(id);
+    }
   }
 
   /** Oldest first. */
   list(): AddedMessage[] {
-    return this.#messages.slice(-this.max);
+    return [...this.#messages.values()];
   }
 }
 

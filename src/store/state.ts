@@ -63,6 +63,8 @@ export class State {
         };
       case "PutLocal":
         return { ...operation, version: this.locals.begin(operation.key, operation.value) };
+      case "ConfirmMessages":
+        return operation;
       default:
         return unreachable(operation);
     }
@@ -73,14 +75,14 @@ export class State {
       this.registers.refuse(operation.register, operation.version);
     } else if (operation.kind === "PutLocal") {
       this.locals.refuse(operation.key, operation.version);
-    } else this.mailboxes.refuse(operation.mailbox);
+    } else if (operation.kind !== "ConfirmMessages") this.mailboxes.refuse(operation.mailbox);
   }
 
   /** An operation that `begin` announced is durable. */
   settle(operation: JournaledOperation, segment: number, octets: number): void {
     if (operation.kind === "PutRegister" || operation.kind === "PutLocal") {
       this.replay(operation, segment, octets);
-    } else this.mailboxes.settle(operation);
+    } else if (operation.kind !== "ConfirmMessages") this.mailboxes.settle(operation);
   }
 
   /** An operation was found in the journal. */
@@ -103,6 +105,9 @@ export class State {
           segment,
           octets,
         });
+        return;
+      case "ConfirmMessages":
+        // See `LastMessages`.
         return;
       default:
         this.mailboxes.apply(operation);

@@ -37,6 +37,54 @@ function filesIn(directory: string): string[] {
   return fs.readdirSync(directory, { recursive: true, encoding: "utf8" }).sort();
 }
 
+describe("after a restart nobody knows", () => {
+  test("whether a mail was acknowledged, unless its client's having read it was noted", async () => {
+    const directory = temporaryDirectory();
+    const body = bodyOf("hello");
+    const first = await open(directory);
+    await first.write([add(alice, 1, body), add(alice, 2, body), add(bob, 3, body)], [body]);
+    await first.write([{ kind: "ConfirmMessages", ids: [idOf(1), idOf(3)] }]);
+    await first.close();
+    const second = await open(directory);
+    expect(second.lastMessages.map(({ message }) => message.id)).toEqual([idOf(2)]);
+    await second.close();
+  });
+
+  test("but what a compaction copied was known before", async () => {
+    const directory = temporaryDirectory();
+    const [body, other] = [bodyOf("hello"), bodyOf(randomBytes(10_000))];
+    const first = await open(directory);
+    await first.write([add(alice, 1, body)], [body]);
+    await first.write([{ kind: "ConfirmMessages", ids: [idOf(1)] }]);
+    await first.write([add(alice, 2, other)], [other]);
+    await first.contents(alice);
+    await first.write([remove(alice, 2)]);
+    expect((await first.compact()).segments).toBe(1);
+    await first.close();
+    const second = await open(directory);
+    expect((await ids(second, alice)).live).toEqual([idOf(1)]);
+    expect(second.lastMessages).toEqual([]);
+    await second.close();
+  });
+});
+
+test("a tombstone says what its reader deleted, also from a view and from the journal", async () => {
+  const directory = temporaryDirectory();
+  const tombstone = { id: idOf(1), removedAtMs: 5, fingerprint: "what it was" };
+  const kept = { id: idOf(2), removedAtMs: 6 };
+  const first = await open(directory);
+  await first.write([{ kind: "RemoveMessage", mailbox: alice, tombstone }, remove(bob, 1)]);
+  await first.write([{ kind: "RemoveMessage", mailbox: alice, tombstone: kept }]);
+  await first.close();
+  const second = await open(directory);
+  expect((await second.contents(alice)).tombstones).toEqual([tombstone, kept]);
+  await second.close();
+  fs.rmSync(join(directory, "views"), { recursive: true });
+  const third = await open(directory);
+  expect((await third.contents(alice)).tombstones).toEqual([tombstone, kept]);
+  await third.close();
+});
+
 describe("what was written is there after a restart", () => {
   test("messages, tombstones, registers, local values, identity", async () => {
     const directory = temporaryDirectory();

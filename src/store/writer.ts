@@ -7,7 +7,7 @@ import { type Disk, isFull, unlinkIfThere, writeFully } from "./disk.js";
 import type { AppendOutcome, Journal } from "./journal.js";
 import { bodyPath, type Layout } from "./layout.js";
 import { recordLimits, type StoreLimits } from "./options.js";
-import { encodeRecord, type JournaledOperation } from "./record.js";
+import { encodeRecord, type JournaledOperation, type RecordHeader } from "./record.js";
 import { bodyLocations, type State } from "./state.js";
 
 type InlineBody = Extract<Body, { kind: "bytes" }>;
@@ -272,7 +272,7 @@ export class Writer {
       const isValue = operation.kind === "PutRegister" || operation.kind === "PutLocal";
       if (isValue) this.options.state.replay(operation, segment, octets);
     };
-    return this.#appendRecord(operations, bodies, files, settle, () => undefined);
+    return this.#appendRecord(operations, bodies, files, settle, () => undefined, true);
   }
 
   #appendRecord(
@@ -281,11 +281,13 @@ export class Writer {
     files: readonly (readonly [digest: string, octets: number])[],
     settle: (operation: JournaledOperation, segment: number, octets: number) => void,
     refuse: (operation: JournaledOperation) => void,
+    copied = false,
   ): Promise<void> {
-    const header = {
+    const header: RecordHeader = {
       operations,
       bodies: bodies.map(([digest, bytes]) => [digest, bytes.length] as const),
       files,
+      ...(copied && { copied }),
     };
     const record = encodeRecord(
       header,

@@ -145,6 +145,7 @@ export const bugs: readonly Bug[] = [
     })),
   }),
   bug("a mail is acknowledged before it is on disk", ["crashAll"], /is lost/, {
+    flushMaxMs: 400,
     faults: withStore((store) => ({
       write: (operations, bodies) => {
         void storeWrite(store, operations, bodies);
@@ -152,7 +153,7 @@ export const bugs: readonly Bug[] = [
       },
     })),
   }),
-  bug("nobody is told of a doubt", ["part", "crash"], /appears 2 times/, {
+  bug("nobody is told of a doubt", ["part", "crash"], /(appears|shown) 2 times|is back/, {
     faults: {
       wrapHandle: (_, method, message) =>
         method === "settled" ? { answer: { kind: "ok" } as PeerMessage } : message,

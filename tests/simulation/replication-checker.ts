@@ -80,7 +80,7 @@ function checkMail(world: ReplicationWorld, history: History, mail: Mail): void 
   const isPerhapsRemoved = mail.ids.some((id) => history.perhapsRemoved.has(id));
   if (live.length > 1)
     world.violate(`${mail.text} appears ${live.length} times: ${live.join(" ")}`);
-  if (live.some((id) => history.removed.has(id))) world.violate(`${mail.text} is back`);
+  if (live.length > 0 && isRemoved) world.violate(`${mail.text} is back`);
   if (mail.acknowledged && live.length === 0 && !isRemoved && !isPerhapsRemoved) {
     world.violate(`${mail.text} in ${mail.mailbox} is lost: ${mail.ids.join(" ")}`);
   }

@@ -71,13 +71,15 @@ export class Clients {
     const work = life.mailboxes.deliver({
       sender: "sender@example.org",
       mailboxes: [mail.mailbox],
-      body: { kind: "bytes", digest, bytes },
+      body: { kind: "bytes", digest, bytes, hasMessageId: true },
       traceFor: (_, id) => {
         mail.ids.push(id);
         return `Received: ${id}\r\n`;
       },
     });
     const answer = await answerOf(life, work);
+    const outcome = answer === gone ? "gone" : answer.kind;
+    world.trace(`${mail.text} as ${mail.ids.at(-1) ?? ""} by ${life.self.uuid}: ${outcome}`);
     if (answer === gone || answer.kind !== "stored") return;
     // The client may be away before it reads the 250, or the node dead before it knows.
     const isRead = world.random() < 0.9;
@@ -98,9 +100,7 @@ export class Clients {
     const { maildrop } = opened;
     const session: History["sessions"][number] = { mailbox, openedMs: world.clock.nowMs };
     history.sessions.push(session);
-    for (const { id } of maildrop.messages) {
-      if (history.removed.has(id)) world.violate(`${mailbox}: ${id} is back after its removal`);
-    }
+    history.checkShown(mailbox, maildrop.messages);
     const longest = this.sessionMs ?? (world.random() < 0.2 ? 6_000 : 300);
     await world.sleep(world.between(0, longest));
     const chosen = maildrop.messages.filter(() => world.random() < 0.4);

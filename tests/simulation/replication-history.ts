@@ -47,6 +47,21 @@ export class History {
 
   constructor(private readonly world: ReplicationWorld) {}
 
+  /** A session sees no mail twice, and none that was deleted, whichever try to send it this is. */
+  checkShown(mailbox: MailboxName, shown: readonly { readonly id: MessageId }[]): void {
+    const ids = new Set(shown.map(({ id }) => id));
+    for (const id of ids) {
+      if (this.removed.has(id)) this.world.violate(`${mailbox}: ${id} is back after its removal`);
+    }
+    for (const mail of this.mails) {
+      const here = mail.ids.filter((id) => ids.has(id));
+      if (here.length > 1) this.world.violate(`${mail.text} is shown ${here.length} times`);
+      if (here.length > 0 && mail.ids.some((id) => this.removed.has(id))) {
+        this.world.violate(`${mail.text} is back as ${here.join(" ")}`);
+      }
+    }
+  }
+
   /** Two sessions that both commit must not do so while both think that they have the lock. */
   checkSessions(): void {
     const committed = this.sessions.filter((session) => session.committedMs);

@@ -70,6 +70,9 @@ export class StoreState {
   registers = new Map<string, RegisterState>();
   locals = new Map<string, unknown>();
   bodies = new Map<BodyDigest, Buffer>();
+  /** All that were ever added, and those whose client is known to have read the 250. */
+  added = new Map<MessageId, { readonly mailbox: MailboxName; readonly message: StoredMessage }>();
+  confirmed = new Set<MessageId>();
 
   apply({ operations, bodies }: Entry): void {
     for (const body of bodies) {
@@ -81,6 +84,7 @@ export class StoreState {
   #applyOne(operation: Operation): void {
     switch (operation.kind) {
       case "AddMessage":
+        this.added.set(operation.message.id, operation);
         return this.#mailbox(operation.mailbox).add(operation.message);
       case "RemoveMessage":
         return this.#mailbox(operation.mailbox).remove(operation.tombstone);
@@ -89,6 +93,9 @@ export class StoreState {
         return;
       case "DropMailbox":
         this.mailboxes.delete(operation.mailbox);
+        return;
+      case "ConfirmMessages":
+        for (const id of operation.ids) this.confirmed.add(id);
         return;
       case "PutLocal":
         this.locals.set(operation.key, operation.value);
@@ -109,6 +116,8 @@ export class StoreState {
     copy.registers = new Map(this.registers);
     copy.locals = new Map(this.locals);
     copy.bodies = new Map(this.bodies);
+    copy.added = new Map(this.added);
+    copy.confirmed = new Set(this.confirmed);
     return copy;
   }
 }

@@ -189,9 +189,8 @@ export class Life implements Host {
   }
 
   private recent(): readonly Copy[] {
-    return [...this.member.disk.mailboxes].flatMap(([mailbox, { live }]) =>
-      [...live.values()].map((message) => ({ mailbox, message })),
-    );
+    const { added, confirmed } = this.member.disk;
+    return [...added.values()].filter(({ message }) => !confirmed.has(message.id));
   }
 
   private rejoin(entries: readonly Address[]): void {
