@@ -4,7 +4,13 @@ import { createRing } from "../../src/ring/actor.js";
 import type { MemberRef } from "../../src/ring/member.js";
 import type { Ring, RingJoinError, RingOptions, StartMode } from "../../src/ring/ports.js";
 import type { Address, MemberUuid, RingId } from "../../src/shared/ids.js";
-import { type Endpoint, seededRandom, SimulatedClock, SimulatedNetwork } from "./ring-network.js";
+import {
+  type Endpoint,
+  seededRandom,
+  SimulatedClock,
+  SimulatedNetwork,
+  uniform,
+} from "./ring-network.js";
 
 interface Node {
   readonly ring: Ring;
@@ -23,8 +29,7 @@ class Lab {
   readonly network = new SimulatedNetwork({
     clock: this.clock,
     random: this.random,
-    latencyMinMs: 1,
-    latencyMaxMs: 5,
+    latencyMs: uniform(this.random, 1, 5),
     refusedShare: 0.5,
   });
 
