@@ -1,7 +1,7 @@
 /** Lookups while members come and crash (Chord, ToN 2003, §VI-E), all by the real protocol. */
-import { distance } from "../src/ring/identifier.js";
 import type { LookupResult } from "../src/ring/lookup.js";
 import type { MemberRef } from "../src/ring/member.js";
+import type { StartMode } from "../src/ring/ports.js";
 import type { RingId } from "../src/shared/ids.js";
 import { exponential } from "../tests/simulation/ring-network.js";
 import { randomId } from "../tests/simulation/ring-settled.js";
@@ -53,8 +53,8 @@ export async function churn(options: ChurnOptions): Promise<ChurnReport> {
 class Churn {
   readonly #options: ChurnOptions;
   readonly #world: RingWorld;
-  /** Those who are up, in the ring or on the way into it. */
-  readonly #up = new Set<SimulatedMember>();
+  /** Those who are up, in the ring or on the way into it, with their ids. */
+  readonly #up = new Map<SimulatedMember, number>();
   readonly #hops: number[] = [];
   readonly #timeouts: number[] = [];
   readonly #asked = new Set<{ readonly by: SimulatedMember }>();
@@ -77,7 +77,7 @@ class Churn {
   /** From one member to a whole ring, by the protocol. */
   async grow(): Promise<void> {
     const { members } = this.#options;
-    this.#up.add(this.#world.add({ kind: "first" }));
+    this.#add({ kind: "first" });
     while (this.#up.size < members) {
       await this.#world.run(Math.min(growMs / 2, (10 * growMs) / this.#up.size));
       this.#join();
@@ -104,7 +104,7 @@ class Churn {
     }
     const { wrong, none, ...counts } = this.#counts;
     const timeouts = spreadOf(this.#timeouts);
-    const live = this.#live().length;
+    const live = this.#up.size;
     return { ...{ hops: spreadOf(this.#hops), timeouts, lookups, wrong, none }, ...counts, live };
   }
 
@@ -122,19 +122,25 @@ class Churn {
     this.#world.clock.after(pauseMs(), again);
   }
 
-  #live(): readonly SimulatedMember[] {
-    return [...this.#up].filter(({ life }) => life.up && life.joined);
+  #pickLive(): SimulatedMember | undefined {
+    const live = [...this.#up.keys()].filter(({ life }) => life.up && life.joined);
+    return this.#world.pick(live);
   }
 
   #join(): void {
-    const entry = this.#world.pick(this.#live());
+    const entry = this.#pickLive();
     if (entry === undefined) return;
     this.#counts.joins += 1;
-    this.#up.add(this.#world.add({ kind: "join", entries: [entry.ref.addr] }));
+    this.#add({ kind: "join", entries: [entry.ref.addr] });
+  }
+
+  #add(mode: StartMode): void {
+    const member = this.#world.add(mode);
+    this.#up.set(member, Number(member.ref.id));
   }
 
   #crash(): void {
-    const victim = this.#world.pick(this.#live());
+    const victim = this.#pickLive();
     if (victim === undefined) return;
     this.#counts.crashes += 1;
     this.#world.crash(victim);
@@ -148,17 +154,21 @@ class Churn {
 
   /** The live member at or after the key. */
   #ownerOf(key: RingId): MemberRef | undefined {
-    let owner: MemberRef | undefined;
-    for (const { ref } of this.#live()) {
-      if (owner === undefined || distance(key, ref.id, bits) < distance(key, owner.id, bits)) {
-        owner = ref;
-      }
+    const from = Number(key);
+    let nearest = Number.POSITIVE_INFINITY;
+    let owner: SimulatedMember | undefined;
+    for (const [member, id] of this.#up) {
+      if (!member.life.up || !member.life.joined) continue;
+      const steps = id >= from ? id - from : id - from + 2 ** bits;
+      if (steps >= nearest) continue;
+      nearest = steps;
+      owner = member;
     }
-    return owner;
+    return owner?.ref;
   }
 
   #lookup(key: RingId): void {
-    const by = this.#world.pick(this.#live());
+    const by = this.#pickLive();
     if (by === undefined) return;
     const asked = { by };
     this.#asked.add(asked);

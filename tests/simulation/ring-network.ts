@@ -16,6 +16,7 @@ export function seededRandom(seed: number): () => number {
 interface Event {
   readonly atMs: number;
   readonly order: number;
+  readonly settles: boolean;
   run: (() => void) | undefined;
 }
 
@@ -25,9 +26,13 @@ export class SimulatedClock {
   #order = 0;
   readonly #heap: Event[] = [];
 
-  /** @returns cancels it */
-  after(ms: number, run: () => void): () => void {
-    const event: Event = { atMs: this.nowMs + Math.max(0, ms), order: this.#order++, run };
+  /**
+   * @param settles false: `run` settles no promise, so that nothing has to be waited for after it.
+   * @returns cancels it
+   */
+  after(ms: number, run: () => void, settles = true): () => void {
+    const atMs = this.nowMs + Math.max(0, ms);
+    const event: Event = { atMs, order: this.#order++, settles, run };
     this.#push(event);
     return () => {
       event.run = undefined;
@@ -44,6 +49,7 @@ export class SimulatedClock {
       if (next.run === undefined) continue;
       this.nowMs = next.atMs;
       next.run();
+      if (!next.settles) continue;
       // A macrotask: every promise reaction that the event caused has run when it comes.
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
@@ -141,7 +147,7 @@ export class SimulatedNetwork {
         this.onDecided(caller, addr, message);
         clock.after(ms, () => caller.up && reject(new Error("unreachable")));
       };
-      clock.after(outMs, () => {
+      const arrive = (): void => {
         const target = this.#endpoints.get(addr);
         const isCut = !this.isConnected(caller.addr, addr);
         if (target?.up !== true || isCut) {
@@ -155,7 +161,8 @@ export class SimulatedNetwork {
         if (outMs + backMs > deadlineMs) return fail(deadlineMs - outMs);
         this.onDecided(caller, addr, message, reply);
         clock.after(backMs, () => caller.up && resolve(reply));
-      });
+      };
+      clock.after(outMs, arrive, false);
     });
   }
 }

@@ -4,7 +4,7 @@ import { fingerStart } from "../../src/ring/fingers.js";
 import { distance } from "../../src/ring/identifier.js";
 import type { LookupResult } from "../../src/ring/lookup.js";
 import type { MemberRef } from "../../src/ring/member.js";
-import type { Ring } from "../../src/ring/ports.js";
+import type { Ring, RingPorts } from "../../src/ring/ports.js";
 import { initialState, type RingState } from "../../src/ring/state.js";
 import type { StepFunction } from "../../src/ring/step.js";
 import type { Address, MemberUuid, RingId } from "../../src/shared/ids.js";
@@ -66,6 +66,13 @@ export function settledStates(
 const neverMs = 1e12;
 const quiet = (): void => undefined;
 
+interface SettledLookup {
+  readonly key: RingId;
+  readonly result: LookupResult;
+  /** Who was asked in vain, in order. */
+  readonly silent: readonly RingId[];
+}
+
 /**
  * Real members over a simulated network, with stabilization stopped: their states never change, so
  * that no lookup learns from an earlier one (Chord, ToN 2003, §VI-D). The dead do not answer.
@@ -75,10 +82,11 @@ export class SettledRing {
   readonly #states: readonly RingState[];
   readonly #clock = new SimulatedClock();
   readonly #network: SimulatedNetwork;
+  readonly #ids: ReadonlyMap<Address, RingId>;
   /** Of the live members, ascending. */
   readonly live: readonly bigint[];
 
-  /** @param deadShare each member is dead with this probability. */
+  /** @param options.deadShare of the members, drawn at random. */
   constructor(options: {
     readonly seed: number;
     readonly members: number;
@@ -94,6 +102,7 @@ export class SettledRing {
       latencyMs: exponential(random, 5),
     });
     const all = settledStates(randomIds(random, bits, members), bits, listLength);
+    this.#ids = new Map(all.map(({ self }) => [self.addr, self.id]));
     const count = Math.round(members * deadShare);
     const dead = new Set(shuffled(all, random).slice(0, count));
     this.#states = all.filter((state) => !dead.has(state));
@@ -102,31 +111,40 @@ export class SettledRing {
   }
 
   /** From random live members, all at the same time; results in the order of the keys. */
-  async lookups(keys: readonly RingId[]): Promise<readonly LookupResult[]> {
-    const results = keys.map((key) => {
+  async lookups(keys: readonly RingId[]): Promise<readonly SettledLookup[]> {
+    const lookups = keys.map(async (key) => {
       const state = this.#states[Math.floor(this.random() * this.#states.length)];
       if (state === undefined) throw new Error("nobody is left");
-      // One of its own for each lookup, so that it remembers nobody's silence.
-      return this.#boot(state).lookup(key);
+      const silent: RingId[] = [];
+      // A member of its own for each lookup, so that it remembers nobody's silence.
+      const ring = this.#boot(state, (addr) => silent.push(this.#ids.get(addr) ?? (0n as RingId)));
+      return { key, silent, result: await ring.lookup(key) };
     });
     await this.#clock.advance(1_000_000);
-    return Promise.all(results);
+    return Promise.all(lookups);
   }
 
-  #boot(settled: RingState): Ring {
+  #boot(settled: RingState, onSilent: (addr: Address) => void = quiet): Ring {
     const { self, parameters, listLength } = settled;
     const frozen: StepFunction = (state, input) => {
       return { state: input.kind === "first" ? settled : state, effects: [] };
     };
     const endpoint: Endpoint = { addr: self.addr, up: true, handle: quiet };
+    const call: RingPorts["call"] = async (addr, message, { deadlineMs }) => {
+      try {
+        return await this.#network.call(endpoint, addr, message, deadlineMs);
+      } catch (error) {
+        onSilent(addr);
+        throw error;
+      }
+    };
     const ring = createRing(
       {
         ...{ self, parameters, successorListLength: listLength, step: frozen },
         ...{ stabilizeIntervalMs: neverMs, fingerIntervalMs: neverMs, cacheIntervalMs: neverMs },
       },
       {
-        call: (addr, message, { deadlineMs }) =>
-          this.#network.call(endpoint, addr, message, deadlineMs),
+        call,
         setTimer: (ms, run) => this.#clock.after(ms, run),
         random: this.random,
         persistCache: quiet,

@@ -209,10 +209,10 @@ export class RingWorld {
     const state = member?.life.state;
     const running = state?.running;
     if (member === undefined || state === undefined || running?.waiting !== true) return;
-    const asked = parseRingMessage(request);
-    if (!asked.ok || asked.message.kind !== "state") return;
     const to = targetOf(running.operation);
     if (to.addr !== addr) return;
+    const asked = parseRingMessage(request);
+    if (!asked.ok || asked.message.kind !== "state") return;
     const answered = parseRingMessage(reply);
     const message = answered.ok && !("ring" in answered.message) ? answered.message : undefined;
     const outcome = outcomeOf(message, to);
