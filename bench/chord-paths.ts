@@ -22,7 +22,10 @@ export interface PathOptions {
   readonly members: number;
   readonly listLength: number;
   readonly deadShare?: number;
+  /** In all. */
   readonly lookups: number;
+  /** Over how many rings: which of its members die makes a ring better or worse. Default 1. */
+  readonly rings?: number;
 }
 
 export interface PathReport {
@@ -36,20 +39,23 @@ export interface PathReport {
 }
 
 export async function measurePaths(options: PathOptions): Promise<PathReport> {
-  const ring = new SettledRing({ ...options, bits });
-  const keys = Array.from({ length: options.lookups }, () => randomId(ring.random, bits));
+  const { seed, lookups, rings = 1 } = options;
   const hops: number[] = [];
   const timeouts: number[] = [];
   const allTimeouts: number[] = [];
   let failed = 0;
-  for (const { key, result, silent } of await ring.lookups(keys)) {
-    const owner = successorOf(key, ring.live);
-    const room = distance(key, owner, bits);
-    const onTheWay = silent.filter((id) => distance(key, id, bits) >= room);
-    timeouts.push(onTheWay.length);
-    allTimeouts.push(silent.length);
-    if (result.ok && result.owner.id === owner) hops.push(hopsOf(result));
-    else failed += 1;
+  for (let i = 0; i < rings; i++) {
+    const ring = new SettledRing({ ...options, bits, seed: seed * rings + i });
+    const keys = Array.from({ length: lookups / rings }, () => randomId(ring.random, bits));
+    for (const { key, result, silent } of await ring.lookups(keys)) {
+      const owner = successorOf(key, ring.live);
+      const room = distance(key, owner, bits);
+      const onTheWay = silent.filter((id) => distance(key, id, bits) >= room);
+      timeouts.push(onTheWay.length);
+      allTimeouts.push(silent.length);
+      if (result.ok && result.owner.id === owner) hops.push(hopsOf(result));
+      else failed += 1;
+    }
   }
   return {
     ...{ hops: spreadOf(hops), timeouts: spreadOf(timeouts) },

@@ -11,10 +11,13 @@ export interface TableOptions {
   readonly note: (text: string) => void;
 }
 
-const hopsNote =
-  "hops: members that answered, without the asker and the owner (the paper: hops to the predecessor)";
+const hopsNotes = [
+  "path: hops to the predecessor in the paper; ours: members that answered, without the asker and",
+  "the owner. To the owner it is one more. A list that reaches beyond the key names the owner, so",
+  "that the hop to the predecessor is spared unless a dead member makes it necessary",
+];
 
-/** The paper's lists, the product's default, no list but the successor. */
+/** The successor alone, the product's default, the paper's for 1,000 members. */
 const listLengths = [1, 4, 20];
 
 export async function pathTable({ seed, quick, note }: TableOptions): Promise<Table> {
@@ -39,7 +42,7 @@ export async function pathTable({ seed, quick, note }: TableOptions): Promise<Ta
     title: "Path length",
     notes: [
       `${lookups} lookups of random keys in settled rings; mean (1st, 99th percentile)`,
-      hopsNote,
+      ...hopsNotes,
       "paper: 1/2 log2 N with the successor alone, 1/2 log2 N - 1/2 log2 r + 1 with a list of r",
     ],
     head: ["N", "paper r=1", "ours", "paper r=4", "ours", "paper r=20", "ours"],
@@ -59,11 +62,12 @@ const paperFailures = [
 ] as const;
 
 export async function failureTable({ seed, quick, note }: TableOptions): Promise<Table> {
+  const rings = 10;
   const [members, lookups] = quick ? [200, 500] : [1_000, 10_000];
   const rows: string[][] = [];
   const [none, path, timeouts] = [{ met: true }, { met: true }, { met: true }];
   for (const [deadShare, paperHops, paperPath, paperMean, paperTimeouts] of paperFailures) {
-    const options = { seed, members, listLength: 20, deadShare, lookups };
+    const options = { seed, members, listLength: 20, deadShare, lookups, rings };
     const report = await measurePaths(options);
     none.met &&= report.failed === 0;
     path.met &&= report.hops.mean <= paperHops;
@@ -78,8 +82,9 @@ export async function failureTable({ seed, quick, note }: TableOptions): Promise
   return {
     title: "A share p of the members dies at once",
     notes: [
-      `${members} members, lists of 20, ${lookups} lookups for each p; nothing is repaired or learned`,
-      hopsNote,
+      `${rings} rings of ${members} members, lists of 20, ${lookups} lookups for each p`,
+      "stabilization has stopped, and no lookup learns from an earlier one",
+      ...hopsNotes,
       "timeouts: dead members asked on the way to the key. The paper's means are its hops times",
       "p / (1 - p), which leaves no room for dead owners; 'all' counts those too, and second asks",
       "failed: no owner, or another than the first live member at or after the key",
@@ -146,7 +151,7 @@ export async function churnTable(
       "stabilization and one finger every U[15, 45] s; each message takes 50 ms (exponential), and",
       "what is not answered within 500 ms counts as dead, late answers of the living among it",
       "the paper's members say good-bye when they leave; ours crash",
-      hopsNote,
+      ...hopsNotes,
       "timeouts: all questions that went unanswered, those to dead owners among them",
       "failed: no owner, or another than the live member that succeeded the key when the lookup",
       "ended or when it began; a lookup whose asker crashes is not counted and another takes its place",

@@ -25,14 +25,14 @@ export function randomId(random: () => number, bits: number): RingId {
 }
 
 /** Ascending, none twice. */
-export function randomIds(random: () => number, bits: number, count: number): readonly RingId[] {
+function randomIds(random: () => number, bits: number, count: number): readonly RingId[] {
   const drawn = new Set<RingId>();
   while (drawn.size < count) drawn.add(randomId(random, bits));
   return [...drawn].sort((a, b) => (a < b ? -1 : 1));
 }
 
 /** The states of a stabilized ring with these ids (ascending, two or more), in their order. */
-export function settledStates(
+function settledStates(
   ids: readonly RingId[],
   bits: number,
   listLength: number,
