@@ -123,12 +123,15 @@ export async function churnTable(
   const [failures, path, timeouts] = [{ met: true }, { met: true }, { met: true }];
   for (const [rate, paperPath, paperTimeouts, paperFailed] of paperChurn) {
     if (rates?.includes(rate) === false) continue;
+    let notedAt = 0;
     const report = await churn({
       ...{ seed, members, listLength: 20, lookups, warmUpMs: quick ? 60_000 : 600_000 },
       // As many of a hundred members as the paper has come and go would be another experiment.
       rate: (rate * members) / 1_000,
       onProgress: (done) => {
-        if (done % 1_000 < 10) note(`churn, R = ${rate}: ${done} lookups`);
+        if (done < notedAt + lookups / 10) return;
+        notedAt = done;
+        note(`churn, R = ${rate}: ${done} lookups`);
       },
     });
     const failed = ((report.wrong + report.none) * 10_000) / lookups;

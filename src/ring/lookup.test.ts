@@ -169,6 +169,12 @@ describe("a member that would own the key is silent", () => {
 });
 
 describe("through an entry", () => {
+  test("waits for one silent successor of the predecessor-to-be at the most", () => {
+    const { 90: _a, 130: _b, ...others } = six;
+    const options = { entries: [at(10)], exclude: at(70).uuid, predecessorOnly: true };
+    expect(shown(lookup(70, others, options))).toMatchObject({ before: 50, timeouts: 1 });
+  });
+
   test("finds a predecessor-to-be that only its successor knows of yet", () => {
     const newcomer: World = {
       ...six,

@@ -169,12 +169,13 @@ class IterativeLookup implements Lookup {
 
   /**
    * A member that has just joined is known to its successor first: with its predecessor alone to
-   * go by, two that join at the same place would not see each other.
+   * go by, two that join at the same place would not see each other. Only one
+   * silent successor is waited for.
    */
   #nextPredecessor(closest: Found, best: Candidate | undefined): LookupAction {
     if (best !== undefined) return this.#ask(best);
-    const owner = this.#ownerSoFar();
-    if (owner?.standing === "unasked") return this.#ask(owner);
+    const successor = this.#nearestAfter(true);
+    if (successor?.standing === "unasked") return this.#ask(successor);
     return this.#done(closest.self, closest.self);
   }
 
@@ -195,7 +196,7 @@ class IterativeLookup implements Lookup {
   /** Who comes after the key? */
   #settleOwner(closest: Found, best: Candidate | undefined): LookupAction {
     if (!this.#listReaches(closest)) return this.#fail("unroutable");
-    const owner = this.#ownerSoFar();
+    const owner = this.#nearestAfter(false);
     if (owner === undefined) return this.#fail("unroutable");
     if (owner.standing === "unasked") return this.#ask(owner);
     const gone = this.#silentBetween(owner);
@@ -210,14 +211,14 @@ class IterativeLookup implements Lookup {
     return this.#done(owner.member, closest.self);
   }
 
-  /** The nearest at or after the key that is not known to be dead. */
-  #ownerSoFar(): Candidate | undefined {
-    let owner: Candidate | undefined;
+  /** The nearest at or after the key, with or without those known to be dead. */
+  #nearestAfter(withDead: boolean): Candidate | undefined {
+    let nearest: Candidate | undefined;
     for (const candidate of this.#candidates.values()) {
-      if (candidate.standing === "dead") continue;
-      if (owner === undefined || candidate.after < owner.after) owner = candidate;
+      if (candidate.standing === "dead" && !withDead) continue;
+      if (nearest === undefined || candidate.after < nearest.after) nearest = candidate;
     }
-    return owner;
+    return nearest;
   }
 
   /** The owner's predecessor, when it would own the key but did not answer. */
