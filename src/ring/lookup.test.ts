@@ -124,7 +124,67 @@ describe("from a member", () => {
   });
 });
 
+/** 10 → 50 → (60) → 90 → 130 → 10: 90 has died since, and 60 joined where old lists have 90. */
+describe("a member that would own the key is silent", () => {
+  const world = (answers: World = {}): World => ({
+    10: found(10, [50, 90, 130]),
+    50: found(50, [90, 130, 10]),
+    130: { ...found(130, [10, 50, 90]), predecessor: at(90) },
+    ...answers,
+  });
+  const old = { origin: found(10, [50, 90, 130]) };
+
+  test("its place is looked up with the last live member before the key", () => {
+    const { 90: _dead, ...others } = world({ 50: found(50, [60, 90, 130]), 60: found(60, [90]) });
+    expect(shown(lookup(55, others, old))).toEqual({
+      ...{ owner: 60, before: 50, path: [10, 130, 50, 60], timeouts: 1 },
+    });
+  });
+
+  test("it is asked once more when both its neighbours have it", () => {
+    const { 90: _dead, ...others } = world();
+    expect(shown(lookup(55, others, old))).toEqual({
+      ...{ owner: 130, before: 50, path: [10, 130, 50], timeouts: 2 },
+    });
+  });
+
+  test("it owns the key when its first answer was only late", () => {
+    const run = createLookup({ key: 55n as RingId, bits, listLength: 3, ...old });
+    const asked: number[] = [];
+    let action = run.start();
+    while (action.kind === "ask") {
+      const id = Number(action.member.id);
+      const reply = id === 90 && !asked.includes(90) ? undefined : world({ 90: found(90, []) })[id];
+      asked.push(id);
+      action = reply === undefined ? run.unanswered() : run.answered(reply);
+    }
+    expect(asked).toEqual([90, 130, 50, 90]);
+    expect(shown(action.result)).toMatchObject({ owner: 90, before: 50, timeouts: 1 });
+  });
+
+  test("neighbours that no longer have it are believed", () => {
+    const { 90: _dead, ...others } = world({ 50: found(50, [130, 10]) });
+    expect(shown(lookup(55, others, old))).toMatchObject({ owner: 130, timeouts: 1 });
+  });
+});
+
 describe("through an entry", () => {
+  test("waits for one silent successor of the predecessor-to-be at the most", () => {
+    const { 90: _a, 130: _b, ...others } = six;
+    const options = { entries: [at(10)], exclude: at(70).uuid, predecessorOnly: true };
+    expect(shown(lookup(70, others, options))).toMatchObject({ before: 50, timeouts: 1 });
+  });
+
+  test("finds a predecessor-to-be that only its successor knows of yet", () => {
+    const newcomer: World = {
+      ...six,
+      90: { ...found(90, [130, 170, 210]), predecessor: at(60) },
+      60: { ...found(60, [90, 130, 170]), predecessor: at(50) },
+    };
+    const options = { entries: [at(170)], exclude: at(70).uuid, predecessorOnly: true };
+    expect(shown(lookup(70, newcomer, options))).toMatchObject({ before: 60, timeouts: 0 });
+  });
+
   test("finds the predecessor-to-be, never by way of oneself", () => {
     const result = lookup(60, six, {
       entries: [at(170)],

@@ -17,7 +17,7 @@ export type LookupResult =
       readonly closestBefore: MemberRef;
       /** Members that answered, in order, beginning with the one that asks. */
       readonly path: readonly MemberRef[];
-      /** Members that did not. */
+      /** Questions that were not answered. */
       readonly timeouts: number;
     }
   | {
@@ -63,8 +63,14 @@ type Standing = "unasked" | "alive" | "dead";
 interface Candidate {
   readonly member: MemberRef;
   standing: Standing;
+  /** Times that it was asked. */
+  asks: number;
   /** Clockwise distance to the key: 0 for a member at the key. */
   readonly before: bigint;
+  /** Clockwise distance from the key. */
+  readonly after: bigint;
+  /** What it answered. */
+  found: Found | undefined;
 }
 
 export function createLookup(options: LookupOptions): Lookup {
@@ -108,7 +114,7 @@ class IterativeLookup implements Lookup {
   #take(found: Found): void {
     this.#path.push(found.self);
     const self = this.#see(found.self);
-    if (self !== undefined) self.standing = "alive";
+    if (self !== undefined) Object.assign(self, { standing: "alive", found });
     for (const member of found.preceding) this.#see(member);
     for (const member of found.successors) this.#see(member);
     if (found.predecessor !== undefined) this.#see(found.predecessor);
@@ -121,8 +127,10 @@ class IterativeLookup implements Lookup {
     if (member.uuid === this.#options.exclude) return undefined;
     let candidate = this.#candidates.get(member.uuid);
     if (candidate === undefined) {
-      const before = distance(member.id, this.#options.key, this.#options.bits);
-      candidate = { member, standing: "unasked", before };
+      const { key, bits } = this.#options;
+      const before = distance(member.id, key, bits);
+      const after = before === 0n ? 0n : (1n << BigInt(bits)) - before;
+      candidate = { member, standing: "unasked", asks: 0, before, after, found: undefined };
       this.#candidates.set(member.uuid, candidate);
     }
     return candidate;
@@ -142,17 +150,33 @@ class IterativeLookup implements Lookup {
   #next(): LookupAction {
     const closest = this.#closest;
     if (closest === undefined) return this.#askEntry();
+    const best = this.#bestBefore(closest);
+    if (this.#options.predecessorOnly === true) return this.#nextPredecessor(closest, best);
+    if (best !== undefined && !this.#listsOwner(closest)) return this.#ask(best);
+    return this.#settleOwner(closest, best);
+  }
+
+  /** Nearest before the key of those not asked yet, when nearer than the closest that answered. */
+  #bestBefore(closest: Found): Candidate | undefined {
     const gap = this.#gap(closest.self);
     let best: Candidate | undefined;
     for (const candidate of this.#candidates.values()) {
       if (candidate.standing !== "unasked" || candidate.before === 0n) continue;
-      if (candidate.before >= (best?.before ?? gap)) continue;
-      best = candidate;
+      if (candidate.before < (best?.before ?? gap)) best = candidate;
     }
-    const { predecessorOnly = false } = this.#options;
-    if (!predecessorOnly && this.#listsOwner(closest)) return this.#settleOwner(closest);
+    return best;
+  }
+
+  /**
+   * A member that has just joined is known to its successor first: with its predecessor alone to
+   * go by, two that join at the same place would not see each other. Only one
+   * silent successor is waited for.
+   */
+  #nextPredecessor(closest: Found, best: Candidate | undefined): LookupAction {
     if (best !== undefined) return this.#ask(best);
-    return predecessorOnly ? this.#done(closest.self, closest.self) : this.#settleOwner(closest);
+    const successor = this.#nearestAfter(true);
+    if (successor?.standing === "unasked") return this.#ask(successor);
+    return this.#done(closest.self, closest.self);
   }
 
   /**
@@ -170,16 +194,39 @@ class IterativeLookup implements Lookup {
   }
 
   /** Who comes after the key? */
-  #settleOwner(closest: Found): LookupAction {
+  #settleOwner(closest: Found, best: Candidate | undefined): LookupAction {
     if (!this.#listReaches(closest)) return this.#fail("unroutable");
-    let owner: Candidate | undefined;
-    for (const candidate of this.#candidates.values()) {
-      if (candidate.standing === "dead") continue;
-      if (owner === undefined || this.#after(candidate) < this.#after(owner)) owner = candidate;
-    }
+    const owner = this.#nearestAfter(false);
     if (owner === undefined) return this.#fail("unroutable");
-    if (owner.standing === "alive") return this.#done(owner.member, closest.self);
-    return this.#ask(owner);
+    if (owner.standing === "unasked") return this.#ask(owner);
+    const gone = this.#silentBetween(owner);
+    if (gone !== undefined) {
+      // Who came between those two is unknown to the owner and to old lists, but not to its
+      // predecessor: on to the last live one before the key.
+      if (best !== undefined) return this.#ask(best);
+      // Both its neighbours have it: the answer may just have been late.
+      const isVouchedFor = closest.successors[0]?.uuid === gone.member.uuid;
+      if (isVouchedFor && gone.asks === 1) return this.#ask(gone);
+    }
+    return this.#done(owner.member, closest.self);
+  }
+
+  /** The nearest at or after the key, with or without those known to be dead. */
+  #nearestAfter(withDead: boolean): Candidate | undefined {
+    let nearest: Candidate | undefined;
+    for (const candidate of this.#candidates.values()) {
+      if (candidate.standing === "dead" && !withDead) continue;
+      if (nearest === undefined || candidate.after < nearest.after) nearest = candidate;
+    }
+    return nearest;
+  }
+
+  /** The owner's predecessor, when it would own the key but did not answer. */
+  #silentBetween(owner: Candidate): Candidate | undefined {
+    const before = owner.found?.predecessor;
+    const candidate = before && this.#candidates.get(before.uuid);
+    const isBetween = candidate?.standing === "dead" && candidate.after < owner.after;
+    return isBetween ? candidate : undefined;
   }
 
   /**
@@ -191,10 +238,6 @@ class IterativeLookup implements Lookup {
     const last = closest.successors.at(-1);
     if (last === undefined || closest.successors.length < listLength) return true;
     return betweenRightInclusive(closest.self.id, key, last.id);
-  }
-
-  #after(candidate: Candidate): bigint {
-    return distance(this.#options.key, candidate.member.id, this.#options.bits);
   }
 
   #askEntry(): LookupAction {
@@ -210,6 +253,7 @@ class IterativeLookup implements Lookup {
     this.#asks += 1;
     if (this.#asks > (this.#options.asksMax ?? asksMaxDefault)) return this.#fail("too-many-hops");
     this.#asking = candidate;
+    candidate.asks += 1;
     return { kind: "ask", member: candidate.member };
   }
 

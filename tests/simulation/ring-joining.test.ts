@@ -4,7 +4,13 @@ import { createRing } from "../../src/ring/actor.js";
 import type { MemberRef } from "../../src/ring/member.js";
 import type { Ring, RingJoinError, RingOptions, StartMode } from "../../src/ring/ports.js";
 import type { Address, MemberUuid, RingId } from "../../src/shared/ids.js";
-import { type Endpoint, seededRandom, SimulatedClock, SimulatedNetwork } from "./ring-network.js";
+import {
+  type Endpoint,
+  seededRandom,
+  SimulatedClock,
+  SimulatedNetwork,
+  uniform,
+} from "./ring-network.js";
 
 interface Node {
   readonly ring: Ring;
@@ -23,8 +29,7 @@ class Lab {
   readonly network = new SimulatedNetwork({
     clock: this.clock,
     random: this.random,
-    latencyMinMs: 1,
-    latencyMaxMs: 5,
+    latencyMs: uniform(this.random, 1, 5),
     refusedShare: 0.5,
   });
 
@@ -152,6 +157,25 @@ test("an id that a live member has is refused, and the ring is unchanged", async
   expect(twin.result).toMatchObject({ code: "duplicate-id" });
   expect(String(twin.result)).toMatch(/id 100 is taken by a live member: .*100/);
   expect([a, b, c].map(around)).toEqual(before);
+});
+
+test("one that joins behind another newcomer is placed after it, before any stabilization", async () => {
+  const slow = { stabilizeIntervalMs: 60_000, fingerIntervalMs: 60_000, cacheIntervalMs: 60_000 };
+  const lab = new Lab();
+  const a = lab.start(ref(10), first, slow);
+  const d = lab.start(ref(200), viaTen, slow);
+  await lab.clock.advance(300_000);
+  const b = lab.start(ref(100), viaTen, slow);
+  await lab.clock.advance(1_000);
+  const c = lab.start(ref(150), viaTen, slow);
+  await lab.clock.advance(1_000);
+  expect([around(b), around(c)]).toEqual(["10 < [200 10]", "100 < [200 10]"]);
+  // The oldest know of neither yet, but every key has its owner.
+  expect(around(a)).toBe("200 < [200]");
+  const owners = [99, 101, 151].map((key) => a.ring.lookup(BigInt(key) as RingId));
+  await lab.clock.advance(1_000);
+  const found = (await Promise.all(owners)).map((result) => result.ok && result.owner.id);
+  expect(found).toEqual([b, c, d].map((node) => node.ring.snapshot().self.id));
 });
 
 test("an id is free once its holder is found dead", async () => {

@@ -16,6 +16,7 @@ export function seededRandom(seed: number): () => number {
 interface Event {
   readonly atMs: number;
   readonly order: number;
+  readonly settles: boolean;
   run: (() => void) | undefined;
 }
 
@@ -25,9 +26,13 @@ export class SimulatedClock {
   #order = 0;
   readonly #heap: Event[] = [];
 
-  /** @returns cancels it */
-  after(ms: number, run: () => void): () => void {
-    const event: Event = { atMs: this.nowMs + Math.max(0, ms), order: this.#order++, run };
+  /**
+   * @param settles false: `run` settles no promise, so that nothing has to be waited for after it.
+   * @returns cancels it
+   */
+  after(ms: number, run: () => void, settles = true): () => void {
+    const atMs = this.nowMs + Math.max(0, ms);
+    const event: Event = { atMs, order: this.#order++, settles, run };
     this.#push(event);
     return () => {
       event.run = undefined;
@@ -44,6 +49,7 @@ export class SimulatedClock {
       if (next.run === undefined) continue;
       this.nowMs = next.atMs;
       next.run();
+      if (!next.settles) continue;
       // A macrotask: every promise reaction that the event caused has run when it comes.
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
@@ -96,11 +102,20 @@ export interface Endpoint {
   handle(message: unknown): unknown;
 }
 
+/** Uniform in [min, max). */
+export function uniform(random: () => number, min: number, max: number): () => number {
+  return () => min + random() * (max - min);
+}
+
+export function exponential(random: () => number, mean: number): () => number {
+  return () => -mean * Math.log(1 - random());
+}
+
 interface NetworkOptions {
   readonly clock: SimulatedClock;
   readonly random: () => number;
-  readonly latencyMinMs: number;
-  readonly latencyMaxMs: number;
+  /** Draws how long one message takes, one way. */
+  readonly latencyMs: () => number;
   /** Share of calls to a dead node that fail at once (connection refused); the others time out. */
   readonly refusedShare: number;
 }
@@ -124,30 +139,30 @@ export class SimulatedNetwork {
   }
 
   call(caller: Endpoint, addr: Address, message: unknown, deadlineMs: number): Promise<unknown> {
-    const { clock, random, refusedShare } = this.#options;
+    const { clock, random, refusedShare, latencyMs } = this.#options;
     this.calls += 1;
     return new Promise((resolve, reject) => {
-      const outMs = this.#latencyMs();
-      clock.after(outMs, () => {
+      const outMs = latencyMs();
+      const fail = (ms: number): void => {
+        this.onDecided(caller, addr, message);
+        clock.after(ms, () => caller.up && reject(new Error("unreachable")));
+      };
+      const arrive = (): void => {
         const target = this.#endpoints.get(addr);
         const isCut = !this.isConnected(caller.addr, addr);
         if (target?.up !== true || isCut) {
           // Who is dead refuses or is silent; a cut cable is always silent.
           const isRefused = !isCut && random() < refusedShare;
-          const failMs = isRefused ? this.#latencyMs() : deadlineMs - outMs;
-          this.onDecided(caller, addr, message);
-          clock.after(failMs, () => caller.up && reject(new Error("unreachable")));
-          return;
+          return fail(isRefused ? latencyMs() : deadlineMs - outMs);
         }
         const reply = target.handle(message);
+        const backMs = latencyMs();
+        // An answer that comes too late is none, though the question was heard.
+        if (outMs + backMs > deadlineMs) return fail(deadlineMs - outMs);
         this.onDecided(caller, addr, message, reply);
-        clock.after(this.#latencyMs(), () => caller.up && resolve(reply));
-      });
+        clock.after(backMs, () => caller.up && resolve(reply));
+      };
+      clock.after(outMs, arrive, false);
     });
-  }
-
-  #latencyMs(): number {
-    const { random, latencyMinMs, latencyMaxMs } = this.#options;
-    return latencyMinMs + random() * (latencyMaxMs - latencyMinMs);
   }
 }

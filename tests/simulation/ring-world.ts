@@ -10,14 +10,26 @@ import { step, type StepFunction } from "../../src/ring/step.js";
 import { targetOf } from "../../src/ring/turn.js";
 import type { Address, MemberUuid, RingId } from "../../src/shared/ids.js";
 import { type Listed, RingInvariant } from "./ring-invariant.js";
-import { type Endpoint, seededRandom, SimulatedClock, SimulatedNetwork } from "./ring-network.js";
+import {
+  type Endpoint,
+  exponential,
+  seededRandom,
+  SimulatedClock,
+  SimulatedNetwork,
+  uniform,
+} from "./ring-network.js";
 
 export interface WorldOptions {
   readonly seed: number;
   readonly bits: number;
   readonly replicas: number;
   readonly listLength: number;
+  /** Delays are uniform from 1 ms to this, */
   readonly latencyMaxMs?: number;
+  /** or exponential with this mean. */
+  readonly latencyMeanMs?: number;
+  /** Share of calls to the dead that fail at once. */
+  readonly refusedShare?: number;
   /** Messages go through JSON text, as on the wire. */
   readonly viaJson?: boolean;
   readonly ring?: Partial<RingOptions>;
@@ -70,9 +82,11 @@ export class RingWorld {
     this.network = new SimulatedNetwork({
       clock: this.clock,
       random: this.random,
-      latencyMinMs: 1,
-      latencyMaxMs: options.latencyMaxMs ?? 20,
-      refusedShare: 0.5,
+      latencyMs:
+        options.latencyMeanMs === undefined
+          ? uniform(this.random, 1, options.latencyMaxMs ?? 20)
+          : exponential(this.random, options.latencyMeanMs),
+      refusedShare: options.refusedShare ?? 0.5,
     });
     this.network.onDecided = (caller, addr, request, reply) => {
       this.#onDecided(caller, addr, request, reply);
@@ -195,10 +209,10 @@ export class RingWorld {
     const state = member?.life.state;
     const running = state?.running;
     if (member === undefined || state === undefined || running?.waiting !== true) return;
-    const asked = parseRingMessage(request);
-    if (!asked.ok || asked.message.kind !== "state") return;
     const to = targetOf(running.operation);
     if (to.addr !== addr) return;
+    const asked = parseRingMessage(request);
+    if (!asked.ok || asked.message.kind !== "state") return;
     const answered = parseRingMessage(reply);
     const message = answered.ok && !("ring" in answered.message) ? answered.message : undefined;
     const outcome = outcomeOf(message, to);
