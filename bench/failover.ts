@@ -196,7 +196,10 @@ async function fill(ring: Ring, accounts: readonly (readonly string[])[]): Promi
     await send(ring.entry.smtp, names[read] ?? "", 1024 * 1024);
   }
   for (const member of ring.members) await warmUp(member, accounts[0]?.[mailed] ?? "");
-  await ring.copiesEqual(accounts.flatMap((names) => names[read] ?? []), { copies: 3 });
+  await ring.copiesEqual(
+    accounts.flatMap((names) => names[read] ?? []),
+    { copies: 3 },
+  );
 }
 
 type Goals = Record<string, { p50?: number; p99?: number; worst?: number }>;

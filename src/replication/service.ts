@@ -248,8 +248,11 @@ class Service {
       await leasesAreKnown();
       const wanted = { session, boot, owner: from.uuid };
       let answer = locks.acquire(mailbox, wanted);
-      if (answer.kind === "held" && !(await this.isHeld(mailbox, answer.lease))) {
-        locks.release(mailbox, answer.lease.session);
+      if (answer.kind === "held") {
+        if (!(await this.isHeld(mailbox, answer.lease))) {
+          locks.release(mailbox, answer.lease.session);
+        }
+        // Even if it was held then: the lease of a silent node may have run out meanwhile.
         answer = locks.acquire(mailbox, wanted);
       }
       if (answer.kind === "held") return { kind: "held" };
