@@ -269,7 +269,8 @@ class Service {
     if (!owner) return false;
     try {
       const request = { mailbox, session: lease.session };
-      const options = { deadlineMs: 500 };
+      // Short, since a client waits; who is too slow to say keeps the lock.
+      const options = { deadlineMs: 250 };
       return (await this.options.peers.call(owner, "holds", request, options)).holds;
     } catch {
       return true;
