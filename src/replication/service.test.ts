@@ -37,7 +37,7 @@ beforeEach(() => {
 
 /** Another session asks for the maildrop; its front node is asked whether it still has the lock. */
 async function asking(): Promise<{ answer: Promise<unknown>; holds: PendingCall | undefined }> {
-  const answer = handlers.acquire(other, wanted);
+  const answer = Promise.resolve(handlers.acquire(other, wanted));
   await settle();
   expect(calls.map(({ to, method }) => `${method} ${to}`)).toEqual([`holds ${front.uuid}`]);
   return { answer, holds: calls[0] };
