@@ -97,6 +97,10 @@ class Node implements RunningNode {
     this.transport = createPeerTransport({
       self: identity,
       log,
+      onUp: (peer) => {
+        this.replication.peerUp();
+        this.ring.welcome(peer);
+      },
       onDown: (peer) => this.ring.suspect(peer),
     });
     const facts = this.facts();
@@ -133,6 +137,7 @@ class Node implements RunningNode {
       onRing: async (message) => this.ring.handle(message),
       onPeerCall: (from, method, message) => replication.handle(from, method, message),
       onAdmin: (method, args) => operator.run(method, args),
+      onPeerGreeted: (peer) => this.transport.redial(peer.addr),
       onPeerGone: (uuid) => replication.peerGone(uuid),
       log,
     });

@@ -131,17 +131,19 @@ export class Bodies {
 
   /**
    * Fetches a body from a member and checks its digest. Undefined when that member hasn't a
-   * sound copy. Large ones come as a file in the spool, which the caller has to use or remove.
+   * sound copy. Large ones come as a file in the spool, which the caller has to use or remove;
+   * `onPiece` hears of each piece.
    */
   async fetch(
     from: Caller,
     digest: BodyDigest,
     octets: number,
     signal?: AbortSignal,
+    onPiece?: () => void,
   ): Promise<Body | undefined> {
     return octets <= limits.inlineBodyOctetsMax
       ? this.fetchSmall(from, digest, octets, signal)
-      : this.fetchLarge(from, digest, octets, signal);
+      : this.fetchLarge(from, digest, octets, signal, onPiece);
   }
 
   private async fetchSmall(
@@ -160,6 +162,7 @@ export class Bodies {
     digest: BodyDigest,
     octets: number,
     signal?: AbortSignal,
+    onPiece?: () => void,
   ): Promise<Body | undefined> {
     const { files, store } = this.options;
     const file = await files.create(store.spoolPath());
@@ -171,6 +174,7 @@ export class Bodies {
         const length = Math.min(limits.bodyChunkOctets, octets - offset);
         const chunk = await this.readChunk(from, digest, offset, length, signal);
         if (chunk?.length !== length) return undefined;
+        onPiece?.();
         hash.update(chunk);
         await file.append(chunk);
         offset += length;

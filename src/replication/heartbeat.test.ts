@@ -16,6 +16,7 @@ let clock: ManualClock;
 let calls: PendingCall[];
 let learned: number;
 let heard: [string, boolean][];
+let quiet: string[];
 let locks: LockTable;
 let heartbeat: Heartbeat;
 
@@ -25,6 +26,7 @@ beforeEach(() => {
   calls = held.calls;
   learned = 0;
   heard = [];
+  quiet = [];
   locks = new LockTable(self.uuid, 1_500, () => clock.monotonicMs());
   const membership = {
     self,
@@ -38,6 +40,7 @@ beforeEach(() => {
     ...{ peers: held.peers, locks, clock, boot: "me", deadlineMs: 1_000 },
     membership: membership as unknown as Membership,
     onHeard: (member, restarted) => heard.push([member.uuid, restarted]),
+    onQuiet: (uuid) => quiet.push(uuid),
   });
 });
 
@@ -57,10 +60,32 @@ test("silence counts from the last sign of life, of either kind", async () => {
   heartbeat.beat();
   await calls[0]?.answer({ boot: "b", epoch: 5 });
   expect(heartbeat.silentMs(other.uuid)).toBe(0);
-  await clock.advance(1_501);
+  await clock.advance(700);
+  await heartbeat.answer(other, { boot: "b", epoch: 5 });
+  expect(heartbeat.silentMs(other.uuid)).toBe(0);
+});
+
+test("who misses its beats is quiet, until it is heard", async () => {
+  for (let ticks = 0; ticks < 5; ticks += 1) {
+    expect(heartbeat.isQuiet(other.uuid)).toBe(false);
+    heartbeat.tick();
+  }
   expect(heartbeat.isQuiet(other.uuid)).toBe(true);
+  expect(heartbeat.isQuiet(self.uuid)).toBe(false);
+  heartbeat.tick();
+  expect(quiet).toEqual([other.uuid]);
   await heartbeat.answer(other, { boot: "b", epoch: 5 });
   expect(heartbeat.isQuiet(other.uuid)).toBe(false);
+});
+
+test("every second tick sends beats", async () => {
+  heartbeat.tick();
+  expect(calls).toHaveLength(1);
+  await calls[0]?.answer({ boot: "b", epoch: 5 });
+  heartbeat.tick();
+  expect(calls).toHaveLength(1);
+  heartbeat.tick();
+  expect(calls).toHaveLength(2);
 });
 
 test("tells of members that are heard first, again, or after a restart", async () => {
@@ -68,7 +93,7 @@ test("tells of members that are heard first, again, or after a restart", async (
   await beat("b1");
   await beat("b1");
   await beat("b2");
-  await clock.advance(2_000);
+  for (let ticks = 0; ticks < 5; ticks += 1) heartbeat.tick();
   await beat("b2");
   expect(heard).toEqual([
     [other.uuid, false],

@@ -19,18 +19,28 @@ interface HeartbeatOptions {
   readonly deadlineMs: number;
   /** A member is heard that was silent, or was restarted. */
   readonly onHeard: (member: Caller, restarted: boolean) => void;
+  /** A member has missed its beats. */
+  readonly onQuiet: (uuid: MemberUuid) => void;
 }
-
-/** Silent for longer than this: others stand in. */
-const quietMs = 1_500;
 
 export class Heartbeat {
   private readonly heard = new Map<MemberUuid, { boot: string; atMs: number }>();
   private readonly asking = new Set<MemberUuid>();
   private readonly startedMs: number;
+  private ticks = 0;
 
   constructor(private readonly options: HeartbeatOptions) {
     this.startedMs = options.clock.monotonicMs();
+  }
+
+  /** To be called twice in each period: every second time a round of beats goes out. */
+  tick(): void {
+    const { membership, peers, onQuiet } = this.options;
+    const uuids = membership.roster.members.map(({ uuid }) => uuid);
+    const others = uuids.filter((uuid) => uuid !== membership.self.uuid);
+    for (const uuid of peers.liveness.tick(others)) onQuiet(uuid);
+    this.ticks += 1;
+    if (this.ticks % 2 === 1) this.beat();
   }
 
   /** One round. Answers do not hold up the next one. */
@@ -64,9 +74,10 @@ export class Heartbeat {
   }
 
   private async note(from: Caller, boot: string, epoch: number): Promise<void> {
-    const { membership, locks, clock, onHeard } = this.options;
+    const { membership, peers, locks, clock, onHeard } = this.options;
     const before = this.heard.get(from.uuid);
-    const wasQuiet = this.silentMs(from.uuid) > quietMs;
+    const wasQuiet = this.isQuiet(from.uuid);
+    peers.liveness.heard(from.uuid);
     locks.hear(from.uuid, boot);
     this.heard.set(from.uuid, { boot, atMs: clock.monotonicMs() });
     const restarted = before !== undefined && before.boot !== boot;
@@ -81,7 +92,8 @@ export class Heartbeat {
     return this.options.clock.monotonicMs() - since;
   }
 
+  /** Has missed its beats: others stand in. */
   isQuiet(uuid: MemberUuid): boolean {
-    return this.silentMs(uuid) > quietMs;
+    return this.options.peers.liveness.isQuiet(uuid);
   }
 }

@@ -8,6 +8,7 @@ import type { Operation, StoredMessage } from "../shared/operation.js";
 import { BodyCorruptError } from "../shared/store-errors.js";
 import type { Bodies } from "./bodies.js";
 import type { Groups } from "./group.js";
+import { firstToRead } from "./hedge.js";
 import type { Peers } from "./peers.js";
 import type { Placement } from "./placement.js";
 import type { Clock, Files, MailboxSummary, Store } from "./ports.js";
@@ -34,6 +35,9 @@ export type OpenAnswer =
   | { readonly kind: "open"; readonly maildrop: ReplicatedMaildrop }
   | { readonly kind: "inUse" }
   | { readonly kind: "tempfail"; readonly why: string };
+
+/** A piece of a body takes a few milliseconds; a client need not notice that a member froze. */
+const stallMs = 250;
 
 /** The sessions whose front node this is. */
 export class Maildrops {
@@ -241,20 +245,28 @@ export class ReplicatedMaildrop {
     }
   }
 
+  /** From the group's members that are heard first; see `firstToRead`. */
   private async fetch(message: StoredMessage, signal: AbortSignal): Promise<Body> {
-    const { groups, peers, bodies } = this.options;
-    for (const member of groups.placementOf(this.mailbox).everyone) {
-      if (peers.isSelf(member.uuid)) continue;
-      try {
-        const body = await bodies.fetch(member, message.digest, message.bodyOctets, signal);
-        if (!body) continue;
-        await this.heal(body);
-        return body;
-      } catch (error) {
-        if (signal.aborted) throw error;
-      }
-    }
-    throw new Error("no member has a sound copy of the message now");
+    const { groups, peers, bodies, files, clock } = this.options;
+    const { liveness } = peers;
+    const others = groups
+      .placementOf(this.mailbox)
+      .everyone.filter((member) => !peers.isSelf(member.uuid));
+    const body = await firstToRead({
+      sources: [
+        ...others.filter(({ uuid }) => !liveness.isQuiet(uuid)),
+        ...others.filter(({ uuid }) => liveness.isQuiet(uuid)),
+      ],
+      read: (member, attempt) =>
+        bodies.fetch(member, message.digest, message.bodyOctets, attempt.signal, attempt.alive),
+      discard: async (late) => {
+        if (late.kind === "file") await files.remove(late.path);
+      },
+      ...{ stallMs, clock, signal },
+    });
+    if (!body) throw new Error("no member has a sound copy of the message now");
+    await this.heal(body);
+    return body;
   }
 
   /** This node should have had the body: it gets it back. */
@@ -282,9 +294,13 @@ export class ReplicatedMaildrop {
   async remove(messages: readonly StoredMessage[]): Promise<boolean> {
     const { groups, clock } = this.options;
     const lock = { mailbox: this.mailbox, session: this.parts.session };
+    // In full, although a member has gone quiet: in a ring of two the other one, which may only be
+    // cut off, goes on showing what is deleted here without it.
+    const deadlineMs = limits.peerCallDeadlineMs;
     const held = await groups.ask(this.mailbox, "checkLock", lock, {
       counts: (reply) => reply.kind === "held",
       alone: true,
+      deadlineMs,
     });
     if (!held.quorum) return false;
     const removedAtMs = clock.wallMs();
@@ -300,7 +316,7 @@ export class ReplicatedMaildrop {
       this.mailbox,
       "replicate",
       { operations, bodies: [], lock, unsettled },
-      { counts: (reply) => reply.kind === "stored", alone: true },
+      { counts: (reply) => reply.kind === "stored", alone: true, deadlineMs },
     );
     return stored.quorum;
   }

@@ -1,14 +1,17 @@
 import type { MemberUuid } from "../shared/ids.js";
+import { Liveness } from "./liveness.js";
 import type { Caller, PeerHandlers, PeerMethodName, ReplyOf, RequestOf } from "./peer-methods.js";
-import type { PeerCaller, PeerMessage } from "./ports.js";
+import { type PeerCaller, type PeerMessage, PeerUnavailableError } from "./ports.js";
 
 export interface CallOptions {
+  /** A call without one is given up as soon as its member goes quiet. */
   readonly deadlineMs?: number;
   readonly signal?: AbortSignal;
 }
 
 /** Calls between members, typed; a call to oneself takes the short way. */
 export class Peers {
+  readonly liveness = new Liveness();
   private handlers: PeerHandlers | undefined;
 
   constructor(
@@ -30,12 +33,36 @@ export class Peers {
     to: Caller,
     method: M,
     request: RequestOf<M>,
-    options?: CallOptions,
+    options: CallOptions = {},
   ): Promise<ReplyOf<M>> {
     if (this.isSelf(to.uuid)) return this.handle(this.self, method, request);
     // The address may have a new tenant, whose word must not be taken for the former one's.
     const addressed = to.uuid === "" ? request : { ...request, to: to.uuid };
-    return (await this.caller.call(to.addr, method, addressed, options)) as ReplyOf<M>;
+    const reply =
+      options.deadlineMs === undefined
+        ? await this.callWhileHeard(to, method, addressed, options)
+        : await this.caller.call(to.addr, method, addressed, options);
+    return reply as ReplyOf<M>;
+  }
+
+  /**
+   * A frozen member, or one behind a cut cable, would hold up its callers until the connection is
+   * given up. When it misses its beats, what is asked of it fails, as if it were known to be down.
+   */
+  private callWhileHeard(
+    to: Caller,
+    method: string,
+    request: PeerMessage,
+    options: CallOptions,
+  ): Promise<PeerMessage> {
+    const { liveness } = this;
+    const quiet = (reason: PeerUnavailableError["reason"]): PeerUnavailableError =>
+      new PeerUnavailableError(to.addr, reason, `${to.addr}: ${method}: the member is quiet`);
+    if (liveness.isQuiet(to.uuid)) return Promise.reject(quiet("unreachable"));
+    return new Promise((resolve, reject) => {
+      const cancel = liveness.whenQuiet(to.uuid, () => reject(quiet("deadline")));
+      this.caller.call(to.addr, method, request, options).then(resolve, reject).finally(cancel);
+    });
   }
 
   async handle<M extends PeerMethodName>(

@@ -3,6 +3,7 @@
  * key, and the roster's epochs, decided by the roster's voters.
  */
 import type { MemberUuid } from "../shared/ids.js";
+import { limits } from "../shared/limits.js";
 import type { Ballot } from "../shared/operation.js";
 import { compareBallots, isZero, zeroBallot } from "./ballot.js";
 import { type Gathered, gather, type Groups } from "./group.js";
@@ -35,6 +36,8 @@ export interface Update<T> {
 }
 
 const attemptsMax = 12;
+/** Writes wait in full for a member that has gone quiet: a round given up early leaves a value half accepted. */
+const patient = { deadlineMs: limits.peerCallDeadlineMs } as const;
 
 interface Round {
   readonly prepare: (ballot: Ballot) => Promise<Gathered<PrepareReply>>;
@@ -101,14 +104,14 @@ export class Registers {
           name,
           "prepare",
           { register, ballot },
-          { counts: (reply) => reply.kind === "promised" },
+          { counts: (reply) => reply.kind === "promised", ...patient },
         ),
       accept: (ballot, value) =>
         this.groups.ask(
           name,
           "accept",
           { register, ballot, value },
-          { counts: (reply) => reply.kind === "accepted" },
+          { counts: (reply) => reply.kind === "accepted", ...patient },
         ),
     });
   }
@@ -140,11 +143,11 @@ export class Registers {
     return this.decide(update, undefined, {
       prepare: (ballot) =>
         askAll("promised", (member) =>
-          this.groups.askMember(member, "prepare", { epoch, register, ballot }),
+          this.groups.askMember(member, "prepare", { epoch, register, ballot }, patient),
         ),
       accept: (ballot, value) =>
         askAll("accepted", (member) =>
-          this.groups.askMember(member, "accept", { epoch, register, ballot, value }),
+          this.groups.askMember(member, "accept", { epoch, register, ballot, value }, patient),
         ),
     });
   }

@@ -122,6 +122,8 @@ export class Replication {
       ...{ membership, peers, locks, clock, boot },
       deadlineMs: 1_000,
       onHeard: (member, restarted) => this.heard(member, restarted),
+      // Those whose mail it was about to acknowledge go to another member, and that soon.
+      onQuiet: (uuid) => this.peerGone(uuid),
     });
     this.driver = new Driver({
       membership,
@@ -136,7 +138,7 @@ export class Replication {
     this.coordinator = new Coordinator({
       ...{ peers, groups, store, files, log },
       view: membership,
-      isDown: (member) => options.isDown(member.addr),
+      isDown: ({ uuid, addr }) => options.isDown(addr) || this.heartbeat.isQuiet(uuid),
     });
     this.maildrops = new Maildrops({
       ...{ peers, groups, store, files, bodies, puller, clock, log, boot },
@@ -176,7 +178,7 @@ export class Replication {
     });
     this.transfer.begin();
     const { timings } = this.options;
-    void this.every(timings.beatIntervalMs, () => this.heartbeat.beat());
+    void this.every(timings.beatIntervalMs / 2, () => this.heartbeat.tick());
     void this.every(timings.driveIntervalMs, () => this.driver.tick());
     void this.every(timings.repairIntervalMs, () => this.repairRound(), true);
     void this.every(timings.handOverIntervalMs, async () => {
@@ -197,13 +199,14 @@ export class Replication {
   ): Promise<void> {
     const { clock, log } = this.options;
     while (!this.stopping.signal.aborted) {
+      // What turns up during a run wants another one.
+      const wake = new AbortController();
+      if (wakeable) this.wakeRepair = wake;
       try {
         await run();
       } catch (error) {
         log.warn({ error: String(error) }, "background work failed; it will be tried again");
       }
-      const wake = new AbortController();
-      if (wakeable) this.wakeRepair = wake;
       const signal = AbortSignal.any([this.stopping.signal, wake.signal]);
       await clock.sleep(intervalMs, signal).catch(() => undefined);
     }
@@ -224,13 +227,18 @@ export class Replication {
     this.wakeRepair?.abort();
   }
 
+  /** A connection to a member stands (again): whether it lives is asked at once. */
+  peerUp(): void {
+    this.heartbeat.beat();
+  }
+
   /** A call from another member. */
   handle(from: Caller, method: string, message: PeerMessage): Promise<PeerMessage> {
     return this.peers.incoming(from, method, message);
   }
 
   /**
-   * The connection from a member broke: what it was about to acknowledge is in doubt at once. What
+   * The connection from a member broke, or it went quiet: what it was about to acknowledge is in doubt at once. What
    * was repeated already is removed later, when the member had time to come back with the news.
    */
   peerGone(uuid: MemberUuid): void {

@@ -248,8 +248,11 @@ class Service {
       await leasesAreKnown();
       const wanted = { session, boot, owner: from.uuid };
       let answer = locks.acquire(mailbox, wanted);
-      if (answer.kind === "held" && !(await this.isHeld(mailbox, answer.lease))) {
-        locks.release(mailbox, answer.lease.session);
+      if (answer.kind === "held") {
+        if (!(await this.isHeld(mailbox, answer.lease))) {
+          locks.release(mailbox, answer.lease.session);
+        }
+        // Even if it was held then: the lease of a silent node may have run out meanwhile.
         answer = locks.acquire(mailbox, wanted);
       }
       if (answer.kind === "held") return { kind: "held" };
@@ -266,7 +269,8 @@ class Service {
     if (!owner) return false;
     try {
       const request = { mailbox, session: lease.session };
-      const options = { deadlineMs: 500 };
+      // Short, since a client waits; who is too slow to say keeps the lock.
+      const options = { deadlineMs: 250 };
       return (await this.options.peers.call(owner, "holds", request, options)).holds;
     } catch {
       return true;

@@ -2,6 +2,7 @@
 import type { Address, MailboxName, MemberUuid, MessageId, RingId } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
 import type { StoredMessage } from "../shared/operation.js";
+import { Liveness } from "./liveness.js";
 import type { PeerMethodName } from "./peer-methods.js";
 import type { Peers } from "./peers.js";
 import type { Clock, Randomness } from "./ports.js";
@@ -57,8 +58,11 @@ export class ManualClock implements Clock {
     return this.now;
   }
 
-  sleep(ms: number): Promise<void> {
-    return new Promise((wake) => this.sleepers.push({ atMs: this.now + ms, wake }));
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((wake, reject) => {
+      this.sleepers.push({ atMs: this.now + ms, wake });
+      signal?.addEventListener("abort", () => reject(new Error("aborted")), { once: true });
+    });
   }
 
   async advance(ms: number): Promise<void> {
@@ -89,6 +93,7 @@ export function heldPeers(self = memberOf(1)): { peers: Peers; calls: PendingCal
   const calls: PendingCall[] = [];
   const peers = {
     self,
+    liveness: new Liveness(),
     isSelf: (uuid: MemberUuid) => uuid === self.uuid,
     call: (to: Member, method: PeerMethodName, request: Record<string, unknown>) =>
       new Promise((resolve, reject) => {

@@ -18,7 +18,7 @@ import {
   type RingSnapshot,
   type StartMode,
 } from "./ports.js";
-import { type Effect, initialState, type Input, type RingState } from "./state.js";
+import { type Effect, initialState, type Input, isLost, type RingState } from "./state.js";
 import { Seeker } from "./seeking.js";
 import { step } from "./step.js";
 import { Timers } from "./timers.js";
@@ -127,6 +127,13 @@ class RingActor implements Ring {
     if (successors.some((member) => member.addr === addr)) this.#feed({ kind: "stabilize" });
     const finger = fingers.find((member) => member?.addr === addr);
     if (finger !== undefined) this.#once(`suspect ${addr}`, () => this.#check(finger));
+  }
+
+  welcome(addr: Address): void {
+    if (!this.#state.member) return;
+    const member = [...this.#state.known.values()].find((known) => known.addr === addr);
+    if (isLost(this.#state)) this.#feed({ kind: "stabilize" });
+    else if (member) this.#once("explore", () => this.#seeker.explore(member));
   }
 
   isSilent(uuid: MemberUuid): boolean {

@@ -108,6 +108,8 @@ export interface Ring {
   snapshot(): RingSnapshot;
   /** A connection to `addr` broke: checks at once rather than at the next tick. */
   suspect(addr: Address): void;
+  /** A connection to `addr` stands: if the ring was split, the way back may lead through it. */
+  welcome(addr: Address): void;
   /** True when the last call to that member went unanswered. */
   isSilent(uuid: MemberUuid): boolean;
   /** Candidates, e.g. from the roster. Each is adopted only after it has answered. */

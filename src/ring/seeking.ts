@@ -42,8 +42,9 @@ export class Seeker {
    * Asks known members that are no neighbours who comes after us. If their answer is closer than
    * our successor, the ring was split (a partition) and this mends it: like a candidate from
    * the successor, the newcomer lies between us and the successor, so nobody is newly skipped.
+   * `back` can be reached again and is asked before it is its turn.
    */
-  async explore(): Promise<void> {
+  async explore(back?: MemberRef): Promise<void> {
     const { self, successors, predecessor } = this.#node.state();
     const [first] = successors;
     if (first === undefined) return;
@@ -51,7 +52,8 @@ export class Seeker {
     // A predecessor between us and our successor: the ring goes round the circle more than once.
     const isTried = (member: MemberRef): boolean =>
       !near.has(member.uuid) || between(self.id, member.id, first.id);
-    const tried = this.#nextKnown(exploreBatch, isTried);
+    if (back && !isTried(back)) return;
+    const tried = back ? [back] : this.#nextKnown(exploreBatch, isTried);
     const wereSilent = tried.filter((member) => this.#node.peers.isSilent(member.uuid));
     const gateways = await this.#gateways(tried);
     // Whoever is back after a silence is the likelier to be in another ring.

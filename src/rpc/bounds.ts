@@ -26,6 +26,8 @@ export const bounds = {
   helloDeadlineMs: 2_000,
   reconnectMsMin: 50,
   reconnectMsMax: 1_000,
+  /** An attempt to connect that is younger goes on when its member turns out to be alive. */
+  redialMs: 200,
   /** A member that is down and that nobody called for so long is forgotten. */
   downIdleMs: 60_000,
   /** Deadline of a command of the command line. */

@@ -26,14 +26,15 @@ export interface Exchange {
 
 /**
  * Options of every channel. Each has its own connection, so that closing it closes the connection;
- * nothing is retried, resolved or proxied behind our back.
+ * nothing is retried, resolved or proxied behind our back. A proxy has to be named for gRPC alone:
+ * `https_proxy` is for the way out of the house, and the ring is in it.
  */
 export function channelOptions(keepalive: Keepalive) {
   return {
     "grpc.use_local_subchannel_pool": 1,
     "grpc.enable_channelz": 0,
     "grpc.enable_retries": 0,
-    "grpc.enable_http_proxy": 0,
+    "grpc.enable_http_proxy": process.env["grpc_proxy"] === undefined ? 0 : 1,
     "grpc.service_config_disable_resolution": 1,
     "grpc.keepalive_time_ms": keepalive.intervalMs,
     "grpc.keepalive_timeout_ms": keepalive.timeoutMs,

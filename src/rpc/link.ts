@@ -42,6 +42,7 @@ export class PeerLink {
   #downReason = "";
   #reconnectMs: number = bounds.reconnectMsMin;
   #reconnectTimer: NodeJS.Timeout | undefined;
+  #dialledAtMs = 0;
   #nextId = 0;
   readonly #outbox = new Outbox();
   readonly #outstanding = new Map<number, Outstanding>();
@@ -104,6 +105,19 @@ export class PeerLink {
     return { client: this.#exchange.client, done: () => this.#cuts.delete(cut) };
   }
 
+  /**
+   * The member has just greeted us, so it can be reached: no reason to wait for the next attempt,
+   * nor for one whose first packet was lost and is sent again after seconds.
+   */
+  redial(): void {
+    if (this.#state !== "down" && this.#state !== "connecting") return;
+    const isUnderWay = this.#exchange !== undefined;
+    if (isUnderWay && performance.now() - this.#dialledAtMs < bounds.redialMs) return;
+    clearTimeout(this.#reconnectTimer);
+    this.#exchange?.close();
+    this.#connect();
+  }
+
   close(): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
@@ -161,6 +175,7 @@ export class PeerLink {
   }
 
   #connect(): void {
+    this.#dialledAtMs = performance.now();
     try {
       this.#exchange = this.#open();
     } catch (error) {

@@ -34,6 +34,8 @@ export interface RpcServerOptions {
   readonly onPeerCall: PeerCallHandler;
   /** Throws AdminError for what the user can act on; another error becomes "internal". */
   onAdmin(method: AdminMethod, args: unknown): Promise<unknown>;
+  /** A member has opened a stream to us. */
+  onPeerGreeted?(peer: PeerIdentity): void;
   /** The stream from that member ended; comes before any call of its next stream. */
   onPeerGone?(uuid: MemberUuid): void;
   readonly log: Log;
@@ -93,6 +95,7 @@ class Peers {
         // The member has given its former stream up, although we did not hear of it yet.
         this.#greeted.get(peer.uuid)?.cut(status.ABORTED, "replaced by a newer stream");
         this.#greeted.set(peer.uuid, greeted);
+        this.options.onPeerGreeted?.(peer);
       },
       refused: (reason) => log.warn({ from: stream.getPeer(), reason }, "stream refused"),
       gone: (gone, uuid) => {

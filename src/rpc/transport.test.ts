@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import type { PeerMessage } from "../replication/ports.js";
 import type { Address } from "../shared/ids.js";
@@ -278,6 +280,34 @@ describe("server", () => {
     await server({ listen: first.addr });
     await upAgain.promise;
     await caller.call(first.addr, "m", {}, patient);
+  });
+
+  test("an attempt that hears nothing gives way to a new one when the member greets us", async () => {
+    // Takes connections and never says a word, like a host whose first packets were lost.
+    const sockets: Socket[] = [];
+    const wall = createServer((socket) => sockets.push(socket.on("error", () => undefined)));
+    cleanups.push(() => sockets.forEach((socket) => socket.destroy()));
+    await new Promise<void>((resolve) => wall.listen(0, "127.0.0.1", resolve));
+    const addr = `127.0.0.1:${(wall.address() as AddressInfo).port}` as Address;
+    const downs: string[] = [];
+    const caller = transport({ onDown: (_, reason) => downs.push(reason) });
+    const call = caller.call(addr, "m", as({ text: "x" }), patient);
+    await once(wall, "connection");
+    wall.close();
+    await server({ listen: addr });
+    // As often as one likes: an attempt that has just begun goes on.
+    const greetings = setInterval(() => caller.redial(addr), 10);
+    cleanups.push(() => clearInterval(greetings));
+    await call;
+    expect(downs).toEqual([]);
+    expect(sockets).toHaveLength(1);
+  });
+
+  test("tells which member has opened a stream", async () => {
+    const greeted = deferred<string>();
+    const { addr } = await server({ onPeerGreeted: (peer) => greeted.resolve(peer.addr) });
+    await transport().call(addr, "m", {}, patient);
+    expect(await greeted.promise).toBe("caller:1");
   });
 
   test("hears when a member's stream ends, before any call of its next stream", async () => {

@@ -35,6 +35,8 @@ export interface PeerTransport extends PeerCaller {
   callRing(peer: Address, message: unknown, options: RingCallOptions): Promise<unknown>;
   /** Connected and greeted at this moment. */
   isUp(peer: Address): boolean;
+  /** The member can be reached, as somebody has found out: dials at once if it is not connected. */
+  redial(peer: Address): void;
   /** Known to be down. A member never called is neither up nor down. */
   isDown(peer: Address): boolean;
   /** Frames sent to a member over the present and past streams; for measurements. */
@@ -91,6 +93,7 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
       return unaryStep(linkTo(peer), self, message, ringOptions);
     },
     isUp: (peer) => links.get(peer)?.state === "up",
+    redial: (peer) => links.get(peer)?.redial(),
     isDown: (peer) => links.get(peer)?.state === "down",
     framesSent: (peer) => links.get(peer)?.framesSent ?? 0,
     close(): void {

@@ -72,6 +72,8 @@ class Scenario {
   private readonly busyMs: number;
   /** Disks may be lost one at a time, and not before all copies are there again. */
   private canWipe = true;
+  /** Departures asked for that have not begun. */
+  private leaves = 0;
 
   constructor(private readonly options: ScenarioOptions) {
     const { seed, faults, tamper } = options;
@@ -219,7 +221,13 @@ class Scenario {
     const leaver = world.pick(staying);
     // In a ring of two a single copy is acknowledged; what that is worth is another scenario.
     if (!asked || !leaver || nextMembers(asked.replication.roster).length < this.fewest) return;
-    asked.replication.leave(leaver.id).catch(() => undefined);
+    // It may have to wait for other changes; there is no rest before it has begun.
+    this.leaves += 1;
+    Promise.race([asked.replication.leave(leaver.id), asked.crashed])
+      .catch(() => undefined)
+      .finally(() => {
+        this.leaves -= 1;
+      });
   }
 
   /** Who may leave such a ring. The last one never may. */
@@ -253,7 +261,7 @@ class Scenario {
     const fromMs = world.clock.nowMs;
     while (world.clock.nowMs - fromMs < restWithinMs) {
       await world.clock.advance(1_000);
-      if (this.clients.working === 0 && isAtRest(world, this.mailboxes)) break;
+      if (this.clients.working + this.leaves === 0 && isAtRest(world, this.mailboxes)) break;
     }
     return world.clock.nowMs - fromMs;
   }

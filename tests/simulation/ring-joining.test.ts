@@ -149,6 +149,30 @@ test("after a partition heals there is one ring within 5 s", async () => {
   ]);
 });
 
+test("a connection that stands again mends the ring before anybody looks for the others", async () => {
+  const never = { cacheIntervalMs: 3_600_000 };
+  const lab = new Lab();
+  const nodes = [10, 60, 100, 200].map((id) => {
+    const node = lab.start(ref(id), id === 10 ? first : viaTen, never);
+    return node;
+  });
+  await lab.clock.advance(10_000);
+  const isOneSide = (addr: Address): boolean => [ref(10).addr, ref(100).addr].includes(addr);
+  lab.network.isConnected = (from, to) => isOneSide(from) === isOneSide(to);
+  await lab.clock.advance(60_000);
+  lab.network.isConnected = () => true;
+  await lab.clock.advance(10_000);
+  expect(nodes.map(around)).toEqual(["100 < [100]", "200 < [200]", "10 < [10]", "60 < [60]"]);
+  for (const { ring } of nodes) for (const id of [10, 60, 100, 200]) ring.welcome(ref(id).addr);
+  await lab.clock.advance(5_000);
+  expect(nodes.map(around)).toEqual([
+    "200 < [60 100 200]",
+    "10 < [100 200 10]",
+    "60 < [200 10 60]",
+    "100 < [10 60 100]",
+  ]);
+});
+
 test("an id that a live member has is refused, and the ring is unchanged", async () => {
   const { lab, a, b, c } = await three();
   const before = [a, b, c].map(around);
