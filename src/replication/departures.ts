@@ -6,7 +6,14 @@ import type { Membership, MembershipAnswer } from "./membership.js";
 import type { Progress } from "./peer-methods.js";
 import type { Peers } from "./peers.js";
 import { neededOf, type Placement, placementOf } from "./placement.js";
-import { inTransition, type Member, memberById, nextMembers, type Roster, tooFew } from "./roster.js";
+import {
+  inTransition,
+  type Member,
+  memberById,
+  nextMembers,
+  type Roster,
+  tooFew,
+} from "./roster.js";
 
 interface DeparturesOptions {
   readonly membership: Membership;

@@ -137,9 +137,7 @@ export class Membership {
     return run;
   }
 
-  private async decideAmong(
-    change: RosterChange & { kind: "abandon" },
-  ): Promise<MembershipAnswer> {
+  private async decideAmong(change: RosterChange & { kind: "abandon" }): Promise<MembershipAnswer> {
     const before = this.current;
     const answer = changeRoster(before, change);
     if (answer.kind === "unchanged") return { kind: "done", roster: before };

@@ -54,8 +54,7 @@ export class Mending {
     const { groups, membership, heartbeat } = this.options;
     const self = membership.self.uuid;
     const named = only === undefined ? undefined : memberByUuid(membership.roster, only);
-    const members =
-      named && named.uuid !== self ? [named] : groups.placementOf(mailbox).everyone;
+    const members = named && named.uuid !== self ? [named] : groups.placementOf(mailbox).everyone;
     return members.filter(({ uuid }) => uuid !== self && !heartbeat.isQuiet(uuid));
   }
 

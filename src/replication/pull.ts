@@ -186,11 +186,21 @@ export class Puller {
     if (small.length === 0) return arrived;
     const found = await pace.run(
       () => bodies.fetchSome(from, small, signal),
-      (some) => some.reduce((sum, body) => sum + (body?.kind === "bytes" ? body.bytes.length : 0), 0),
+      (some) =>
+        some.reduce((sum, body) => sum + (body?.kind === "bytes" ? body.bytes.length : 0), 0),
       signal,
     );
     for (const body of found) if (body) arrived.set(body.digest, body);
     return arrived;
+  }
+
+  /** Ids of a mailbox as a member has it. @throws PeerUnavailableError */
+  async idsAt(
+    mailbox: MailboxName,
+    from: Caller,
+  ): Promise<{ live: readonly MessageId[]; removed: readonly MessageId[] }> {
+    const { live, removed } = await listAll(this.options.peers, mailbox, from);
+    return { live, removed: removed.map(({ id }) => id) };
   }
 
   /** Reads a mailbox's contents from a member, without keeping them. */

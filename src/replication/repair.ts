@@ -92,7 +92,12 @@ export class Repair {
 
   /** Serves `compare`. */
   compare(other: Member, theirs: readonly string[], firstBucket: number): CatalogPage {
-    return differingLines(this.buckets, () => this.options.names.sharedWith(other.uuid), theirs, firstBucket);
+    return differingLines(
+      this.buckets,
+      () => this.options.names.sharedWith(other.uuid),
+      theirs,
+      firstBucket,
+    );
   }
 
   /**

@@ -81,11 +81,11 @@ export class Replication {
   readonly peers: Peers;
   readonly joining: Joining;
   readonly departures: Departures;
-  readonly survey: Survey;
   readonly restoring: Restoring;
   readonly newMessageId: () => MessageId;
 
   private readonly pace: Pace;
+  private readonly puller: Puller;
   private readonly retries: Retries;
   private readonly doubts: Doubts;
   private readonly coordinator: Coordinator;
@@ -119,7 +119,8 @@ export class Replication {
     this.doubts = new Doubts({ retries: this.retries, store, log });
     const bodies = new Bodies({ store, files, peers, clock, log });
     this.pace = new Pace(clock, options.pace);
-    const puller = new Puller({ store, peers, bodies, retries: this.retries, pace: this.pace });
+    this.puller = new Puller({ store, peers, bodies, retries: this.retries, pace: this.pace });
+    const { puller } = this;
     this.names = new SharedNames(self.uuid, store, groups);
     this.transfer = new Transfer({
       ...{ membership, groups, store, puller, clock, log },
@@ -159,7 +160,7 @@ export class Replication {
       onDifference: () => this.wakeRepair?.abort(),
     });
     const { heartbeat, names } = this;
-    this.survey = new Survey({ membership, groups, heartbeat, names, store, clock });
+    const survey = new Survey({ membership, groups, heartbeat, names, store, clock });
     const mending = new Mending({
       ...{ membership, groups, heartbeat, store, bodies, puller, clock, log },
     });
@@ -181,7 +182,7 @@ export class Replication {
         repair: this.repair,
         transfer: this.transfer,
         heartbeat: this.heartbeat,
-        ...{ names, mending, survey: this.survey },
+        ...{ names, mending, survey },
         // Only a restarted node may have granted leases that it does not know.
         leasesAreKnown: async () => {
           const waitMs = startedMs + timings.leaseMs - clock.monotonicMs();
@@ -336,6 +337,11 @@ export class Replication {
   /** How far the copying is that a change of members asks of this node. */
   get copying(): Progress {
     return this.transfer.progress();
+  }
+
+  /** Ids of a mailbox as a member has it. @throws PeerUnavailableError */
+  idsOf(mailbox: MailboxName, member: Caller): ReturnType<Puller["idsAt"]> {
+    return this.puller.idsAt(mailbox, member);
   }
 
   get roster(): Roster {

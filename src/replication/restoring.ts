@@ -46,7 +46,9 @@ export class Restoring {
     const { bodies, deliver, newMessageId, random, self } = this.options;
     const live = await this.liveIn(mailbox);
     if (!live) return { kind: "failed", why: "no member of the mailbox's group answers" };
-    const same = live.find(({ digest, trace }) => digest === message.digest && trace === message.trace);
+    const same = live.find(
+      ({ digest, trace }) => digest === message.digest && trace === message.trace,
+    );
     if (same) return { kind: "there", id: same.id };
     const body = await bodies.fetch(from, message.digest, message.bodyOctets);
     if (!body) return { kind: "gone" };
@@ -61,7 +63,9 @@ export class Restoring {
   }
 
   /** What any one member of the group has. */
-  private async liveIn(mailbox: Recalled["mailbox"]): Promise<readonly StoredMessage[] | undefined> {
+  private async liveIn(
+    mailbox: Recalled["mailbox"],
+  ): Promise<readonly StoredMessage[] | undefined> {
     const { groups, puller } = this.options;
     for (const member of groups.placementOf(mailbox).everyone) {
       try {

@@ -180,7 +180,9 @@ function abandon(roster: Roster, uuids: readonly MemberUuid[]): RosterChangeAnsw
   const gone = new Set(uuids);
   const members = roster.members.flatMap((member): Member[] => {
     if (!gone.has(member.uuid)) return [member];
-    return member.state === "joining" ? [] : [{ ...member, state: "leaving", evicted: true, lost: true }];
+    return member.state === "joining"
+      ? []
+      : [{ ...member, state: "leaving", evicted: true, lost: true }];
   });
   const isNews = roster.members.some(({ uuid, lost }) => gone.has(uuid) && !lost);
   if (!isNews) return { kind: "unchanged" };

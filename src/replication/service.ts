@@ -123,9 +123,12 @@ export function createHandlers(options: ServiceOptions): PeerHandlers {
         return { kind: complete ? "complete" : "incomplete" };
       }),
     lines: (from, { epoch, buckets, from: first }) =>
-      service.fenced(from, epoch, () => options.survey.lines(service.memberOf(from), buckets, first)),
+      service.fenced(from, epoch, () =>
+        options.survey.lines(service.memberOf(from), buckets, first),
+      ),
     survey: (from, { epoch }) => service.fenced(from, epoch, () => options.survey.take()),
-    mend: (from, request) => service.fenced(from, request.epoch, () => options.mending.mend(request)),
+    mend: (from, request) =>
+      service.fenced(from, request.epoch, () => options.mending.mend(request)),
     recall: (_, { id }) => options.mending.recall(id),
     status: () => ({ status: options.status() }),
     registerChanged: (_, { register }) => {

@@ -64,7 +64,10 @@ export class Survey {
       histogram[at] = (histogram[at] ?? 0) + 1;
     };
     // Keys of which this member itself has nothing are told by the others.
-    const keys = new Set([...names.keys(), ...[...differing.values()].flatMap((some) => [...some])]);
+    const keys = new Set([
+      ...names.keys(),
+      ...[...differing.values()].flatMap((some) => [...some]),
+    ]);
     for (const key of keys) {
       const placement = groups.placementOf(key);
       const first = placement.everyone.find(({ uuid }) => differing.has(uuid));
