@@ -225,8 +225,12 @@ export class Transfer {
     const { puller, log } = this.options;
     const onArrived = (messages: number, octets: number): void => {
       if (signal.aborted) return;
-      this.state.messages += messages;
-      this.state.octets += octets;
+      const { state } = this;
+      state.messages += messages;
+      state.octets += octets;
+      // Catalogs may tell of less than there is, where mail came a moment ago.
+      state.messagesTotal = Math.max(state.messagesTotal, state.messages);
+      state.octetsTotal = Math.max(state.octetsTotal, state.octets);
       if (this.options.clock.monotonicMs() - this.reportedMs >= reportEveryMs) {
         this.report("copying ranges");
       }

@@ -278,7 +278,6 @@ test("a gainer killed in mid-copy goes on where it was", async () => {
     },
     { deadlineMs: 60_000, everyMs: 20, what: "the joiner to be in mid-copy" },
   );
-  expect(atKill.messagesTotal).toBe(30);
   await joiner.kill("SIGKILL");
   joiner.start(["--copy-rate", "32M"]);
   await joiner.ready();
