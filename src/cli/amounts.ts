@@ -19,13 +19,13 @@ export function percent(part: number, all: number): string {
 
 const units = ["octets", "KiB", "MiB", "GiB", "TiB"];
 
-export function size(octets: number): string {
+function size(octets: number): string {
   let [value, unit] = [octets, 0];
   while (value >= 1024 && unit < units.length - 1) [value, unit] = [value / 1024, unit + 1];
   return `${value >= 10 || unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit] ?? ""}`;
 }
 
-export function about(seconds: number): string {
+function about(seconds: number): string {
   if (seconds < 90) return `about ${Math.max(1, Math.round(seconds))} s`;
   if (seconds < 5_400) return `about ${Math.round(seconds / 60)} min`;
   return `about ${Math.round(seconds / 3_600)} h`;

@@ -11,7 +11,7 @@ export interface PaceLimits {
   readonly fetchesMax: number;
 }
 
-export const defaultPace: PaceLimits = { octetsPerSecond: 32 * 1024 * 1024, fetchesMax: 4 };
+const defaultPace: PaceLimits = { octetsPerSecond: 32 * 1024 * 1024, fetchesMax: 4 };
 
 /** So long after a client's work this node counts as busy. */
 const busyMs = 200;
@@ -51,9 +51,8 @@ export class Pace {
       const nowMs = clock.monotonicMs();
       const costMs = (octetsOf(answer) / this.limits.octetsPerSecond) * 1_000;
       this.paidMs = Math.max(this.paidMs, beganMs) + costMs;
-      if (nowMs < this.busyUntilMs) {
-        await clock.sleep(Math.min(nowMs - beganMs, restMsMax), signal);
-      }
+      const restMs = nowMs < this.busyUntilMs ? Math.min(nowMs - beganMs, restMsMax) : 0;
+      if (restMs > 0) await clock.sleep(restMs, signal);
       return answer;
     } finally {
       this.next();
