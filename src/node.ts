@@ -114,6 +114,7 @@ class Node implements RunningNode {
       random,
       log,
       timings: { ...defaultTimings, evictAfterMs: config.evictAfterMs },
+      pace: { octetsPerSecond: config.copyOctetsPerSecond, fetchesMax: config.copyStreams },
       isDown: (peer) => this.transport.isDown(peer),
       status: () => memberStatus(facts),
     });

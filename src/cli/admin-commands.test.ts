@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import {
   AdminError,
+  type Copying,
+  type DepartureReply,
   type LocateReply,
   type MemberStatus,
   type StatusReply,
@@ -28,8 +30,16 @@ const ring: StatusReply = {
   ring: { bits: 3, replicas: 2, domain: "ring.test" },
   rosterEpoch: 4,
   members: [member("5", "b:1"), member("2", home)],
+  copies: { wanted: 3, keys: 10, byCopies: [0, 0, 0, 10], withoutQuorum: 0, complete: true },
   notices: [],
 };
+
+const still: Copying = {
+  ...{ mailboxes: 1, mailboxesTotal: 2, messages: 30, messagesTotal: 90 },
+  ...{ octets: 1_048_576, octetsTotal: 3_145_728, seconds: 3 },
+};
+const gone: DepartureReply = { done: true, copying: still, waitingFor: [] };
+const underWay: DepartureReply = { ...gone, done: false };
 
 async function run(argv: readonly string[], options: Parameters<typeof fakeWorld>[0] = {}) {
   const world = fakeWorld(options);
@@ -165,6 +175,7 @@ describe("status", () => {
       "id  address         state   next  owns  copies  mails",
       "2   127.0.0.1:5000  active  5        3       7     12",
       "5   b:1             active  5        3       7     12",
+      "copies 3/3 for 100 % of keys",
       "All members answer.",
     ]);
   });
@@ -176,6 +187,7 @@ describe("status", () => {
     const { out } = await run(["status"], at(home, { status: () => reply }));
     expect(out.slice(3)).toEqual([
       "5   b:1             unreachable           ?       ?      ?",
+      "copies 3/3 for 100 % of keys",
       "! member 5 at b:1 does not answer",
     ]);
   });
@@ -260,15 +272,15 @@ describe("leave and evict", () => {
       leaveProgress: () => {
         polls += 1;
         if (polls > 1) return new AdminError("unavailable", `nobody at ${home}`);
-        return { done: false, detail: "1 of 2 copies moved" };
+        return underWay;
       },
     };
-    const other: FakeMember = { leaveProgress: () => ({ done: true, detail: "left" }) };
+    const other: FakeMember = { leaveProgress: () => gone };
     const { code, out, err, calls } = await run(["leave"], {
       members: { [home]: leaver, "b:1": other },
     });
     expect(code).toBe(0);
-    expect(err[1]).toBe("1 of 2 copies moved");
+    expect(err[1]).toBe("1 of 2 mailboxes, 30 of 90 mails, 1.0 MiB of 3.0 MiB copied, 10 mails/s");
     expect(out).toEqual(["member 2 has left the ring"]);
     expect(calls.slice(1)).toEqual([
       `${home} leave {}`,
@@ -279,19 +291,29 @@ describe("leave and evict", () => {
   });
 
   test.each([["5"], ["0x5"], ["b:1"]])("evict %s --force", async (name) => {
-    const answers: FakeMember = { status: () => ring, evict: () => ({ id: "5", epoch: 6 }) };
+    const lost = { keys: 10, withoutQuorum: 4, shareWithoutCopy: 0.002 };
+    const answers: FakeMember = {
+      status: () => ring,
+      evict: () => ({ ids: ["5"], epoch: 6, lost }),
+      leaveProgress: () => gone,
+    };
     const { out, calls } = await run(["evict", name, "--force"], at(home, answers));
-    expect(calls[1]).toBe(`${home} evict {"id":"5","force":true}`);
-    expect(out).toEqual(["member 5 is evicted (roster epoch 6); its copies are made anew"]);
+    expect(calls[1]).toBe(`${home} evict {"ids":["5"],"force":true}`);
+    expect(out).toEqual([
+      "member 5 is evicted (roster epoch 6); its copies are made anew",
+      "! 4 of 10 keys had no majority of living copies: what only the evicted had is given up.",
+      "! No copy is left of under 1 % of the circle: the mailboxes and accounts there are gone.",
+      "Every key has all the copies that this ring can give it.",
+    ]);
   });
 
   test("evict by the short id that status shows", async () => {
     const id = (0x1234abcdn << 128n).toString();
     const members = [member(id, "b:1"), member("2", home)];
     const reply = { ...ring, members, ring: { ...ring.ring, bits: 160 } };
-    const answers: FakeMember = { status: () => reply, evict: () => ({ id, epoch: 6 }) };
+    const answers: FakeMember = { status: () => reply, evict: () => ({ ids: [id], epoch: 6 }) };
     const { calls } = await run(["evict", "0x1234abcd…"], at(home, answers));
-    expect(calls[1]).toBe(`${home} evict {"id":"${id}","force":false}`);
+    expect(calls[1]).toBe(`${home} evict {"ids":["${id}"],"force":false}`);
   });
 
   test("evict of nobody names who there is", async () => {

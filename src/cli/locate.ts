@@ -1,4 +1,5 @@
 import type { LocateReply } from "../shared/admin.js";
+import { counted } from "./amounts.js";
 import { type EntryOptions, openEntry } from "./entry.js";
 import { type Column, formatTable, nameOf } from "./table.js";
 import type { World } from "./world.js";
@@ -28,6 +29,7 @@ function describeLocation(reply: LocateReply): string[] {
     ...(copy.answered
       ? [String(copy.messages), String(copy.tombstones), copy.digest.slice(0, 12)]
       : ["?", "?", "no answer"]),
+    ...(equal ? [] : [behind(copy)]),
   ]);
   const columns: Column[] = [
     { title: "member" },
@@ -35,6 +37,7 @@ function describeLocation(reply: LocateReply): string[] {
     { title: "mails", align: "right" },
     { title: "deleted", align: "right" },
     { title: "digest" },
+    ...(equal ? [] : [{ title: "against all copies together" }]),
   ];
   return [
     `${mailbox}: ${accountInWords[account]}; key ${key}`,
@@ -45,6 +48,16 @@ function describeLocation(reply: LocateReply): string[] {
 
 function unequalInWords(copies: LocateReply["copies"]): string {
   const silent = copies.filter((copy) => copy.inGroup && !copy.answered).map(nameOf);
-  if (silent.length === 0) return "! The copies differ; repair is making them equal.";
+  if (silent.length === 0)
+    return "! The copies differ; they are being made equal (at once: chord repair ADDRESS).";
   return `! ${silent.join(", ")} did not answer; what it lacks is sent when it is back.`;
+}
+
+function behind({ answered, lacks }: LocateReply["copies"][number]): string {
+  if (!answered) return "";
+  if (!lacks) return "has everything";
+  const parts: string[] = [];
+  if (lacks.messages > 0) parts.push(counted(lacks.messages, "mail"));
+  if (lacks.tombstones > 0) parts.push(counted(lacks.tombstones, "deletion"));
+  return `behind by ${parts.join(" and ")}`;
 }

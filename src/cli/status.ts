@@ -1,4 +1,5 @@
-import type { MemberStatus, StatusReply } from "../shared/admin.js";
+import type { Copying, MemberStatus, StatusReply } from "../shared/admin.js";
+import { percent, remaining } from "./amounts.js";
 import { type EntryOptions, openEntry } from "./entry.js";
 import type { Output, Style } from "./output.js";
 import { drawRing } from "./ring-picture.js";
@@ -35,6 +36,7 @@ function describe(reply: StatusReply, output: Output): string[] {
     output.style("bold", head),
     ...picture(members, ring.bits, output),
     ...table(members, ring.bits, output),
+    ...copiesInWords(reply, output),
     ...verdict(notices, output),
   ];
 }
@@ -85,6 +87,46 @@ function row(member: MemberStatus, bits: number): string[] {
     String(member.keysCopied),
     String(member.messages),
   ];
+}
+
+/** `copies 3/3 for 100 % of keys`, or what is lacking and how long it takes. */
+function copiesInWords({ copies, members }: StatusReply, output: Output): string[] {
+  const { wanted, keys, byCopies, withoutQuorum, complete } = copies;
+  const lines: string[] = [];
+  if (keys === 0)
+    return complete ? [] : [output.style("yellow", "! no member tells of its copies")];
+  const levels = [...byCopies.entries()]
+    .filter(([count, some]) => some > 0 && count < wanted)
+    .map(([count, some], index) => {
+      const label = index === 0 ? "copies " : "";
+      return `${label}${count}/${wanted} for ${percent(some, keys)} of keys`;
+    });
+  if (levels.length === 0) lines.push(`copies ${wanted}/${wanted} for 100 % of keys`);
+  else {
+    const left = remaining(sumOf(members.flatMap(({ copying }) => copying ?? [])));
+    lines.push([...levels, ...(left === undefined ? [] : [left])].join(", "));
+  }
+  if (withoutQuorum > 0) {
+    lines.push(`! ${percent(withoutQuorum, keys)} of keys can't be used: too few members answer`);
+  }
+  if (!complete) lines.push("! not all members told of their copies");
+  const style = levels.length === 0 && lines.length === 1 ? "green" : "yellow";
+  return lines.map((line) => output.style(style, line));
+}
+
+function sumOf(all: readonly Copying[]): Copying {
+  const sum = { mailboxes: 0, mailboxesTotal: 0, messages: 0, messagesTotal: 0 };
+  const total = { ...sum, octets: 0, octetsTotal: 0, seconds: 0 };
+  for (const one of all) {
+    total.mailboxes += one.mailboxes;
+    total.mailboxesTotal += one.mailboxesTotal;
+    total.messages += one.messages;
+    total.messagesTotal += one.messagesTotal;
+    total.octets += one.octets;
+    total.octetsTotal += one.octetsTotal;
+    total.seconds = Math.max(total.seconds, one.seconds);
+  }
+  return total;
 }
 
 function verdict(notices: readonly string[], output: Output): string[] {

@@ -32,6 +32,8 @@ test("an address is enough", async () => {
     smtp: { host: "127.0.0.1", port: 5025 },
     pop3: { host: "127.0.0.1", port: 5110 },
     evictAfterMs: 600_000,
+    copyOctetsPerSecond: 32 * 1024 * 1024,
+    copyStreams: 4,
     hostName: hostname().toLowerCase(),
     messageOctetsMax: 64 * 1024 * 1024,
     logLevel: "info",

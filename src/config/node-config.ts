@@ -28,6 +28,9 @@ export interface NodeConfig {
   readonly smtp: Endpoint;
   readonly pop3: Endpoint;
   readonly evictAfterMs: number;
+  /** Bounds of what this member copies from the others when members come, go or differ. */
+  readonly copyOctetsPerSecond: number;
+  readonly copyStreams: number;
   /** In the SMTP greeting and in `Received:`. */
   readonly hostName: string;
   readonly messageOctetsMax: number;
@@ -86,6 +89,8 @@ function resolveNodeConfig(raw: readonly RawOption[]): NodeConfig {
     smtp: Object.freeze(smtp),
     pop3: Object.freeze(pop3),
     evictAfterMs: (values["evict-after"] ?? defaults.evictAfterSeconds) * 1_000,
+    copyOctetsPerSecond: values["copy-rate"] ?? defaults.copyOctetsPerSecond,
+    copyStreams: values["copy-streams"] ?? defaults.copyStreams,
     hostName: values["host-name"] ?? machineName(),
     messageOctetsMax: values["max-message"] ?? defaults.messageOctetsMax,
     logLevel: values["log-level"] ?? defaults.logLevel,

@@ -4,6 +4,7 @@ import { type Endpoint, parseEndpoint } from "./endpoint.js";
 import { no, ok, type Parsed } from "./parsed.js";
 import {
   type LogLevel,
+  parseCopyRate,
   parseId,
   parseLogLevel,
   parseMessageOctets,
@@ -24,6 +25,8 @@ export interface OptionValues {
   readonly smtp: Endpoint;
   readonly pop3: Endpoint;
   readonly "evict-after": number;
+  readonly "copy-rate": number;
+  readonly "copy-streams": number;
   readonly "host-name": string;
   readonly "max-message": number;
   readonly "log-level": LogLevel;
@@ -47,6 +50,8 @@ export const defaults = {
   replicas: 2,
   domain: "ring.test",
   evictAfterSeconds: 600,
+  copyOctetsPerSecond: 32 * 1024 * 1024,
+  copyStreams: 4,
   messageOctetsMax: limits.messageOctetsMax,
   logLevel: "info",
   /** A listener's default port is the ring port plus its well-known number. */
@@ -136,6 +141,20 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
     defaultText: String(defaults.evictAfterSeconds),
     fileTypes: ["number"],
     parse: (text) => parseWhole(text, { min: 1, max: 31_536_000, unit: "seconds" }),
+  },
+  "copy-rate": {
+    placeholder: "<size>",
+    help: "octets a second copied from other members at the most, or as 32M",
+    defaultText: "32M",
+    fileTypes: ["number", "string"],
+    parse: parseCopyRate,
+  },
+  "copy-streams": {
+    placeholder: "<n>",
+    help: "fetches from other members under way at a time",
+    defaultText: String(defaults.copyStreams),
+    fileTypes: ["number"],
+    parse: (text) => parseWhole(text, { min: 1, max: 64 }),
   },
   "host-name": {
     placeholder: "<name>",

@@ -35,11 +35,24 @@ const sizeUnits: Readonly<Record<string, number>> = { "": 1, k: 2 ** 10, m: 2 **
 const messageOctetsFloor = 64 * 2 ** 10;
 const messageOctetsCeiling = 2 ** 30;
 
-/** Reads `64M`, `100 KiB`, `1048576`. Units are powers of 1024. */
-export function parseMessageOctets(text: string): Parsed<number> {
+/** Reads `64M`, `100 KiB`, `1048576`. Units are powers of 1024. NaN when it is no size. */
+function octetsIn(text: string): number {
   const match = sizeShape.exec(text.trim());
   const unit = sizeUnits[(match?.[2] ?? "").toLowerCase()];
-  const octets = Number(match?.[1] ?? Number.NaN) * (unit ?? Number.NaN);
+  return Number(match?.[1] ?? Number.NaN) * (unit ?? Number.NaN);
+}
+
+const copyRateFloor = 64 * 2 ** 10;
+const copyRateCeiling = 2 ** 40;
+
+export function parseCopyRate(text: string): Parsed<number> {
+  const octets = octetsIn(text);
+  if (octets >= copyRateFloor && octets <= copyRateCeiling) return ok(octets);
+  return no("be octets a second from 64K to 1024G, for example 32M");
+}
+
+export function parseMessageOctets(text: string): Parsed<number> {
+  const octets = octetsIn(text);
   if (octets >= messageOctetsFloor && octets <= messageOctetsCeiling) return ok(octets);
   return no("be a size from 64K to 1G, for example 64M (RFC 5321 asks for at least 64K)");
 }

@@ -2,7 +2,8 @@ import { isInGroup } from "../replication/placement.js";
 import type { Store } from "../replication/ports.js";
 import type { Replication } from "../replication/replication.js";
 import type { Ring } from "../ring/ports.js";
-import type { MemberStatus } from "../shared/admin.js";
+import type { Progress } from "../replication/peer-methods.js";
+import type { Copying, MemberStatus } from "../shared/admin.js";
 
 export interface MemberFacts {
   readonly replication: Replication;
@@ -40,5 +41,16 @@ export function memberStatus(facts: MemberFacts): MemberStatus {
     rosterEpoch: replication.roster.epoch,
     ...listeners,
     rssBytes: facts.rssBytes(),
+    ...(!replication.copying.done && { copying: copyingOf(replication.copying) }),
   };
 }
+
+export const copyingOf = (progress: Omit<Progress, "done">): Copying => ({
+  mailboxes: progress.copied,
+  mailboxesTotal: progress.total,
+  messages: progress.messages,
+  messagesTotal: progress.messagesTotal,
+  octets: progress.octets,
+  octetsTotal: progress.octetsTotal,
+  seconds: progress.sinceMs / 1_000,
+});

@@ -3,21 +3,22 @@ import type { AccountChange, Accounts } from "../mailbox/accounts.js";
 import { accountRegister } from "../mailbox/accounts.js";
 import type { Mailboxes } from "../mailbox/mailboxes.js";
 import { parseLogin } from "../mime/address.js";
-import type { MembershipAnswer } from "../replication/membership.js";
-import { isInGroup } from "../replication/placement.js";
-import { type Member, memberById } from "../replication/roster.js";
-import { parseRingId, ringIdOf } from "../ring/identifier.js";
+import type { Member } from "../replication/roster.js";
+import { ringIdOf } from "../ring/identifier.js";
 import {
   AdminError,
   type AdminMethod,
   type AdminMethods,
-  type LocateReply,
   type LookupReply,
   type MemberStatus,
   type StatusReply,
 } from "../shared/admin.js";
 import type { MailboxName, RingId } from "../shared/ids.js";
 import { compareBallots } from "../replication/ballot.js";
+import { text } from "./arguments.js";
+import { CopyCommands } from "./copy-commands.js";
+import { MemberCommands, parseMember } from "./member-commands.js";
+import { surveyAll } from "./surveys.js";
 import { type MemberFacts, memberStatus } from "./member-status.js";
 import type { RegisterState } from "../shared/operation.js";
 
@@ -46,21 +47,23 @@ export class Operator {
     userList: () => this.userList(),
     status: () => this.status(),
     memberStatus: () => memberStatus(this.options),
-    locate: ({ address }) => this.locate(text(address)),
+    locate: ({ address }) => this.copies.locate(text(address)),
     lookup: ({ key }) => this.lookup(text(key)),
-    leave: async ({ id }) => {
-      const own = this.options.ring.snapshot().self.id;
-      const wanted = id === undefined ? own : this.parseId(text(id));
-      return this.begun(wanted, await this.options.replication.leave(wanted));
-    },
-    leaveProgress: ({ id }) => this.options.replication.departure(this.parseId(text(id))),
-    evict: async ({ id, force }) => {
-      const wanted = this.parseId(text(id));
-      return this.begun(wanted, await this.options.replication.evict(wanted, force === true));
-    },
+    leave: ({ id, force }) => this.members.leave(id, force === true),
+    leaveProgress: ({ id }) => this.members.progress(text(id)),
+    evict: ({ ids, force }) => this.members.evict(ids, force),
+    mailboxes: ({ after }) => this.copies.mailboxes(text(after)),
+    repair: (args) => this.copies.repair(args),
+    restoreMessage: ({ message, from }) => this.copies.restore(text(message), text(from)),
   };
 
-  constructor(private readonly options: OperatorOptions) {}
+  private readonly members: MemberCommands;
+  private readonly copies: CopyCommands;
+
+  constructor(private readonly options: OperatorOptions) {
+    this.members = new MemberCommands(options);
+    this.copies = new CopyCommands(options);
+  }
 
   /** @throws AdminError */
   async run(method: AdminMethod, args: unknown): Promise<unknown> {
@@ -146,11 +149,15 @@ export class Operator {
   private async status(): Promise<StatusReply> {
     const { replication } = this.options;
     const { roster } = replication;
-    const members = await Promise.all(roster.members.map((member) => this.statusOf(member)));
+    const [members, copies] = await Promise.all([
+      Promise.all(roster.members.map((member) => this.statusOf(member))),
+      surveyAll(replication),
+    ]);
     return {
       ring: roster.ring,
       rosterEpoch: roster.epoch,
       members,
+      copies,
       notices: noticesFor(members, roster.ring.replicas),
     };
   }
@@ -177,43 +184,11 @@ export class Operator {
     }
   }
 
-  private async locate(address: string): Promise<LocateReply> {
-    const { replication, accounts, domain } = this.options;
-    const mailbox = parseLogin(address, domain);
-    if (!mailbox) throw new AdminError("invalid", `${address} is not an address of this ring`);
-    const placement = replication.groups.placementOf(mailbox);
-    const { epoch, members } = replication.roster;
-    const copies = await Promise.all(
-      members.map(async (member) => {
-        const inGroup = isInGroup(placement, member.uuid);
-        const where = { id: member.id.toString(), addr: member.addr, inGroup };
-        const request = { epoch, mailbox };
-        const options = { deadlineMs: askDeadlineMs };
-        const reply = await replication.groups.askMember(member, "summary", request, options);
-        if (reply?.kind !== "summary") {
-          return { ...where, answered: false, messages: 0, tombstones: 0, digest: "" };
-        }
-        const { messages, tombstones, digest } = reply.summary;
-        return { ...where, answered: true, messages, tombstones, digest };
-      }),
-    );
-    const shown = copies.filter((copy) => copy.inGroup || copy.messages + copy.tombstones > 0);
-    const group = shown.filter((copy) => copy.inGroup);
-    const account = await accounts.read(mailbox);
-    return {
-      mailbox,
-      key: placement.key.toString(),
-      account: account.kind === "account" ? "exists" : account.kind,
-      copies: shown,
-      equal: group.every((copy) => copy.answered && copy.digest === group[0]?.digest),
-    };
-  }
-
   private async lookup(key: string): Promise<LookupReply> {
     const { ring, replication, domain } = this.options;
     const { bits } = replication.roster.ring;
     const mailbox = key.includes("@") ? parseLogin(key, domain) : undefined;
-    const id = mailbox ? ringIdOf(mailbox, bits) : this.parseId(key);
+    const id = mailbox ? ringIdOf(mailbox, bits) : parseMember(key, bits);
     const result = await ring.lookup(id);
     if (!result.ok) {
       throw new AdminError("unavailable", `the key ${id} could not be found: ${result.reason}`);
@@ -226,37 +201,6 @@ export class Operator {
       timeouts: result.timeouts,
     };
   }
-
-  private parseId(id: string): RingId {
-    const parsed = parseRingId(id, this.options.replication.roster.ring.bits);
-    if (!parsed.ok) throw new AdminError("invalid", parsed.error);
-    return parsed.id;
-  }
-
-  private begun(id: RingId, answer: MembershipAnswer): { id: string; epoch: number } {
-    const { replication } = this.options;
-    switch (answer.kind) {
-      case "done":
-        return { id: id.toString(), epoch: answer.roster.epoch };
-      case "refused":
-        throw new AdminError("refused", answer.why);
-      case "busy":
-        throw new AdminError(
-          "unavailable",
-          `another change is in progress (${answer.why}); try again`,
-        );
-      case "undecided": {
-        const known = memberById(replication.roster, id) ? "" : " (it is not on the roster)";
-        const why = `no majority of the members answers${known}; start the others and try again`;
-        throw new AdminError("unavailable", why);
-      }
-    }
-  }
-}
-
-function text(value: unknown): string {
-  if (typeof value === "string") return value;
-  throw new AdminError("invalid", "an argument is not a text");
 }
 
 function noticesFor(members: readonly MemberStatus[], replicas: number): string[] {

@@ -20,6 +20,9 @@ interface Transfer {
 
 const transfersMax = 64;
 const transferIdleMs = 60_000;
+/** Of one answer to `bodies`. */
+const someOctetsMax = 4 * 1024 * 1024;
+const sliceOctets = 128 * 1024;
 
 interface BodiesOptions {
   readonly store: Store;
@@ -201,6 +204,46 @@ export class Bodies {
       { deadlineMs: limits.peerTransferDeadlineMs, ...(signal && { signal }) },
     );
     return reply.kind === "bytes" ? reply.blobs?.[0] : undefined;
+  }
+
+  /** Small bodies in one answer, for what is copied; undefined where there is no sound copy. */
+  async fetchSome(
+    from: Caller,
+    digests: readonly BodyDigest[],
+    signal?: AbortSignal,
+  ): Promise<readonly (Body | undefined)[]> {
+    const reply = await this.options.peers.call(
+      from,
+      "bodies",
+      { digests },
+      { deadlineMs: limits.peerTransferDeadlineMs, ...(signal && { signal }) },
+    );
+    let next = 0;
+    return digests.map((digest, index) => {
+      const bytes = reply.found[index] ? reply.blobs?.[next++] : undefined;
+      return bytes && sha256(bytes) === digest ? { kind: "bytes", digest, bytes } : undefined;
+    });
+  }
+
+  /** Serves `bodies`. In slices, so that clients are not kept waiting for all of it. */
+  async serveSome(
+    digests: readonly BodyDigest[],
+  ): Promise<{ found: readonly boolean[]; blobs: readonly Buffer[] }> {
+    const found: boolean[] = [];
+    const blobs: Buffer[] = [];
+    let octets = 0;
+    let yieldAt = sliceOctets;
+    for (const digest of digests) {
+      if (octets >= someOctetsMax) break;
+      const bytes = await this.serve(digest, 0, limits.inlineBodyOctetsMax);
+      found.push(bytes !== undefined);
+      if (bytes) blobs.push(bytes);
+      octets += bytes?.length ?? 0;
+      if (octets < yieldAt) continue;
+      yieldAt = octets + sliceOctets;
+      await this.options.clock.sleep(0);
+    }
+    return { found, blobs };
   }
 
   /** Serves `readBody`. A damaged body is as good as none. */

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { limits } from "../shared/limits.js";
 import type { RegisterState } from "../shared/operation.js";
 import { zeroBallot } from "./ballot.js";
-import { bucketCount, bucketDigests, Buckets, differingLines } from "./digests.js";
+import { bucketCount, bucketDigests, Buckets, differingLines, linesOf } from "./digests.js";
 import { mailboxOf } from "./testing.js";
 
 const entry = (name: string, digest: number) => ({
@@ -72,4 +72,17 @@ test("pages are full buckets, and all come round from different beginnings", () 
     for (const { mailbox } of page.mailboxes) seen.add(mailbox);
   }
   expect(seen.size).toBe(many.length);
+});
+
+test("lines: whole buckets that differ, from a bucket on, and nothing of equal sides", () => {
+  const buckets = new Buckets();
+  const side = (...mailboxes: ReturnType<typeof entry>[]) => ({ mailboxes, registers: [] });
+  const ours = side(entry("ann", 10), entry("bob", 11), entry("cyd", 12));
+  const theirs = bucketDigests(buckets, side(entry("ann", 10), entry("bob", 15)));
+  const { differing, lines, next } = linesOf(buckets, () => ours, theirs, 0);
+  const of = (name: string): number => buckets.of(mailboxOf(name));
+  expect([...differing].sort()).toEqual([of("bob"), of("cyd")].sort());
+  expect(lines.map(({ name }) => name).sort()).toEqual(["m bob@ring.test", "m cyd@ring.test"]);
+  expect(next).toBeUndefined();
+  expect(linesOf(buckets, () => ours, bucketDigests(buckets, ours), 0).lines).toEqual([]);
 });

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { limits } from "../shared/limits.js";
 import type { RegisterState } from "../shared/operation.js";
 import { isZero } from "./ballot.js";
-import type { CatalogLine, CatalogPage, RegisterLine } from "./peer-methods.js";
+import type { CatalogLine, CatalogPage, NameDigest, RegisterLine } from "./peer-methods.js";
 import type { CatalogEntry } from "./ports.js";
 
 export const bucketCount = 256;
@@ -40,7 +40,7 @@ function registerDigest(name: string, state: RegisterState): bigint {
   return digest;
 }
 
-interface Shared {
+export interface Shared {
   readonly mailboxes: Iterable<CatalogEntry>;
   readonly registers: Iterable<readonly [string, RegisterState]>;
 }
@@ -97,6 +97,47 @@ export function differingLines(
   return { kind: "page", ...page, more: false };
 }
 
+/**
+ * Names and digests of the buckets in which `theirs` differ from ours, whole buckets from `from`
+ * on until a page is full.
+ */
+export function linesOf(
+  buckets: Buckets,
+  shared: () => Shared,
+  theirs: readonly string[],
+  from: number,
+): { differing: readonly number[]; lines: readonly NameDigest[]; next?: number } {
+  const ours = bucketDigests(buckets, shared());
+  const byBucket = linesByBucket(buckets, shared());
+  const differing: number[] = [];
+  const lines: NameDigest[] = [];
+  for (let bucket = from; bucket < bucketCount; bucket += 1) {
+    if (ours[bucket] === theirs[bucket]) continue;
+    if (lines.length >= limits.pageEntriesMax) return { differing, lines, next: bucket };
+    differing.push(bucket);
+    lines.push(...(byBucket.get(bucket) ?? []));
+  }
+  return { differing, lines };
+}
+
+export function linesByBucket(buckets: Buckets, shared: Shared): Map<number, NameDigest[]> {
+  const byBucket = new Map<number, NameDigest[]>();
+  const add = (name: string, line: NameDigest): void => {
+    const bucket = buckets.of(name);
+    const lines = byBucket.get(bucket);
+    if (lines) lines.push(line);
+    else byBucket.set(bucket, [line]);
+  };
+  for (const { mailbox, digest } of shared.mailboxes) {
+    add(mailbox, { name: `m ${mailbox}`, digest });
+  }
+  for (const [register, state] of shared.registers) {
+    if (isZero(state.accepted)) continue;
+    add(register, { name: `r ${register}`, digest: registerDigest(register, state).toString(16) });
+  }
+  return byBucket;
+}
+
 const order = (bucket: number, first: number): number =>
   (bucket - first + bucketCount) % bucketCount;
 
@@ -104,4 +145,6 @@ export const lineOf = (entry: CatalogEntry): CatalogLine => ({
   mailbox: entry.mailbox,
   digest: entry.digest,
   pending: entry.pending,
+  messages: entry.messages,
+  octets: entry.octets,
 });

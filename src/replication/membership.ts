@@ -1,4 +1,6 @@
 /** This node's view of the roster, and how it is changed: one consensus per epoch. */
+import { createHash } from "node:crypto";
+import type { MemberUuid } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
 import type { Caller } from "./peer-methods.js";
 import type { Peers } from "./peers.js";
@@ -120,40 +122,67 @@ export class Membership {
     return run;
   }
 
-  /** Without asking anybody: for a ring of two whose other member is gone for good. */
-  async force(change: RosterChange): Promise<MembershipAnswer> {
-    const answer = changeRoster(this.current, change);
-    if (answer.kind === "changed") {
-      await this.adopt(answer.roster);
-      this.announce(answer.roster, this.current);
-    }
-    return answer.kind === "changed" || answer.kind === "unchanged"
+  /**
+   * Says goodbye to members that are gone for good, and to what only they had. A majority of the
+   * voters decides; where the lost ones make that impossible, a majority of the others does. The
+   * epoch then jumps, so that whatever the lost ones decide should they be alive after all, no
+   * epoch has two rosters and theirs is the older one.
+   */
+  async abandon(uuids: readonly MemberUuid[]): Promise<MembershipAnswer> {
+    const change = { kind: "abandon", uuids } as const;
+    const answer = await this.change(change);
+    if (answer.kind !== "undecided") return answer;
+    const run = this.changing.then(() => this.decideAmong(change));
+    this.changing = run.catch(() => undefined);
+    return run;
+  }
+
+  private async decideAmong(change: RosterChange & { kind: "abandon" }): Promise<MembershipAnswer> {
+    const before = this.current;
+    const answer = changeRoster(before, change);
+    if (answer.kind === "unchanged") return { kind: "done", roster: before };
+    if (answer.kind !== "changed") return answer;
+    const epoch = epochWithout(before, change.uuids);
+    const remaining = votersOf(before).filter(({ uuid }) => !change.uuids.includes(uuid));
+    const proposal = rosterToJson({ ...answer.roster, epoch });
+    return (await this.settleOn(before, epoch, remaining, proposal))
       ? { kind: "done", roster: this.current }
-      : answer;
+      : { kind: "undecided" };
+  }
+
+  /** Has `voters` decide the roster of `epoch`, and takes it over. False when too few answer. */
+  private async settleOn(
+    before: Roster,
+    epoch: number,
+    voters: readonly Member[],
+    proposal: unknown,
+  ): Promise<boolean> {
+    if (!this.registers) throw new Error("membership is not wired");
+    const decided = await this.registers.changeAmong(
+      voters,
+      before.epoch,
+      `roster:${epoch}`,
+      (value) => (value === null ? { set: { value: proposal }, result: true } : { result: false }),
+    );
+    if (decided.kind === "undecided") return false;
+    await this.learn(decided.value);
+    this.announce(this.current, before);
+    return true;
   }
 
   private async decide(change: RosterChange): Promise<MembershipAnswer> {
-    if (!this.registers) throw new Error("membership is not wired");
     for (let attempt = 1; attempt <= changeAttemptsMax; attempt += 1) {
       const before = this.current;
       const answer = changeRoster(before, change);
       if (answer.kind === "unchanged") return { kind: "done", roster: before };
       if (answer.kind !== "changed") return answer;
       const proposal = rosterToJson(answer.roster);
-      const decided = await this.registers.changeAmong(
-        votersOf(before),
-        before.epoch,
-        `roster:${answer.roster.epoch}`,
-        (value) =>
-          value === null ? { set: { value: proposal }, result: true } : { result: false },
-      );
-      if (decided.kind === "undecided") {
+      const { epoch } = answer.roster;
+      if (!(await this.settleOn(before, epoch, votersOf(before), proposal))) {
         // A voter may have told of a newer roster: then the change is tried on top of that.
         if (this.current.epoch > before.epoch) continue;
         return { kind: "undecided" };
       }
-      await this.learn(decided.value);
-      this.announce(this.current, before);
       // Somebody else's change may have been decided for this epoch: then ours is tried again.
     }
     return { kind: "undecided" };
@@ -171,4 +200,12 @@ export class Membership {
       this.options.peers.call(member, "newRoster", request).catch(() => undefined);
     }
   }
+}
+
+const epochJump = 1_000;
+
+/** The same for the same members lost; those who name others come to another epoch. */
+function epochWithout(roster: Roster, uuids: readonly MemberUuid[]): number {
+  const names = createHash("sha256").update([...uuids].sort().join());
+  return roster.epoch + epochJump + (names.digest().readUInt32BE() % epochJump);
 }

@@ -47,8 +47,16 @@ export type AcceptReply = { kind: "accepted" } | { kind: "conflict"; promised: B
 export interface Progress {
   /** True when every range that this member gains by the change in progress has arrived. */
   readonly done: boolean;
+  /** Mailboxes, and of how many. */
   readonly copied: number;
   readonly total: number;
+  /** What was fetched over the network for it, and what has to be at the least. */
+  readonly messages: number;
+  readonly messagesTotal: number;
+  readonly octets: number;
+  readonly octetsTotal: number;
+  /** How long it has taken. */
+  readonly sinceMs: number;
 }
 
 export type JoinReply =
@@ -60,6 +68,9 @@ export interface CatalogLine {
   readonly mailbox: MailboxName;
   readonly digest: string;
   readonly pending: boolean;
+  /** Live ones, and their octets as they are read. */
+  readonly messages: number;
+  readonly octets: number;
 }
 
 export interface RegisterLine {
@@ -73,6 +84,40 @@ export interface CatalogPage {
   mailboxes: readonly CatalogLine[];
   registers: readonly RegisterLine[];
   more: boolean;
+}
+
+/** A mailbox (`m …`) or register (`r …`), and the digest of its state. */
+export interface NameDigest {
+  readonly name: string;
+  readonly digest: string;
+}
+
+export interface Surveyed {
+  /** `byCopies[n]` keys have n equal copies. A key is a mailbox and its account. */
+  readonly byCopies: readonly number[];
+  /** `byLiving[n]` keys have n members of their group that answer. */
+  readonly byLiving: readonly number[];
+  /** Keys of which too few of the former group answer for a quorum. */
+  readonly withoutQuorum: number;
+}
+
+export interface Mended {
+  /** Copied from others. */
+  readonly messages: number;
+  readonly tombstones: number;
+  /** Bodies that were read and are sound, or that were got from another member. */
+  readonly sound: number;
+  readonly healed: number;
+  /** Messages whose body nobody has in sound condition. */
+  readonly unhealed: readonly MessageId[];
+  /** Where to go on; absent when that was all. The empty one: copying is not complete yet. */
+  readonly next?: MessageId | "";
+}
+
+export interface Recalled {
+  readonly mailbox: MailboxName;
+  readonly message: StoredMessage;
+  readonly hasBody: boolean;
 }
 
 interface Method<Request, Reply> {
@@ -157,6 +202,9 @@ export interface PeerMethods {
     }
   >;
 
+  /** Small bodies by digest, as many as fit an answer: `found[i]` tells of `digests[i]`. */
+  bodies: Method<{ digests: readonly BodyDigest[] }, { found: readonly boolean[] }>;
+
   beat: Method<{ boot: string; epoch: number }, { boot: string; epoch: number }>;
   roster: Method<object, { roster: RosterJson }>;
   newRoster: Method<{ roster: RosterJson }, { kind: "ok" }>;
@@ -175,6 +223,31 @@ export interface PeerMethods {
     { epoch: number; mailbox: MailboxName; digest: string },
     Fenced<{ kind: "complete" } | { kind: "incomplete" }>
   >;
+  /**
+   * Digests of what both keep, of the buckets that differ, whole buckets from `from` on.
+   * `next`: where the rest begins; absent when that was all.
+   */
+  lines: Method<
+    { epoch: number; buckets: readonly string[]; from: number },
+    Fenced<{
+      kind: "lines";
+      differing: readonly number[];
+      lines: readonly NameDigest[];
+      next?: number;
+    }>
+  >;
+  /** How many equal copies there are of the keys that the asked one answers for. */
+  survey: Method<{ epoch: number }, Fenced<{ kind: "survey" } & Surveyed>>;
+  /**
+   * Has the asked one make its copy of a mailbox whole, a part at a time: it pulls from `source`
+   * (absent: from its group), then checks the bodies of messages above `after`.
+   */
+  mend: Method<
+    { epoch: number; mailbox: MailboxName; source?: MemberUuid; after?: MessageId | "" },
+    Fenced<{ kind: "mended" } & Mended>
+  >;
+  /** What the asked one's disk still knows of a message, deleted ones too. */
+  recall: Method<{ id: MessageId }, { kind: "unknown" } | ({ kind: "found" } & Recalled)>;
   status: Method<object, { status: unknown }>;
   /** What was remembered of a register is out of date. */
   registerChanged: Method<{ register: string }, { kind: "ok" }>;

@@ -9,8 +9,10 @@ import { currentMembers, inTransition, type Member, nextMembers, type Roster } f
 
 export interface Placement {
   readonly key: RingId;
-  /** Group by the members of before a change in progress. */
+  /** Group by the members of before a change in progress, without those who are lost for good. */
   readonly current: readonly Member[];
+  /** How many of the former group are lost. Absent: none. */
+  readonly lost?: number;
   /** Group by the members of after it. The same as `current` when nothing is changing. */
   readonly next: readonly Member[];
   /** Both, each member once, the first of the group first. */
@@ -42,16 +44,28 @@ function groupOf(members: readonly Member[], key: RingId, size: number): readonl
   return chosen;
 }
 
+const isLost = (member: Member): boolean => member.lost === true;
+
+/**
+ * How many of the former group have to answer: a majority of the whole group, lost ones counted,
+ * or all who are left. What any majority stored and somebody left still has is then among it.
+ */
+export const neededOf = ({ current, lost = 0 }: Placement): number =>
+  Math.min(majorityOf(current.length + lost), current.length);
+
 const hostOf = (member: Member): string => member.addr.slice(0, member.addr.lastIndexOf(":"));
 
 export function placementOf(roster: Roster, key: RingId): Placement {
   const copies = roster.ring.replicas + 1;
-  const current = groupOf(currentMembers(roster), key, copies);
+  const former = groupOf(currentMembers(roster), key, copies);
+  const current = former.some(isLost) ? former.filter((member) => !isLost(member)) : former;
+  const lost = former.length - current.length;
   const next = inTransition(roster) ? groupOf(nextMembers(roster), key, copies) : current;
   const extra = next.filter((member) => !current.some((other) => other.uuid === member.uuid));
   return {
     key,
     current,
+    ...(lost > 0 && { lost }),
     next,
     everyone: extra.length === 0 ? current : [...current, ...extra],
     small: roster.members.length <= 2,
@@ -90,12 +104,14 @@ export function isQuorum(
   answered: ReadonlySet<MemberUuid>,
   alone = false,
 ): boolean {
-  const enough = (group: readonly Member[]): boolean => {
+  const enough = (group: readonly Member[], needed: number): boolean => {
     const count = group.filter((member) => answered.has(member.uuid)).length;
-    return count >= (alone && placement.small ? 1 : majorityOf(group.length));
+    return count >= (alone && placement.small ? Math.min(1, needed) : needed);
   };
+  const { current, next } = placement;
   return (
-    enough(placement.current) && (placement.current === placement.next || enough(placement.next))
+    enough(current, neededOf(placement)) &&
+    (current === next || enough(next, majorityOf(next.length)))
   );
 }
 

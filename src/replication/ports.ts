@@ -1,6 +1,6 @@
 /** What replication needs from the world. Implemented by `store/`, `rpc/` and the simulation. */
 import type { Body } from "../shared/body.js";
-import type { Address, BodyDigest, MailboxName } from "../shared/ids.js";
+import type { Address, BodyDigest, MailboxName, MessageId } from "../shared/ids.js";
 import type { Operation, RegisterState, StoredMessage, Tombstone } from "../shared/operation.js";
 
 /** Everything a node knows of one mailbox. */
@@ -59,6 +59,12 @@ export interface Store {
   register(name: string): RegisterState | undefined;
   registers(): Iterable<readonly [name: string, state: RegisterState]>;
   local(key: string): unknown;
+
+  /**
+   * A message as it was added, should the journal still have it although it was deleted. Reads all
+   * of the journal; undefined when there is nothing of it (any more).
+   */
+  journaled(id: MessageId): Promise<{ mailbox: MailboxName; message: StoredMessage } | undefined>;
 
   hasBody(digest: BodyDigest): Promise<boolean>;
   /**

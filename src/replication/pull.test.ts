@@ -1,12 +1,14 @@
 import { beforeEach, expect, test } from "vitest";
-import type { MessageId } from "../shared/ids.js";
+import type { Body } from "../shared/body.js";
+import type { BodyDigest, MessageId } from "../shared/ids.js";
 import type { Operation, StoredMessage, Tombstone } from "../shared/operation.js";
 import type { Bodies } from "./bodies.js";
+import { Pace } from "./pace.js";
 import type { Peers } from "./peers.js";
 import type { Store } from "./ports.js";
 import { Puller } from "./pull.js";
 import { Retries } from "./retries.js";
-import { mailboxOf, memberOf, messageOf } from "./testing.js";
+import { mailboxOf, ManualClock, memberOf, messageOf } from "./testing.js";
 
 const ann = mailboxOf("ann");
 const [first, second, third] = [messageOf(1), messageOf(2), messageOf(3, { fingerprint: "g" })];
@@ -22,6 +24,9 @@ let ours: Side;
 let theirs: Side & { unsettled: object[]; noBody: MessageId[]; pageSize: number };
 let written: Operation[];
 let retries: Retries;
+/** Bodies that this node has, and those it asked for. */
+let stored: BodyDigest[];
+let fetched: BodyDigest[];
 
 /** What was written, e.g. `+1 -2`. */
 const picture = (): string =>
@@ -36,7 +41,7 @@ const picture = (): string =>
     .join(" ");
 
 function answer(method: string, request: { after: string; ids: readonly MessageId[] }): unknown {
-  const { messages, tombstones, unsettled, noBody, pageSize } = theirs;
+  const { messages, tombstones, unsettled, pageSize } = theirs;
   if (method === "listing") {
     const all = [...messages, ...tombstones].map(({ id }) => id).sort();
     const page = all.filter((id) => id > request.after).slice(0, pageSize);
@@ -47,9 +52,17 @@ function answer(method: string, request: { after: string; ids: readonly MessageI
     };
   }
   const wanted = messages.filter(({ id }) => request.ids.includes(id));
-  const bodies = wanted.map(({ id }) => (noBody.includes(id) ? "missing" : "blob"));
-  const blobs = bodies.filter((how) => how === "blob").map(() => Buffer.from("abc"));
-  return { messages: wanted, bodies, blobs, unsettled };
+  return { messages: wanted, bodies: wanted.map(() => "omitted"), unsettled };
+}
+
+function fetchSome(_: unknown, digests: readonly BodyDigest[]): Promise<(Body | undefined)[]> {
+  fetched.push(...digests);
+  const lacking = theirs.messages.filter(({ id }) => theirs.noBody.includes(id));
+  const isThere = (digest: BodyDigest) => !lacking.some((message) => message.digest === digest);
+  const bytes = Buffer.from("abc");
+  return Promise.resolve(
+    digests.map((digest) => (isThere(digest) ? { kind: "bytes", digest, bytes } : undefined)),
+  );
 }
 
 function puller(): Puller {
@@ -58,6 +71,7 @@ function puller(): Puller {
   };
   const store = {
     contents: () => Promise.resolve(ours),
+    hasBody: (digest: BodyDigest) => Promise.resolve(stored.includes(digest)),
     write: (operations: readonly Operation[]) => {
       written.push(...operations);
       return Promise.resolve();
@@ -66,7 +80,8 @@ function puller(): Puller {
   return new Puller({
     peers: peers as unknown as Peers,
     store: store as unknown as Store,
-    bodies: {} as Bodies,
+    bodies: { fetchSome } as unknown as Bodies,
+    pace: new Pace(new ManualClock(), { octetsPerSecond: Number.POSITIVE_INFINITY, fetchesMax: 4 }),
     retries,
   });
 }
@@ -75,6 +90,8 @@ beforeEach(() => {
   ours = { messages: [], tombstones: [] };
   theirs = { messages: [], tombstones: [], unsettled: [], noBody: [], pageSize: 2 };
   written = [];
+  stored = [];
+  fetched = [];
   retries = new Retries(() => 0);
 });
 
@@ -155,4 +172,21 @@ test("a mail is not removed for one that can't be had: it may be its only copy",
   const pulled = await puller().pull(ann, memberOf(2));
   expect(picture()).toBe("-3");
   expect(pulled).toEqual({ messages: 0, tombstones: 1, missing: 1 });
+});
+
+test("a body comes once, and not at all when it is here already", async () => {
+  const [a, b] = ["a".repeat(64) as BodyDigest, "b".repeat(64) as BodyDigest];
+  theirs.messages = [messageOf(1, { digest: a }), messageOf(2, { digest: a })];
+  theirs.messages.push(messageOf(3, { digest: b }));
+  stored = [b];
+  const pulled = await puller().pull(ann, memberOf(2));
+  expect(fetched).toEqual([a]);
+  expect(pulled.messages).toBe(3);
+});
+
+test("what has arrived is told, in messages and octets", async () => {
+  theirs.messages = [1, 2].map((n) => messageOf(n, { bodyOctets: 1_000, trace: "12345" }));
+  const arrived: number[][] = [];
+  await puller().pull(ann, memberOf(2), { onArrived: (...what) => arrived.push(what) });
+  expect(arrived).toEqual([[2, 2_010]]);
 });

@@ -1,24 +1,34 @@
 /** Pulls what this node lacks of a mailbox from a member that has it. Used by repair, join, handoff. */
 import type { Body } from "../shared/body.js";
-import type { MailboxName, MessageId } from "../shared/ids.js";
+import type { BodyDigest, MailboxName, MessageId } from "../shared/ids.js";
 import { limits } from "../shared/limits.js";
 import type { Operation, StoredMessage, Tombstone } from "../shared/operation.js";
 import type { Bodies } from "./bodies.js";
 import type { Caller, ReplyOf } from "./peer-methods.js";
+import type { Pace } from "./pace.js";
 import type { Peers } from "./peers.js";
 import type { MailboxContents, Store } from "./ports.js";
 import { deletionOf, noteRemoved, removalsOfDeleted, removalsOfRepeated } from "./doubts.js";
 import { isRepeatedIn, type Retries, type Unsettled } from "./retries.js";
 
-const messagesPerFetch = 200;
+const messagesPerFetch = 500;
+/** About what a message takes in an answer, without its body. */
+const metadataOctets = 600;
 /** Bodies of one `fetch` answer; its messages are small. */
 export const fetchBodyOctetsMax = 1024 * 1024;
 
 interface PullOptions {
+  readonly pace: Pace;
   readonly store: Store;
   readonly peers: Peers;
   readonly bodies: Bodies;
   readonly retries: Retries;
+}
+
+export interface PullAsk {
+  readonly signal?: AbortSignal;
+  /** Messages that have arrived, and their octets as they are read. */
+  readonly onArrived?: (messages: number, octets: number) => void;
 }
 
 export interface Pulled {
@@ -49,8 +59,8 @@ export class Puller {
    * tombstones: a tombstone may be there because another message took the place of that one.
    * @throws PeerUnavailableError
    */
-  async pull(mailbox: MailboxName, from: Caller, signal?: AbortSignal): Promise<Pulled> {
-    const theirs = await listAll(this.options.peers, mailbox, from, signal);
+  async pull(mailbox: MailboxName, from: Caller, how: PullAsk = {}): Promise<Pulled> {
+    const theirs = await listAll(this.options.peers, mailbox, from, how.signal);
     const ours = await this.options.store.contents(mailbox);
     const gone = new Set(ours.tombstones.map((tombstone) => tombstone.id));
     const live = new Set(ours.messages.map((message) => message.id));
@@ -62,7 +72,7 @@ export class Puller {
     const missing: StoredMessage[] = [];
     for (let start = 0; start < lacking.length; ) {
       const ids = lacking.slice(start, start + messagesPerFetch);
-      const got = await this.fetchSome(mailbox, ids, from, ours, signal);
+      const got = await this.fetchSome(mailbox, ids, from, ours, how);
       start += got.asked;
       messages += got.stored;
       missing.push(...got.missing);
@@ -96,33 +106,47 @@ export class Puller {
     ids: readonly MessageId[],
     from: Caller,
     ours: MailboxContents,
-    signal?: AbortSignal,
+    how: PullAsk,
   ): Promise<{ asked: number; stored: number; missing: readonly StoredMessage[] }> {
-    const { peers, bodies, store, retries } = this.options;
-    const reply = await peers.call(
-      from,
-      "fetch",
-      { mailbox, ids, withBodies: true },
-      { deadlineMs: limits.peerTransferDeadlineMs, ...(signal && { signal }) },
+    const { peers, retries, pace } = this.options;
+    const options = {
+      deadlineMs: limits.peerTransferDeadlineMs,
+      ...(how.signal && { signal: how.signal }),
+    };
+    const request = { mailbox, ids, withBodies: false };
+    const reply = await pace.run(
+      () => peers.call(from, "fetch", request, options),
+      ({ messages }) => messages.length * metadataOctets,
+      how.signal,
     );
-    // Nothing at all would be asked for for ever; what they no longer have needs no asking.
-    if (reply.messages.length === 0) return { asked: ids.length, stored: 0, missing: [] };
-    const operations: Operation[] = [];
-    const collected: Body[] = [];
+    for (const unsettled of reply.unsettled ?? []) {
+      retries.note(mailbox, unsettled, unsettled.state === "doubtful");
+    }
+    let stored = 0;
     const missing: StoredMessage[] = [];
-    let nextBlob = 0;
-    for (const [index, message] of reply.messages.entries()) {
-      let body: Body | undefined;
-      const how = reply.bodies[index];
-      if (how === "blob") {
-        const bytes = reply.blobs?.[nextBlob];
-        nextBlob += 1;
-        if (bytes) body = { kind: "bytes", digest: message.digest, bytes };
-      } else if (how === "large") {
-        body = await bodies.fetch(from, message.digest, message.bodyOctets, signal);
-      }
-      const unsettled = reply.unsettled?.find(({ id }) => id === message.id);
-      if (unsettled) retries.note(mailbox, unsettled, unsettled.state === "doubtful");
+    for (let start = 0; start < reply.messages.length; ) {
+      const some = withinOctets(reply.messages, start);
+      const arrived = await this.bodiesOf(some, from, how.signal);
+      stored += await this.keep(mailbox, some, arrived, { ours, missing });
+      start += some.length;
+      how.onArrived?.(some.length, octetsOf(some));
+    }
+    // What they no longer have is not asked for again.
+    return { asked: ids.length, stored, missing };
+  }
+
+  private async keep(
+    mailbox: MailboxName,
+    messages: readonly StoredMessage[],
+    arrived: ReadonlyMap<BodyDigest, Body | "stored">,
+    { ours, missing }: { ours: MailboxContents; missing: StoredMessage[] },
+  ): Promise<number> {
+    const { store, retries } = this.options;
+    const operations: Operation[] = [];
+    const collected = new Set<Body>();
+    let stored = 0;
+    for (const message of messages) {
+      const body = arrived.get(message.digest);
       if (retries.stateOf(message.id) === "doubtful" && isRepeatedIn(ours, message)) {
         const tombstone = { id: message.id, removedAtMs: message.receivedAtMs };
         operations.push({ kind: "RemoveMessage", mailbox, tombstone });
@@ -131,14 +155,52 @@ export class Puller {
       } else if (body) {
         operations.push({ kind: "AddMessage", mailbox, message });
         operations.push(...removalsOfRepeated(retries, mailbox, message));
-        collected.push(body);
+        if (body !== "stored") collected.add(body);
+        stored += 1;
       } else missing.push(message);
     }
-    await store.write(operations, collected);
+    await store.write(operations, [...collected]);
     noteRemoved(retries, operations);
-    const last = reply.messages.at(-1);
-    const asked = last ? ids.indexOf(last.id) + 1 : ids.length;
-    return { asked: Math.max(1, asked), stored: collected.length, missing };
+    return stored;
+  }
+
+  /** The bodies of messages, each fetched once, and only when this node does not have it. */
+  private async bodiesOf(
+    messages: readonly StoredMessage[],
+    from: Caller,
+    signal?: AbortSignal,
+  ): Promise<ReadonlyMap<BodyDigest, Body | "stored">> {
+    const { store, bodies, pace } = this.options;
+    const arrived = new Map<BodyDigest, Body | "stored">();
+    const small: BodyDigest[] = [];
+    for (const { digest, bodyOctets } of messages) {
+      if (arrived.has(digest) || small.includes(digest)) continue;
+      if (await store.hasBody(digest)) arrived.set(digest, "stored");
+      else if (bodyOctets <= limits.inlineBodyOctetsMax) small.push(digest);
+      else {
+        const fetch = () => bodies.fetch(from, digest, bodyOctets, signal);
+        const body = await pace.run(fetch, () => bodyOctets, signal);
+        if (body) arrived.set(digest, body);
+      }
+    }
+    if (small.length === 0) return arrived;
+    const found = await pace.run(
+      () => bodies.fetchSome(from, small, signal),
+      (some) =>
+        some.reduce((sum, body) => sum + (body?.kind === "bytes" ? body.bytes.length : 0), 0),
+      signal,
+    );
+    for (const body of found) if (body) arrived.set(body.digest, body);
+    return arrived;
+  }
+
+  /** Ids of a mailbox as a member has it. @throws PeerUnavailableError */
+  async idsAt(
+    mailbox: MailboxName,
+    from: Caller,
+  ): Promise<{ live: readonly MessageId[]; removed: readonly MessageId[] }> {
+    const { live, removed } = await listAll(this.options.peers, mailbox, from);
+    return { live, removed: removed.map(({ id }) => id) };
   }
 
   /** Reads a mailbox's contents from a member, without keeping them. */
@@ -159,6 +221,21 @@ export class Puller {
     return { messages, tombstones: listing.removed, unsettled };
   }
 }
+
+/** The messages from `start` on whose bodies fit one answer; at least one. */
+function withinOctets(messages: readonly StoredMessage[], start: number): StoredMessage[] {
+  let octets = 0;
+  let end = start;
+  while (end < messages.length && (end === start || octets < fetchBodyOctetsMax)) {
+    octets += messages[end]?.bodyOctets ?? 0;
+    end += 1;
+  }
+  return messages.slice(start, end);
+}
+
+/** As they are read. */
+const octetsOf = (messages: readonly StoredMessage[]): number =>
+  messages.reduce((sum, { bodyOctets, trace }) => sum + bodyOctets + trace.length, 0);
 
 /** Was it perhaps removed in favour of one that could not be had? Then it is better than nothing. */
 function isReplacedBy(

@@ -50,7 +50,7 @@ export class Repair {
       "compare",
       {
         epoch: membership.roster.epoch,
-        buckets: bucketDigests(this.buckets, this.sharedWith(member)),
+        buckets: bucketDigests(this.buckets, this.options.names.sharedWith(member.uuid)),
         firstBucket: (random.bytes(1)[0] ?? 0) % bucketCount,
       },
       { deadlineMs: limits.peerTransferDeadlineMs },
@@ -92,18 +92,12 @@ export class Repair {
 
   /** Serves `compare`. */
   compare(other: Member, theirs: readonly string[], firstBucket: number): CatalogPage {
-    return differingLines(this.buckets, () => this.sharedWith(other), theirs, firstBucket);
-  }
-
-  private sharedWith(other: Member): {
-    mailboxes: Iterable<CatalogEntry>;
-    registers: ReturnType<SharedNames["registersWith"]>;
-  } {
-    const { names } = this.options;
-    return {
-      mailboxes: names.mailboxesWith(other.uuid),
-      registers: names.registersWith(other.uuid),
-    };
+    return differingLines(
+      this.buckets,
+      () => this.options.names.sharedWith(other.uuid),
+      theirs,
+      firstBucket,
+    );
   }
 
   /**

@@ -5,6 +5,7 @@ import type { Log } from "../shared/log.js";
 import type { Operation } from "../shared/operation.js";
 import { Bodies } from "./bodies.js";
 import { type Copy, Coordinator, type DeliveryResult } from "./delivery.js";
+import { Departures } from "./departures.js";
 import { Doubts } from "./doubts.js";
 import { Driver } from "./driver.js";
 import { Groups } from "./group.js";
@@ -12,19 +13,23 @@ import { Heartbeat } from "./heartbeat.js";
 import { Joining } from "./joining.js";
 import { LockTable } from "./locks.js";
 import { Maildrops, type OpenAnswer } from "./maildrop.js";
-import { Membership, type MembershipAnswer } from "./membership.js";
+import { Mending } from "./mending.js";
+import { Membership } from "./membership.js";
 import { messageIdMaker } from "./message-id.js";
-import type { Caller } from "./peer-methods.js";
+import type { Caller, Progress } from "./peer-methods.js";
+import { Pace, type PaceLimits } from "./pace.js";
 import { Peers } from "./peers.js";
 import type { Clock, Files, PeerCaller, PeerMessage, Randomness, Store } from "./ports.js";
 import { Puller } from "./pull.js";
 import { Registers } from "./registers.js";
 import { Repair } from "./repair.js";
 import { Retries } from "./retries.js";
-import { memberById, memberByUuid, type RingParameters, type Roster } from "./roster.js";
+import { memberByUuid, type RingParameters, type Roster } from "./roster.js";
 import { createHandlers } from "./service.js";
 import { Settlements } from "./settlements.js";
+import { Restoring } from "./restoring.js";
 import { SharedNames } from "./shared-names.js";
+import { Survey } from "./survey.js";
 import { Transfer } from "./transfer.js";
 
 export interface ReplicationTimings {
@@ -60,6 +65,8 @@ export interface ReplicationOptions {
   readonly random: Randomness;
   readonly log: Log;
   readonly timings: ReplicationTimings;
+  /** How fast ranges and repairs are copied. */
+  readonly pace?: PaceLimits;
   /** Known to be unreachable at this moment. */
   readonly isDown: (peer: Address) => boolean;
   /** What this member tells of itself when asked for its status. */
@@ -73,8 +80,12 @@ export class Replication {
   readonly heartbeat: Heartbeat;
   readonly peers: Peers;
   readonly joining: Joining;
+  readonly departures: Departures;
+  readonly restoring: Restoring;
   readonly newMessageId: () => MessageId;
 
+  private readonly pace: Pace;
+  private readonly puller: Puller;
   private readonly retries: Retries;
   private readonly doubts: Doubts;
   private readonly coordinator: Coordinator;
@@ -107,7 +118,9 @@ export class Replication {
     this.retries = new Retries(() => clock.wallMs());
     this.doubts = new Doubts({ retries: this.retries, store, log });
     const bodies = new Bodies({ store, files, peers, clock, log });
-    const puller = new Puller({ store, peers, bodies, retries: this.retries });
+    this.pace = new Pace(clock, options.pace);
+    this.puller = new Puller({ store, peers, bodies, retries: this.retries, pace: this.pace });
+    const { puller } = this;
     this.names = new SharedNames(self.uuid, store, groups);
     this.transfer = new Transfer({
       ...{ membership, groups, store, puller, clock, log },
@@ -133,6 +146,7 @@ export class Replication {
       ...timings,
       heartbeat: this.heartbeat,
     });
+    this.departures = new Departures({ membership, groups, peers, heartbeat: this.heartbeat });
     this.joining = new Joining({ self, membership, peers, clock, log });
     this.settlements = new Settlements(peers, groups, clock);
     this.coordinator = new Coordinator({
@@ -145,6 +159,21 @@ export class Replication {
       retries: this.retries,
       onDifference: () => this.wakeRepair?.abort(),
     });
+    const { heartbeat, names } = this;
+    const survey = new Survey({ membership, groups, heartbeat, names, store, clock });
+    const mending = new Mending({
+      ...{ membership, groups, heartbeat, store, bodies, puller, clock, log },
+    });
+    this.restoring = new Restoring({
+      ...{ peers, groups, puller, bodies, random, self: self.uuid },
+      newMessageId: this.newMessageId,
+      deliver: async (copy, body) => {
+        const result = await this.deliver([copy], body);
+        // Nobody will send it again: an identical mail is a new one.
+        if (result.kind === "stored") this.settled(copy.mailbox, copy.message.id, "confirmed");
+        return result;
+      },
+    });
     peers.serve(
       createHandlers({
         ...{ store, membership, groups, peers, locks, bodies, log, boot },
@@ -153,7 +182,7 @@ export class Replication {
         repair: this.repair,
         transfer: this.transfer,
         heartbeat: this.heartbeat,
-        names: this.names,
+        ...{ names, mending, survey },
         // Only a restarted node may have granted leases that it does not know.
         leasesAreKnown: async () => {
           const waitMs = startedMs + timings.leaseMs - clock.monotonicMs();
@@ -234,6 +263,7 @@ export class Replication {
 
   /** A call from another member. */
   handle(from: Caller, method: string, message: PeerMessage): Promise<PeerMessage> {
+    if (method === "replicate" || method === "acquire") this.pace.noteForeground();
     return this.peers.incoming(from, method, message);
   }
 
@@ -276,6 +306,7 @@ export class Replication {
   }
 
   deliver(copies: readonly Copy[], body: Body): Promise<DeliveryResult> {
+    this.pace.noteForeground();
     return this.coordinator.deliver(copies, body);
   }
 
@@ -284,6 +315,7 @@ export class Replication {
   }
 
   openMaildrop(mailbox: MailboxName): Promise<OpenAnswer> {
+    this.pace.noteForeground();
     return this.maildrops.openMaildrop(mailbox);
   }
 
@@ -302,52 +334,17 @@ export class Replication {
     );
   }
 
+  /** How far the copying is that a change of members asks of this node. */
+  get copying(): Progress {
+    return this.transfer.progress();
+  }
+
+  /** Ids of a mailbox as a member has it. @throws PeerUnavailableError */
+  idsOf(mailbox: MailboxName, member: Caller): ReturnType<Puller["idsAt"]> {
+    return this.puller.idsAt(mailbox, member);
+  }
+
   get roster(): Roster {
     return this.membership.roster;
-  }
-
-  /** Takes a member out after its data is copied. Answers when that has begun. */
-  async leave(id: RingId): Promise<MembershipAnswer> {
-    const member = memberById(this.roster, id);
-    if (!member) return { kind: "refused", why: `no member has the id ${id}` };
-    return this.membership.change({ kind: "retire", uuid: member.uuid, evicted: false });
-  }
-
-  /** Takes out a member that does not answer; by force where no majority can be had. */
-  async evict(id: RingId, force: boolean): Promise<MembershipAnswer> {
-    const member = memberById(this.roster, id);
-    if (!member) return { kind: "refused", why: `no member has the id ${id}` };
-    if (this.peers.isSelf(member.uuid)) {
-      return { kind: "refused", why: "a member can't evict itself; use chord leave" };
-    }
-    if (!this.heartbeat.isQuiet(member.uuid)) {
-      return { kind: "refused", why: `member ${id} is alive; use chord leave --id ${id}` };
-    }
-    const change = { kind: "retire", uuid: member.uuid, evicted: true } as const;
-    const answer = await this.membership.change(change);
-    if (answer.kind !== "undecided" || !force) return answer;
-    if (this.roster.members.length > 2) {
-      return { kind: "refused", why: "force is for rings of two; start more members first" };
-    }
-    return this.membership.force({ kind: "remove", uuid: member.uuid });
-  }
-
-  /** How far the departure of a member is. */
-  async departure(id: RingId): Promise<{ done: boolean; detail: string }> {
-    const member = memberById(this.roster, id);
-    if (!member) return { done: true, detail: "left" };
-    const answers = await Promise.all(
-      this.roster.members.map((other) =>
-        this.groups.askMember(other, "progress", { epoch: this.roster.epoch }),
-      ),
-    );
-    let copied = 0;
-    let total = 0;
-    for (const answer of answers) {
-      if (answer?.kind !== "progress") continue;
-      copied += answer.copied;
-      total += answer.total;
-    }
-    return { done: false, detail: `${copied} of ${total} mailbox copies moved` };
   }
 }

@@ -15,6 +15,8 @@ export interface Member {
   readonly state: MemberState;
   /** It is leaving because it was silent for too long. If it comes back it joins anew. */
   readonly evicted?: true;
+  /** Evicted, and an operator said that its data is gone for good: nobody waits for it. */
+  readonly lost?: true;
 }
 
 /** What all members of one ring have in common; a joiner that differs is refused. */
@@ -34,14 +36,14 @@ export interface Roster {
 
 export const emptyRoster = (ring: RingParameters): Roster => ({ epoch: 0, ring, members: [] });
 
-/** Those who decide the next epoch: everybody but a joiner. */
+/** Those who decide the next epoch: everybody but a joiner and who is lost for good. */
 export function votersOf(roster: Roster): readonly Member[] {
-  return roster.members.filter((member) => member.state !== "joining");
+  return roster.members.filter((member) => member.state !== "joining" && !member.lost);
 }
 
 /** Holders of the data while nothing changes; while something does, those of before the change. */
 export function currentMembers(roster: Roster): readonly Member[] {
-  return votersOf(roster);
+  return roster.members.filter((member) => member.state !== "joining");
 }
 
 /** Holders of the data once the change in progress is complete. */
@@ -67,8 +69,16 @@ export type RosterChange =
   | { readonly kind: "admit"; readonly member: Omit<Member, "state" | "incarnation"> }
   /** The data is where it belongs at `epoch`: joiners become active, those who leave are gone. */
   | { readonly kind: "settle"; readonly epoch: number }
-  | { readonly kind: "retire"; readonly uuid: MemberUuid; readonly evicted: boolean }
-  /** A joiner gives up or has died; or an operator insists. */
+  | {
+      readonly kind: "retire";
+      readonly uuid: MemberUuid;
+      readonly evicted: boolean;
+      /** Refused when fewer would remain. */
+      readonly atLeast?: number;
+    }
+  /** An operator says that these, and what only they had, are gone for good. */
+  | { readonly kind: "abandon"; readonly uuids: readonly MemberUuid[] }
+  /** A joiner gives up or has died. */
   | { readonly kind: "remove"; readonly uuid: MemberUuid }
   | { readonly kind: "move"; readonly uuid: MemberUuid; readonly addr: Address };
 
@@ -88,7 +98,9 @@ export function changeRoster(roster: Roster, change: RosterChange): RosterChange
     case "settle":
       return settle(roster, change.epoch);
     case "retire":
-      return retire(roster, change.uuid, change.evicted);
+      return retire(roster, change);
+    case "abandon":
+      return abandon(roster, change.uuids);
     case "remove":
       return remove(roster, change.uuid);
     case "move":
@@ -127,7 +139,10 @@ function settle(roster: Roster, epoch: number): RosterChangeAnswer {
  * Several may leave at a time: two that died together gain from each other, so that neither could
  * be taken out before the other. Nobody joins meanwhile.
  */
-function retire(roster: Roster, uuid: MemberUuid, evicted: boolean): RosterChangeAnswer {
+function retire(
+  roster: Roster,
+  { uuid, evicted, atLeast = 0 }: RosterChange & { kind: "retire" },
+): RosterChangeAnswer {
   const member = memberByUuid(roster, uuid);
   if (!member) return { kind: "unchanged" };
   if (member.state === "leaving" && (!evicted || member.evicted)) return { kind: "unchanged" };
@@ -137,9 +152,44 @@ function retire(roster: Roster, uuid: MemberUuid, evicted: boolean): RosterChang
   if (member.state === "active" && nextMembers(roster).length === 1) {
     return { kind: "refused", why: "the last member of a ring can't leave it; just stop it" };
   }
+  const remaining = nextMembers(roster).length - 1;
+  if (member.state === "active" && remaining < atLeast) {
+    return { kind: "refused", why: tooFew(member, remaining, roster.ring.replicas) };
+  }
   const rest = roster.members.filter((other) => other.uuid !== uuid);
   const retired: Member = { ...member, state: "leaving", ...(evicted && { evicted }) };
   return changed(roster, [...rest, retired]);
+}
+
+/** Why a member had better not leave: in one line, with the numbers and the way out. */
+export function tooFew(member: Member, remaining: number, replicas: number): string {
+  const copies = replicas + 1;
+  const rest = remaining === 1 ? "1 member" : `${remaining} members`;
+  return (
+    `member ${member.id} can't leave: with ${rest} left that answer, everything would have ` +
+    `${remaining === 1 ? "1 copy" : `${remaining} copies`} instead of ${copies}; ` +
+    `start another member first, or insist with --force`
+  );
+}
+
+/**
+ * Those who are abandoned stay on the roster until the change is settled: their ranges go to the
+ * next members, who read them from whoever is left of the group.
+ */
+function abandon(roster: Roster, uuids: readonly MemberUuid[]): RosterChangeAnswer {
+  const gone = new Set(uuids);
+  const members = roster.members.flatMap((member): Member[] => {
+    if (!gone.has(member.uuid)) return [member];
+    return member.state === "joining"
+      ? []
+      : [{ ...member, state: "leaving", evicted: true, lost: true }];
+  });
+  const isNews = roster.members.some(({ uuid, lost }) => gone.has(uuid) && !lost);
+  if (!isNews) return { kind: "unchanged" };
+  if (!members.some(({ state }) => state === "active")) {
+    return { kind: "refused", why: "no member would be left" };
+  }
+  return changed(roster, members);
 }
 
 function remove(roster: Roster, uuid: MemberUuid): RosterChangeAnswer {

@@ -10,6 +10,7 @@ import type { Bodies } from "./bodies.js";
 import type { Groups } from "./group.js";
 import type { Heartbeat } from "./heartbeat.js";
 import type { LockTable } from "./locks.js";
+import type { Mending } from "./mending.js";
 import type { Membership } from "./membership.js";
 import type {
   Caller,
@@ -29,6 +30,7 @@ import type { Repair } from "./repair.js";
 import type { Retries, Unsettled } from "./retries.js";
 import { memberByUuid, type Member, rosterToJson } from "./roster.js";
 import { type SharedNames } from "./shared-names.js";
+import type { Survey } from "./survey.js";
 import type { Transfer } from "./transfer.js";
 
 export interface ServiceOptions {
@@ -44,6 +46,8 @@ export interface ServiceOptions {
   readonly transfer: Transfer;
   readonly heartbeat: Heartbeat;
   readonly names: SharedNames;
+  readonly survey: Survey;
+  readonly mending: Mending;
   readonly log: Log;
   readonly boot: string;
   /** Waits while leases that were granted before this node's start may be alive. */
@@ -65,6 +69,7 @@ export function createHandlers(options: ServiceOptions): PeerHandlers {
       const bytes = await options.bodies.serve(digest, offset, length);
       return bytes ? { kind: "bytes", blobs: [bytes] } : { kind: "missing" };
     },
+    bodies: (_, { digests }) => options.bodies.serveSome(digests),
     settled: async (_, { confirmed, doubtful }) => {
       await options.doubts.settled(confirmed, doubtful);
       return { kind: "ok" };
@@ -117,6 +122,14 @@ export function createHandlers(options: ServiceOptions): PeerHandlers {
         const complete = await repair.takeOffer(mailbox, digest, service.memberOf(from));
         return { kind: complete ? "complete" : "incomplete" };
       }),
+    lines: (from, { epoch, buckets, from: first }) =>
+      service.fenced(from, epoch, () =>
+        options.survey.lines(service.memberOf(from), buckets, first),
+      ),
+    survey: (from, { epoch }) => service.fenced(from, epoch, () => options.survey.take()),
+    mend: (from, request) =>
+      service.fenced(from, request.epoch, () => options.mending.mend(request)),
+    recall: (_, { id }) => options.mending.recall(id),
     status: () => ({ status: options.status() }),
     registerChanged: (_, { register }) => {
       options.onRegisterChanged(register);

@@ -6,7 +6,8 @@ import type { CatalogLine, CatalogPage, RegisterLine } from "./peer-methods.js";
 import { isInGroup, type Placement } from "./placement.js";
 import type { CatalogEntry, Store } from "./ports.js";
 import { placeOf } from "./registers.js";
-import { lineOf } from "./digests.js";
+import { isZero } from "./ballot.js";
+import { lineOf, type Shared } from "./digests.js";
 import { limits } from "../shared/limits.js";
 
 /** Registers that decide the roster belong to nobody's range. */
@@ -32,6 +33,24 @@ export class SharedNames {
       if (isRosterRegister(name)) continue;
       const placement = this.groups.placementOf(placeOf(name));
       if (isInGroup(placement, this.self) && isInGroup(placement, other)) yield [name, state];
+    }
+  }
+
+  /** What both this node and the other keep, or should. */
+  sharedWith(other: MemberUuid): Shared {
+    return { mailboxes: this.mailboxesWith(other), registers: this.registersWith(other) };
+  }
+
+  /** Names of keys (mailboxes and accounts) that this node keeps something of. */
+  *keys(): Iterable<string> {
+    const seen = new Set<string>();
+    for (const { mailbox } of this.store.catalog()) {
+      seen.add(mailbox);
+      yield mailbox;
+    }
+    for (const [name, { accepted }] of this.store.registers()) {
+      const key = placeOf(name);
+      if (!isRosterRegister(name) && !seen.has(key) && !isZero(accepted)) yield key;
     }
   }
 
@@ -90,7 +109,7 @@ export class SharedNames {
  * complete: it keeps it after and not before, or the group gets smaller, so that fewer members
  * have to know all that a majority of more knew.
  */
-export function gains({ current, next }: Placement, uuid: MemberUuid): boolean {
+export function gains({ current, next, lost = 0 }: Placement, uuid: MemberUuid): boolean {
   if (!next.some((member) => member.uuid === uuid)) return false;
-  return next.length < current.length || !current.some((member) => member.uuid === uuid);
+  return next.length < current.length + lost || !current.some((member) => member.uuid === uuid);
 }

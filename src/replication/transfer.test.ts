@@ -51,6 +51,7 @@ async function reading(roster: Roster, self: Member, own?: RegisterState) {
       durable: () => Promise.resolve(),
       write: () => Promise.resolve(),
       register: () => own,
+      catalog: () => [],
     } as unknown as Store,
     puller: {} as Puller,
   });

@@ -148,6 +148,9 @@ const adminMethods = {
   leave: true,
   leaveProgress: true,
   evict: true,
+  mailboxes: true,
+  repair: true,
+  restoreMessage: true,
 } satisfies Record<AdminMethod, true>;
 
 function isAdminMethod(method: string): method is AdminMethod {

@@ -3,6 +3,17 @@
  * arguments and a JSON answer; every method may be sent to any member.
  */
 
+/** Ranges being copied because members come or go. Totals grow when members tell of more. */
+export interface Copying {
+  readonly mailboxes: number;
+  readonly mailboxesTotal: number;
+  readonly messages: number;
+  readonly messagesTotal: number;
+  readonly octets: number;
+  readonly octetsTotal: number;
+  readonly seconds: number;
+}
+
 export interface MemberStatus {
   /** Decimal ring id. */
   readonly id: string;
@@ -22,12 +33,28 @@ export interface MemberStatus {
   readonly smtp?: string;
   readonly pop3?: string;
   readonly rssBytes?: number;
+  /** Present while this member copies what it gains by a change of members. */
+  readonly copying?: Copying;
+}
+
+/** How many copies there really are: digests were compared. A key is a mailbox and its account. */
+export interface CopiesReply {
+  /** r + 1. */
+  readonly wanted: number;
+  readonly keys: number;
+  /** `byCopies[n]` keys have n equal copies. */
+  readonly byCopies: readonly number[];
+  /** Keys that can't be read or written now, since too few members of their group answer. */
+  readonly withoutQuorum: number;
+  /** False when a member that answers for some keys did not tell. */
+  readonly complete: boolean;
 }
 
 export interface StatusReply {
   readonly ring: { readonly bits: number; readonly replicas: number; readonly domain: string };
   readonly rosterEpoch: number;
   readonly members: readonly MemberStatus[];
+  readonly copies: CopiesReply;
   /** What is going on or wrong, in words: a join in progress, a silent member. */
   readonly notices: readonly string[];
 }
@@ -46,6 +73,8 @@ export interface LocateReply {
     readonly messages: number;
     readonly tombstones: number;
     readonly digest: string;
+    /** Against all that the copies have together. Absent: it has all of it, or did not answer. */
+    readonly lacks?: { readonly messages: number; readonly tombstones: number };
   }[];
   /** True when every member of the group answered with the same digest. */
   readonly equal: boolean;
@@ -57,6 +86,51 @@ export interface LookupReply {
   /** Members asked, in order, beginning with the one the command was sent to. */
   readonly path: readonly { readonly id: string; readonly addr: string }[];
   readonly timeouts: number;
+}
+
+/** What one member did to make its copy of a mailbox whole. Counts are of this step. */
+export interface RepairedCopy {
+  readonly id: string;
+  readonly addr: string;
+  readonly answered: boolean;
+  /** Mails and deletions copied from others. */
+  readonly messages: number;
+  readonly tombstones: number;
+  /** Bodies read and found sound; found damaged or missing, and got from another member. */
+  readonly sound: number;
+  readonly healed: number;
+  /** Ids of messages whose body no member has in sound condition. */
+  readonly unhealed: readonly string[];
+}
+
+/** Where a repair goes on, by member id; members that are done are left out. */
+export type RepairCursor = Readonly<Record<string, string>>;
+
+export interface RepairReply {
+  readonly mailbox: string;
+  readonly members: readonly RepairedCopy[];
+  /** Absent when all of it is done: ask again with it otherwise. */
+  readonly cursor?: RepairCursor;
+}
+
+export interface EvictReply {
+  readonly ids: readonly string[];
+  readonly epoch: number;
+  /** Of a forced eviction: what is given up. */
+  readonly lost?: {
+    readonly keys: number;
+    /** Keys that had too few living copies to be sure of what was written last. */
+    readonly withoutQuorum: number;
+    /** Share of the circle, 0 to 1, of which no copy is left. */
+    readonly shareWithoutCopy: number;
+  };
+}
+
+export interface DepartureReply {
+  readonly done: boolean;
+  readonly copying: Copying;
+  /** Silent members without whose data it can't be completed. */
+  readonly waitingFor: readonly { readonly id: string; readonly addr: string }[];
 }
 
 export interface AdminMethods {
@@ -77,13 +151,28 @@ export interface AdminMethods {
    * Takes a member out after its data is copied. Answers when it has begun; poll `leaveProgress`.
    * `id` absent: the member asked.
    */
-  leave: { args: { id?: string }; reply: { id: string; epoch: number } };
-  leaveProgress: {
-    args: { id: string };
-    reply: { done: boolean; detail: string };
+  leave: { args: { id?: string; force?: boolean }; reply: { id: string; epoch: number } };
+  leaveProgress: { args: { id: string }; reply: DepartureReply };
+  /**
+   * Takes out members that do not answer. `force`: what only they had is given up, and a majority
+   * of the others decides where there is none of all.
+   */
+  evict: { args: { ids: readonly string[]; force: boolean }; reply: EvictReply };
+  /** Mailboxes that the asked member shares with others, by name, a page at a time. */
+  mailboxes: { args: { after: string }; reply: { names: readonly string[]; more: boolean } };
+  /**
+   * Makes all copies of a mailbox whole and checks every body, a step at a time. `from`: only what
+   * this member has is copied to the others.
+   */
+  repair: {
+    args: { address: string; cursor?: RepairCursor; from?: string };
+    reply: RepairReply;
   };
-  /** Takes out a member that does not answer. `force` overrides the majority (two-member rings). */
-  evict: { args: { id: string; force: boolean }; reply: { id: string; epoch: number } };
+  /** Brings a deleted message back as a new one, from what a member's disk still has of it. */
+  restoreMessage: {
+    args: { message: string; from: string };
+    reply: { mailbox: string; id: string; stored: number; wanted: number };
+  };
 }
 
 export type AdminMethod = keyof AdminMethods;

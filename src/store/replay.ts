@@ -97,12 +97,31 @@ export class Segments {
     end: () => JournalPosition,
   ): Promise<PendingOperation[]> {
     const found: PendingOperation[] = [];
-    const visit = ({ header }: ScannedRecord) => {
+    await this.#scanAll(end, ({ header }) => {
       for (const operation of header.operations) {
         const isOne = operation.kind === "AddMessage" || operation.kind === "RemoveMessage";
         if (isOne && operation.mailbox === mailbox) found.push(operation);
       }
-    };
+    });
+    return found;
+  }
+
+  /** A message as it was added, deleted or not; undefined when no record of it is left. */
+  async added(id: MessageId, end: () => JournalPosition): Promise<AddedMessage | undefined> {
+    let found: AddedMessage | undefined;
+    await this.#scanAll(end, ({ header }) => {
+      for (const operation of header.operations) {
+        if (operation.kind !== "AddMessage" || operation.message.id !== id) continue;
+        found = { mailbox: operation.mailbox, message: operation.message };
+      }
+    });
+    return found;
+  }
+
+  async #scanAll(
+    end: () => JournalPosition,
+    visit: (record: ScannedRecord) => void,
+  ): Promise<void> {
     for (const segment of this.octets.keys()) {
       const { segment: newest, offset } = end();
       try {
@@ -111,7 +130,6 @@ export class Segments {
         if (errorCode(error) !== "ENOENT") throw error;
       }
     }
-    return found;
   }
 }
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import type { BodyRange, CatalogEntry, MailboxContents, Store } from "../replication/ports.js";
 import type { Body } from "../shared/body.js";
-import type { BodyDigest, MailboxName, MemberUuid } from "../shared/ids.js";
+import type { BodyDigest, MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
 import type { Operation, RegisterState } from "../shared/operation.js";
 import type { StoreFailedError } from "../shared/store-errors.js";
@@ -139,6 +139,10 @@ export class JournalStore implements DurableStore {
 
   local(key: string): unknown {
     return this.parts.state.locals.get(key);
+  }
+
+  journaled(id: MessageId): Promise<AddedMessage | undefined> {
+    return this.parts.segments.added(id, () => this.parts.journal.end);
   }
 
   async hasBody(digest: BodyDigest): Promise<boolean> {

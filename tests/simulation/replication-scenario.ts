@@ -223,7 +223,7 @@ class Scenario {
     if (!asked || !leaver || nextMembers(asked.replication.roster).length < this.fewest) return;
     // It may have to wait for other changes; there is no rest before it has begun.
     this.leaves += 1;
-    Promise.race([asked.replication.leave(leaver.id), asked.crashed])
+    Promise.race([asked.replication.departures.leave(leaver.id, true), asked.crashed])
       .catch(() => undefined)
       .finally(() => {
         this.leaves -= 1;

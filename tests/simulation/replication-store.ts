@@ -224,6 +224,15 @@ export class MemoryStore implements Store {
     return this.#state.locals.get(key);
   }
 
+  /** Here a deleted message is gone. */
+  journaled(id: MessageId): ReturnType<Store["journaled"]> {
+    for (const [mailbox, { live }] of this.#state.mailboxes) {
+      const message = live.get(id);
+      if (message) return Promise.resolve({ mailbox, message });
+    }
+    return Promise.resolve(undefined);
+  }
+
   hasBody(digest: BodyDigest): Promise<boolean> {
     return Promise.resolve(this.#state.bodies.has(digest));
   }
