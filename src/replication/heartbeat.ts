@@ -5,15 +5,17 @@
 import type { MemberUuid } from "../shared/ids.js";
 import type { LockTable } from "./locks.js";
 import type { Membership } from "./membership.js";
-import type { Caller } from "./peer-methods.js";
+import type { Beat, Caller } from "./peer-methods.js";
 import type { Peers } from "./peers.js";
 import type { Clock } from "./ports.js";
+import type { RingClock } from "./ring-clock.js";
 
 interface HeartbeatOptions {
   readonly membership: Membership;
   readonly peers: Peers;
   readonly locks: LockTable;
   readonly clock: Clock;
+  readonly ringClock: RingClock;
   /** Names this run of the process. */
   readonly boot: string;
   readonly deadlineMs: number;
@@ -54,27 +56,28 @@ export class Heartbeat {
   }
 
   private async ask(member: Caller): Promise<void> {
-    const { peers, membership, boot, deadlineMs } = this.options;
+    const { peers, deadlineMs } = this.options;
     try {
-      const request = { boot, epoch: membership.roster.epoch };
-      const reply = await peers.call(member, "beat", request, { deadlineMs });
-      await this.note(member, reply.boot, reply.epoch);
+      await this.note(member, await peers.call(member, "beat", this.own(), { deadlineMs }));
     } catch {
       // Silence is noted by the absence of answers.
     }
   }
 
   /** Serves `beat`. */
-  async answer(
-    from: Caller,
-    beat: { boot: string; epoch: number },
-  ): Promise<{ boot: string; epoch: number }> {
-    await this.note(from, beat.boot, beat.epoch);
-    return { boot: this.options.boot, epoch: this.options.membership.roster.epoch };
+  async answer(from: Caller, beat: Beat): Promise<Beat> {
+    await this.note(from, beat);
+    return this.own();
   }
 
-  private async note(from: Caller, boot: string, epoch: number): Promise<void> {
-    const { membership, peers, locks, clock, onHeard } = this.options;
+  private own(): Beat {
+    const { boot, membership, ringClock } = this.options;
+    return { boot, epoch: membership.roster.epoch, ringMs: ringClock.nowMs() };
+  }
+
+  private async note(from: Caller, { boot, epoch, ringMs }: Beat): Promise<void> {
+    const { membership, peers, locks, clock, ringClock, onHeard } = this.options;
+    ringClock.hear(ringMs);
     const before = this.heard.get(from.uuid);
     const wasQuiet = this.isQuiet(from.uuid);
     peers.liveness.heard(from.uuid);
