@@ -52,7 +52,7 @@ for (const { wrong, before, after } of [
     await ring.member(1).restart();
     await load.progress(some, "with it again");
     await checkPromises(ring, load);
-  }, 180_000);
+  }, 300_000);
 }
 
 /** Which member takes the first try, and which one the retry. */
@@ -86,7 +86,7 @@ for (const { wrong, days } of [
         clock.set(days);
       }
     }
-  }, 120_000);
+  }, 300_000);
 }
 
 /** The mail is stored, but the client's connection is lost before it reads that. */

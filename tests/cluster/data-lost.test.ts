@@ -22,4 +22,4 @@ test("rm -r of a dead member's data; it is started again with the same id and ad
   expect(after).toBeDefined();
   expect(after).not.toBe(before);
   await checkPromises(ring, load);
-}, 180_000);
+}, 300_000);

@@ -70,7 +70,7 @@ test("a joiner dies in mid-copy and comes again; another one never comes back", 
   // The ring is free for the next one.
   await ring.grow({ id: 1 });
   await checkPromises(ring, load);
-}, 180_000);
+}, 300_000);
 
 async function uidsAt(member: Member): Promise<string[]> {
   const mails = await fetchAll(member.pop3, ballastBox, password, { pipelined: true });
@@ -98,4 +98,4 @@ test("three join at the same time; then two leave, one after the other", async (
     await ring.copiesEqual(boxes, { copies: 3 });
   }
   await checkPromises(ring, load);
-}, 180_000);
+}, 300_000);

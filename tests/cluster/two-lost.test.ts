@@ -24,4 +24,4 @@ test("two neighbours of five, with an eviction in between", async () => {
     await load.progress(some, `after member ${victim.id} was evicted`);
   }
   await checkPromises(ring, load);
-}, 180_000);
+}, 300_000);
