@@ -241,7 +241,8 @@ class Service {
         await store.durable();
       } catch (error) {
         // On a full disk others' writes are refused all the time. What was not taken back is safe.
-        const isSafe = error instanceof StoreFullError && store.register(request.register) === state;
+        const isSafe =
+          error instanceof StoreFullError && store.register(request.register) === state;
         if (!isSafe) throw error;
       }
       const { accepted, value } = state ?? untouched;

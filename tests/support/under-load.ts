@@ -4,7 +4,7 @@ import { domain, type Ring } from "./ring.js";
 import { SmtpClient } from "./smtp-client.js";
 
 export const kept = ["kept-a", "kept-b"];
-export const emptied = ["emptied-a", "emptied-b"];
+const emptied = ["emptied-a", "emptied-b"];
 export const boxes = [...kept, ...emptied];
 
 /** Enough of everything to know that the service goes on. */
