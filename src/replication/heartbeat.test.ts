@@ -114,3 +114,16 @@ test("locks of a member live by its beats, and a newer roster is learned", async
   await heartbeat.answer(other, { boot: "b", epoch: 6, ringMs: 0 });
   expect(learned).toBe(1);
 });
+
+test("a newcomer, or one that comes back, has not been silent before it came", async () => {
+  await heartbeat.answer(other, { boot: "b", epoch: 5, ringMs: 0 });
+  await clock.advance(60_000);
+  expect(heartbeat.silentMs(other.uuid)).toBe(60_000);
+  const third = memberOf(3);
+  const before = rosterOf([self], 2, 6);
+  heartbeat.rosterChanged(rosterOf([self, other, third], 2, 7), before);
+  expect(heartbeat.silentMs(other.uuid)).toBe(0);
+  expect(heartbeat.silentMs(third.uuid)).toBe(0);
+  await clock.advance(2_000);
+  expect(heartbeat.silentMs(third.uuid)).toBe(2_000);
+});

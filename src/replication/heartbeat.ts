@@ -9,6 +9,7 @@ import type { Beat, Caller } from "./peer-methods.js";
 import type { Peers } from "./peers.js";
 import type { Clock } from "./ports.js";
 import type { RingClock } from "./ring-clock.js";
+import { memberByUuid, type Roster } from "./roster.js";
 
 interface HeartbeatOptions {
   readonly membership: Membership;
@@ -27,6 +28,8 @@ interface HeartbeatOptions {
 
 export class Heartbeat {
   private readonly heard = new Map<MemberUuid, { boot: string; atMs: number }>();
+  /** When members came onto the roster, as this node learned of it. */
+  private readonly admitted = new Map<MemberUuid, number>();
   private readonly asking = new Set<MemberUuid>();
   private readonly startedMs: number;
   private ticks = 0;
@@ -88,11 +91,23 @@ export class Heartbeat {
     if (epoch > membership.roster.epoch) await membership.learnFrom(from);
   }
 
-  /** How long a member has not been heard; at the most since this node's start. */
+  /** Those who come, or come back, have not been silent before. */
+  rosterChanged(roster: Roster, before: Roster): void {
+    const nowMs = this.options.clock.monotonicMs();
+    for (const { uuid } of before.members) {
+      if (!memberByUuid(roster, uuid)) this.admitted.delete(uuid);
+    }
+    for (const { uuid } of roster.members) {
+      if (!memberByUuid(before, uuid)) this.admitted.set(uuid, nowMs);
+    }
+  }
+
+  /** How long a member has not been heard; at the most since this node's start or its admission. */
   silentMs(uuid: MemberUuid): number {
     if (uuid === this.options.membership.self.uuid) return 0;
-    const since = this.heard.get(uuid)?.atMs ?? this.startedMs;
-    return this.options.clock.monotonicMs() - since;
+    const heardMs = this.heard.get(uuid)?.atMs ?? this.startedMs;
+    const sinceMs = Math.max(heardMs, this.admitted.get(uuid) ?? heardMs);
+    return this.options.clock.monotonicMs() - sinceMs;
   }
 
   /** Has missed its beats: others stand in. */

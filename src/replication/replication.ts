@@ -170,7 +170,10 @@ export class Replication {
         onRegisterChanged: (register) => this.registerListener?.(register),
       }),
     );
-    membership.onChange(() => this.transfer.begin());
+    membership.onChange((roster, before) => {
+      this.heartbeat.rosterChanged(roster, before);
+      this.transfer.begin();
+    });
   }
 
   /** Begins the background work. The roster is known: founded, loaded or joined. */
