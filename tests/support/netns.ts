@@ -1,6 +1,7 @@
 /** A network that can be cut: each member in a network namespace of its own, on one bridge. */
 import { spawnSync } from "node:child_process";
 import { ownBlock } from "./ports.js";
+import { hasProgram } from "./process.js";
 import type { MemberPlace } from "./ring.js";
 import { type Skippable, undoAfterTest } from "./undo.js";
 
@@ -36,6 +37,7 @@ export class Network {
       network.#remove();
       networks -= 1;
     });
+    if (!hasProgram("nsenter")) context.skip("nsenter is not installed");
     try {
       network.#build();
     } catch (error) {
@@ -49,7 +51,8 @@ export class Network {
     return {
       addr: `${host}:${ringPort}`,
       args: ["--smtp", `${host}:25`, "--pop3", `${host}:110`],
-      launcher: ["ip", "netns", "exec", this.#space(index)],
+      // Not `ip netns exec`: that makes a mount namespace, too, which keeps others' disks mounted.
+      launcher: ["nsenter", `--net=/run/netns/${this.#space(index)}`],
     };
   }
 

@@ -1,7 +1,9 @@
 /** A ring that carries mail while something goes wrong, and what has to be true at the end. */
+import type { MemberStatus } from "../../src/shared/admin.js";
 import { checkBook, MailLoad } from "./load.js";
 import { domain, type Ring } from "./ring.js";
 import { SmtpClient } from "./smtp-client.js";
+import { waitUntil } from "./wait.js";
 
 export const kept = ["kept-a", "kept-b"];
 const emptied = ["emptied-a", "emptied-b"];
@@ -26,9 +28,25 @@ export async function startLoad(ring: Ring, senders = 3): Promise<MailLoad> {
 export async function checkPromises(ring: Ring, load: MailLoad, copies = 3): Promise<void> {
   await load.stop();
   await ring.settled();
+  await connected(ring);
   await ring.copiesEqual(boxes, { copies });
   await checkBook(ring, load.book, boxes);
 }
+
+/** Waits until every member reaches every other, by its own account. */
+export async function connected(ring: Ring): Promise<void> {
+  for (const member of ring.running) {
+    await waitUntil(
+      async () => {
+        const { members } = await ring.status(member);
+        return members.length === ring.running.length && members.every(isActive);
+      },
+      { deadlineMs: 60_000, what: `member ${member.id} to reach all others` },
+    );
+  }
+}
+
+const isActive = ({ state }: MemberStatus): boolean => state === "active";
 
 /** Puts large mails into the kept boxes, so that copying them takes a moment. */
 export async function ballast(ring: Ring, mails: number, octets: number): Promise<void> {
