@@ -2,6 +2,7 @@ import { beforeEach, expect, test } from "vitest";
 import { Heartbeat } from "./heartbeat.js";
 import { LockTable } from "./locks.js";
 import type { Membership } from "./membership.js";
+import { RingClock } from "./ring-clock.js";
 import {
   heldPeers,
   mailboxOf,
@@ -38,6 +39,7 @@ beforeEach(() => {
   };
   heartbeat = new Heartbeat({
     ...{ peers: held.peers, locks, clock, boot: "me", deadlineMs: 1_000 },
+    ringClock: new RingClock(clock),
     membership: membership as unknown as Membership,
     onHeard: (member, restarted) => heard.push([member.uuid, restarted]),
     onQuiet: (uuid) => quiet.push(uuid),
@@ -58,10 +60,10 @@ test("silence counts from the last sign of life, of either kind", async () => {
   await clock.advance(1_000);
   expect(heartbeat.silentMs(other.uuid)).toBe(1_000);
   heartbeat.beat();
-  await calls[0]?.answer({ boot: "b", epoch: 5 });
+  await calls[0]?.answer({ boot: "b", epoch: 5, ringMs: 0 });
   expect(heartbeat.silentMs(other.uuid)).toBe(0);
   await clock.advance(700);
-  await heartbeat.answer(other, { boot: "b", epoch: 5 });
+  await heartbeat.answer(other, { boot: "b", epoch: 5, ringMs: 0 });
   expect(heartbeat.silentMs(other.uuid)).toBe(0);
 });
 
@@ -74,14 +76,14 @@ test("who misses its beats is quiet, until it is heard", async () => {
   expect(heartbeat.isQuiet(self.uuid)).toBe(false);
   heartbeat.tick();
   expect(quiet).toEqual([other.uuid]);
-  await heartbeat.answer(other, { boot: "b", epoch: 5 });
+  await heartbeat.answer(other, { boot: "b", epoch: 5, ringMs: 0 });
   expect(heartbeat.isQuiet(other.uuid)).toBe(false);
 });
 
 test("every second tick sends beats", async () => {
   heartbeat.tick();
   expect(calls).toHaveLength(1);
-  await calls[0]?.answer({ boot: "b", epoch: 5 });
+  await calls[0]?.answer({ boot: "b", epoch: 5, ringMs: 0 });
   heartbeat.tick();
   expect(calls).toHaveLength(1);
   heartbeat.tick();
@@ -89,7 +91,7 @@ test("every second tick sends beats", async () => {
 });
 
 test("tells of members that are heard first, again, or after a restart", async () => {
-  const beat = (boot: string) => heartbeat.answer(other, { boot, epoch: 5 });
+  const beat = (boot: string) => heartbeat.answer(other, { boot, epoch: 5, ringMs: 0 });
   await beat("b1");
   await beat("b1");
   await beat("b2");
@@ -105,10 +107,23 @@ test("tells of members that are heard first, again, or after a restart", async (
 test("locks of a member live by its beats, and a newer roster is learned", async () => {
   locks.acquire(mailboxOf("ann"), { session: "s", owner: other.uuid, boot: "b" });
   await clock.advance(1_000);
-  await heartbeat.answer(other, { boot: "b", epoch: 5 });
+  await heartbeat.answer(other, { boot: "b", epoch: 5, ringMs: 0 });
   await clock.advance(1_000);
   expect(locks.holds(mailboxOf("ann"), "s")).toBe(true);
   expect(learned).toBe(0);
-  await heartbeat.answer(other, { boot: "b", epoch: 6 });
+  await heartbeat.answer(other, { boot: "b", epoch: 6, ringMs: 0 });
   expect(learned).toBe(1);
+});
+
+test("a newcomer, or one that comes back, has not been silent before it came", async () => {
+  await heartbeat.answer(other, { boot: "b", epoch: 5, ringMs: 0 });
+  await clock.advance(60_000);
+  expect(heartbeat.silentMs(other.uuid)).toBe(60_000);
+  const third = memberOf(3);
+  const before = rosterOf([self], 2, 6);
+  heartbeat.rosterChanged(rosterOf([self, other, third], 2, 7), before);
+  expect(heartbeat.silentMs(other.uuid)).toBe(0);
+  expect(heartbeat.silentMs(third.uuid)).toBe(0);
+  await clock.advance(2_000);
+  expect(heartbeat.silentMs(third.uuid)).toBe(2_000);
 });

@@ -5,15 +5,18 @@
 import type { MemberUuid } from "../shared/ids.js";
 import type { LockTable } from "./locks.js";
 import type { Membership } from "./membership.js";
-import type { Caller } from "./peer-methods.js";
+import type { Beat, Caller } from "./peer-methods.js";
 import type { Peers } from "./peers.js";
 import type { Clock } from "./ports.js";
+import type { RingClock } from "./ring-clock.js";
+import { memberByUuid, type Roster } from "./roster.js";
 
 interface HeartbeatOptions {
   readonly membership: Membership;
   readonly peers: Peers;
   readonly locks: LockTable;
   readonly clock: Clock;
+  readonly ringClock: RingClock;
   /** Names this run of the process. */
   readonly boot: string;
   readonly deadlineMs: number;
@@ -25,6 +28,8 @@ interface HeartbeatOptions {
 
 export class Heartbeat {
   private readonly heard = new Map<MemberUuid, { boot: string; atMs: number }>();
+  /** When members came onto the roster, as this node learned of it. */
+  private readonly admitted = new Map<MemberUuid, number>();
   private readonly asking = new Set<MemberUuid>();
   private readonly startedMs: number;
   private ticks = 0;
@@ -54,27 +59,28 @@ export class Heartbeat {
   }
 
   private async ask(member: Caller): Promise<void> {
-    const { peers, membership, boot, deadlineMs } = this.options;
+    const { peers, deadlineMs } = this.options;
     try {
-      const request = { boot, epoch: membership.roster.epoch };
-      const reply = await peers.call(member, "beat", request, { deadlineMs });
-      await this.note(member, reply.boot, reply.epoch);
+      await this.note(member, await peers.call(member, "beat", this.own(), { deadlineMs }));
     } catch {
       // Silence is noted by the absence of answers.
     }
   }
 
   /** Serves `beat`. */
-  async answer(
-    from: Caller,
-    beat: { boot: string; epoch: number },
-  ): Promise<{ boot: string; epoch: number }> {
-    await this.note(from, beat.boot, beat.epoch);
-    return { boot: this.options.boot, epoch: this.options.membership.roster.epoch };
+  async answer(from: Caller, beat: Beat): Promise<Beat> {
+    await this.note(from, beat);
+    return this.own();
   }
 
-  private async note(from: Caller, boot: string, epoch: number): Promise<void> {
-    const { membership, peers, locks, clock, onHeard } = this.options;
+  private own(): Beat {
+    const { boot, membership, ringClock } = this.options;
+    return { boot, epoch: membership.roster.epoch, ringMs: ringClock.nowMs() };
+  }
+
+  private async note(from: Caller, { boot, epoch, ringMs }: Beat): Promise<void> {
+    const { membership, peers, locks, clock, ringClock, onHeard } = this.options;
+    ringClock.hear(ringMs);
     const before = this.heard.get(from.uuid);
     const wasQuiet = this.isQuiet(from.uuid);
     peers.liveness.heard(from.uuid);
@@ -85,11 +91,23 @@ export class Heartbeat {
     if (epoch > membership.roster.epoch) await membership.learnFrom(from);
   }
 
-  /** How long a member has not been heard; at the most since this node's start. */
+  /** Those who come, or come back, have not been silent before. */
+  rosterChanged(roster: Roster, before: Roster): void {
+    const nowMs = this.options.clock.monotonicMs();
+    for (const { uuid } of before.members) {
+      if (!memberByUuid(roster, uuid)) this.admitted.delete(uuid);
+    }
+    for (const { uuid } of roster.members) {
+      if (!memberByUuid(before, uuid)) this.admitted.set(uuid, nowMs);
+    }
+  }
+
+  /** How long a member has not been heard; at the most since this node's start or its admission. */
   silentMs(uuid: MemberUuid): number {
     if (uuid === this.options.membership.self.uuid) return 0;
-    const since = this.heard.get(uuid)?.atMs ?? this.startedMs;
-    return this.options.clock.monotonicMs() - since;
+    const heardMs = this.heard.get(uuid)?.atMs ?? this.startedMs;
+    const sinceMs = Math.max(heardMs, this.admitted.get(uuid) ?? heardMs);
+    return this.options.clock.monotonicMs() - sinceMs;
   }
 
   /** Has missed its beats: others stand in. */

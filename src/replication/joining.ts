@@ -71,7 +71,9 @@ export class Joining {
     const { membership } = this.options;
     await new Promise<void>((resolve) => {
       const check = (): void => {
-        if (membership.selfMember?.state !== "joining") resolve();
+        const state = membership.selfMember?.state;
+        // Taken off the roster while it joined, it asks again: it is not there yet.
+        if (state !== undefined && state !== "joining") resolve();
       };
       membership.onChange(check);
       signal.addEventListener("abort", () => resolve(), { once: true });

@@ -59,6 +59,15 @@ export interface Progress {
   readonly sinceMs: number;
 }
 
+/** A sign of life. */
+export interface Beat {
+  /** Names this run of the process. */
+  readonly boot: string;
+  readonly epoch: number;
+  /** What the sender's `RingClock` shows. */
+  readonly ringMs: number;
+}
+
 export type JoinReply =
   | { kind: "roster"; roster: RosterJson }
   | { kind: "refused"; why: string }
@@ -205,7 +214,7 @@ export interface PeerMethods {
   /** Small bodies by digest, as many as fit an answer: `found[i]` tells of `digests[i]`. */
   bodies: Method<{ digests: readonly BodyDigest[] }, { found: readonly boolean[] }>;
 
-  beat: Method<{ boot: string; epoch: number }, { boot: string; epoch: number }>;
+  beat: Method<Beat, Beat>;
   roster: Method<object, { roster: RosterJson }>;
   newRoster: Method<{ roster: RosterJson }, { kind: "ok" }>;
   join: Method<{ id: string; addr: Address; uuid: MemberUuid; ring: RingParameters }, JoinReply>;

@@ -57,7 +57,12 @@ describe("a member that misses its beats", () => {
 
   test("is asked with a deadline of the caller's own: so it is heard again", async () => {
     ticks(5);
-    const call = peers.call(other, "beat", { boot: "b", epoch: 1 }, { deadlineMs: 1_000 });
+    const call = peers.call(
+      other,
+      "beat",
+      { boot: "b", epoch: 1, ringMs: 0 },
+      { deadlineMs: 1_000 },
+    );
     expect(await ending(call)).toBe("waits");
     answer({ boot: "c", epoch: 1 });
     expect(await ending(call)).toEqual({ boot: "c", epoch: 1 });

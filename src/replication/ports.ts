@@ -46,7 +46,10 @@ export interface Store {
    *   StoreFailedError (fsync failed: this node must not acknowledge anything any more)
    */
   write(operations: readonly Operation[], bodies?: readonly Body[]): Promise<void>;
-  /** Resolves when all that was written before this call is on disk. */
+  /**
+   * Resolves when all that was written before this call is on disk.
+   * @throws StoreFullError (some of it was refused; the rest is on disk), StoreFailedError
+   */
   durable(): Promise<void>;
 
   /** The contents of a mailbox, with every write up to now applied. Empty for an unknown one. */

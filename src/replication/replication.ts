@@ -15,7 +15,7 @@ import { LockTable } from "./locks.js";
 import { Maildrops, type OpenAnswer } from "./maildrop.js";
 import { Mending } from "./mending.js";
 import { Membership } from "./membership.js";
-import { messageIdMaker } from "./message-id.js";
+import { messageIdMaker, timeOf } from "./message-id.js";
 import type { Caller, Progress } from "./peer-methods.js";
 import { Pace, type PaceLimits } from "./pace.js";
 import { Peers } from "./peers.js";
@@ -24,6 +24,7 @@ import { Puller } from "./pull.js";
 import { Registers } from "./registers.js";
 import { Repair } from "./repair.js";
 import { Retries } from "./retries.js";
+import { RingClock } from "./ring-clock.js";
 import { memberByUuid, type RingParameters, type Roster } from "./roster.js";
 import { createHandlers } from "./service.js";
 import { Settlements } from "./settlements.js";
@@ -86,6 +87,7 @@ export class Replication {
 
   private readonly pace: Pace;
   private readonly puller: Puller;
+  private readonly ringClock: RingClock;
   private readonly retries: Retries;
   private readonly doubts: Doubts;
   private readonly coordinator: Coordinator;
@@ -105,7 +107,9 @@ export class Replication {
     const startedMs = clock.monotonicMs();
     // A node without a past has granted no locks.
     const restarted = store.local("roster") !== undefined;
-    this.newMessageId = messageIdMaker(clock, random);
+    this.ringClock = new RingClock(clock);
+    const { ringClock } = this;
+    this.newMessageId = messageIdMaker(ringClock, random);
     this.peers = new Peers({ uuid: self.uuid, addr: self.addr }, options.caller);
     const { peers } = this;
     this.membership = new Membership({ ring, store, peers, log });
@@ -115,7 +119,7 @@ export class Replication {
     this.registers = new Registers(self.uuid, groups, clock, random);
     membership.use(this.registers);
     const locks = new LockTable(self.uuid, timings.leaseMs, () => clock.monotonicMs());
-    this.retries = new Retries(() => clock.wallMs());
+    this.retries = new Retries(() => clock.monotonicMs());
     this.doubts = new Doubts({ retries: this.retries, store, log });
     const bodies = new Bodies({ store, files, peers, clock, log });
     this.pace = new Pace(clock, options.pace);
@@ -132,7 +136,7 @@ export class Replication {
       names: this.names,
     });
     this.heartbeat = new Heartbeat({
-      ...{ membership, peers, locks, clock, boot },
+      ...{ membership, peers, locks, clock, ringClock, boot },
       deadlineMs: 1_000,
       onHeard: (member, restarted) => this.heard(member, restarted),
       // Those whose mail it was about to acknowledge go to another member, and that soon.
@@ -195,13 +199,19 @@ export class Replication {
         onRegisterChanged: (register) => this.registerListener?.(register),
       }),
     );
-    membership.onChange(() => this.transfer.begin());
+    membership.onChange((roster, before) => {
+      this.heartbeat.rosterChanged(roster, before);
+      this.transfer.begin();
+    });
   }
 
   /** Begins the background work. The roster is known: founded, loaded or joined. */
   start(recent: readonly Copy[]): void {
     // What was acknowledged last before a crash may be unknown to its client.
-    for (const { mailbox, message } of recent) this.retries.note(mailbox, message, true);
+    for (const { mailbox, message } of recent) {
+      this.ringClock.hear(timeOf(message.id));
+      this.retries.note(mailbox, message, true);
+    }
     this.doubts.doubtRecent(recent).catch((error: unknown) => {
       this.options.log.warn({ error: String(error) }, "a repeated mail was not removed");
     });

@@ -11,6 +11,7 @@
  */
 import type { MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
 import type { StoredMessage, Tombstone } from "../shared/operation.js";
+import { timeOf } from "./message-id.js";
 import type { MailboxContents } from "./ports.js";
 
 /** A mail and the identity that its next try would share: sender, mailbox and octets. */
@@ -63,6 +64,7 @@ export class Retries {
   /** Coordinators whose connection broke: what comes from them late has nobody to settle it. */
   private readonly gone = new Set<MemberUuid>();
 
+  /** `nowMs`: monotonic. A wall clock that jumps would make all of them old. */
   constructor(
     private readonly nowMs: () => number,
     private readonly limits = defaultLimits,
@@ -227,7 +229,9 @@ export function isRepeatedIn({ messages, tombstones }: Contents, earlier: Try): 
  * and its reader deleted it. If the reader deleted the mail itself, it is the later try that goes.
  */
 export function consequencesOf(doubt: Doubt, contents: Contents): readonly Tombstone[] {
-  const { id, fingerprint, notedAtMs: removedAtMs } = doubt;
+  const { id, fingerprint } = doubt;
+  // When it was sent; the time here is not the wall clock's.
+  const removedAtMs = timeOf(id);
   if (doubt.copy === "replaced") return [];
   if (doubt.copy === "here") return isRepeatedIn(contents, doubt) ? [{ id, removedAtMs }] : [];
   return contents.messages

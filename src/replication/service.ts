@@ -248,8 +248,17 @@ class Service {
 
   readRegister(from: Caller, request: RequestOf<"readRegister">): Promise<ReplyOf<"readRegister">> {
     return this.fenced(from, request.epoch, async () => {
-      const { accepted, value } = this.options.store.register(request.register) ?? untouched;
-      await this.options.store.durable();
+      const { store } = this.options;
+      const state = store.register(request.register);
+      try {
+        await store.durable();
+      } catch (error) {
+        // On a full disk others' writes are refused all the time. What was not taken back is safe.
+        const isSafe =
+          error instanceof StoreFullError && store.register(request.register) === state;
+        if (!isSafe) throw error;
+      }
+      const { accepted, value } = state ?? untouched;
       return { kind: "register", accepted, value };
     });
   }

@@ -66,7 +66,11 @@ export class Writer {
   /** See `Store.durable`. */
   async durable(): Promise<void> {
     if (this.options.journal.failure !== undefined) throw this.options.journal.failure;
-    await Promise.all([...this.#outstanding].map((write) => write.catch(throwStoreError)));
+    // All of them, also when one is refused: what is there after this is on disk.
+    const outcomes = await Promise.allSettled(this.#outstanding);
+    for (const outcome of outcomes) {
+      if (outcome.status === "rejected") throwStoreError(outcome.reason);
+    }
   }
 
   /** Resolves when all writes up to now are settled, either way. */

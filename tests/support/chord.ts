@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { LocateReply, StatusReply } from "../../src/shared/admin.js";
+import type { StatusReply } from "../../src/shared/admin.js";
 import { type ProcessResult, runOk, runProcess } from "./process.js";
 
 /** The built command, run as its users run it. RINGPOST_BIN points the tests at another build. */
@@ -31,8 +31,4 @@ export async function addUser(entry: string, name: string, password: string): Pr
 
 export async function status(entry: string): Promise<StatusReply> {
   return JSON.parse(await chordOk(["status", "--entry", entry, "--json"])) as StatusReply;
-}
-
-export async function locate(entry: string, address: string): Promise<LocateReply> {
-  return JSON.parse(await chordOk(["locate", address, "--entry", entry, "--json"])) as LocateReply;
 }

@@ -13,6 +13,10 @@ export interface MemberOptions {
   readonly dataDir: string;
   /** Everything after `chord`. */
   readonly args: readonly string[];
+  /** A program that runs the command given behind it, in another namespace for instance. */
+  readonly launcher?: readonly string[] | undefined;
+  /** More variables for the environment. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
   readonly logFile: string;
 }
 
@@ -70,9 +74,17 @@ export class Member {
     // The folder may be gone before the last line is written.
     log.on("error", () => undefined);
     this.#log = log;
-    const args = [chordBin, ...this.#options.args, ...extra];
-    this.#keep(`--- start: chord ${args.slice(1).join(" ")}`);
-    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const { launcher = [], env } = this.#options;
+    const args = [...this.#options.args, ...extra];
+    this.#keep(`--- start: chord ${args.join(" ")}`);
+    const [command = process.execPath, ...rest] = [
+      ...[...launcher, process.execPath, chordBin],
+      ...args,
+    ];
+    const child = spawn(command, rest, {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...env },
+    });
     endWithUs(child);
     this.#child = child;
     this.#exited = new Promise((resolve) => {
@@ -113,6 +125,19 @@ export class Member {
   async restart(deadlineMs?: number): Promise<this> {
     this.start();
     return await this.ready(deadlineMs);
+  }
+
+  /** Resolves when the process, since its last start, has written a line that matches. */
+  async says(pattern: RegExp, deadlineMs = 30_000): Promise<void> {
+    await waitUntil(() => this.#sinceStart().some((line) => pattern.test(line)), {
+      deadlineMs,
+      what: `member ${this.id} to say ${pattern}\n${this.tail(30)}`,
+      everyMs: 2,
+    });
+  }
+
+  #sinceStart(): readonly string[] {
+    return this.#tail.slice(this.#tail.findLastIndex((line) => line.startsWith("--- start")) + 1);
   }
 
   /** The last lines of output. */

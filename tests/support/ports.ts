@@ -73,3 +73,9 @@ export async function freeRingPorts(count: number): Promise<number> {
   }
   throw new Error("no free ports");
 }
+
+/** A number below `blocks` that no other test process has until this one ends. */
+export async function ownBlock(): Promise<number> {
+  if (given === ringPortsPerBlock) await reserveBlock();
+  return block;
+}

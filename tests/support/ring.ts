@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { LocateReply, MemberStatus, StatusReply } from "../../src/shared/admin.js";
-import { addUser, locate, status } from "./chord.js";
+import { createAdminCaller } from "../../src/rpc/index.js";
 import { Member } from "./member.js";
 import { freeRingPort } from "./ports.js";
 import { waitUntil } from "./wait.js";
@@ -14,7 +14,21 @@ export interface RingOptions {
   readonly replicas?: number;
   /** More flags for every member. */
   readonly args?: readonly string[];
+  /** By the number of the member, in the order in which they are made. */
+  readonly place?: (index: number) => MemberPlace;
 }
+
+/** Where and how one member runs, where that is not the usual way. */
+export interface MemberPlace {
+  readonly addr?: string;
+  readonly dataDir?: string;
+  readonly args?: readonly string[];
+  readonly launcher?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Asks a running member, as `chord status` and the like do, without a process for each question. */
+export const admin = createAdminCaller({ deadlineMs: 20_000 });
 
 export const domain = "ring.test";
 /** Of every account that the tests make, unless they say otherwise. */
@@ -55,14 +69,9 @@ export class Ring {
 
   /** Makes a member that isn't started. Joins through one that runs, if there is one. */
   async make(
-    options: {
-      readonly id?: number;
-      readonly addr?: string;
-      readonly dataDir?: string;
-      readonly bits?: number;
-      readonly args?: readonly string[];
-    } = {},
+    wanted: MemberPlace & { readonly id?: number; readonly bits?: number } = {},
   ): Promise<Member> {
+    const options = { ...this.#options.place?.(this.members.length), ...wanted };
     const id = String(options.id ?? this.#nextId());
     const addr = options.addr ?? `127.0.0.1:${await freeRingPort()}`;
     const dataDir = options.dataDir ?? join(this.folder, `data-${id}`);
@@ -74,7 +83,9 @@ export class Ring {
     args.push("--replicas", String(this.#options.replicas ?? 2), "--data", dataDir);
     args.push("--domain", domain, "--log-level", "info");
     args.push(...(this.#options.args ?? []), ...(options.args ?? []));
-    return new Member({ id, addr, dataDir, args, logFile: join(logs, `${id}.log`) });
+    const { launcher, env } = options;
+    const logFile = join(logs, `${id}.log`);
+    return new Member({ id, addr, dataDir, args, logFile, launcher, env });
   }
 
   /** Adds a member and waits until every running member counts it as active. */
@@ -103,7 +114,7 @@ export class Ring {
   }
 
   status(through: Member = this.entry): Promise<StatusReply> {
-    return status(through.addr);
+    return admin(through.addr, "status", {});
   }
 
   async memberStatus(id: string, through?: Member): Promise<MemberStatus | undefined> {
@@ -111,7 +122,7 @@ export class Ring {
   }
 
   locate(name: string, through: Member = this.entry): Promise<LocateReply> {
-    return locate(through.addr, `${name}@${domain}`);
+    return admin(through.addr, "locate", { address: `${name}@${domain}` });
   }
 
   /** Waits until every copy of each mailbox is equal, with `copies` members in its group. */
@@ -138,8 +149,8 @@ export class Ring {
   }
 
   async addUsers(names: readonly string[]): Promise<void> {
-    // One after the other: each is a process and costs a password hash.
-    for (const name of names) await addUser(this.entry.addr, name, password);
+    // One after the other: each costs a password hash.
+    for (const name of names) await admin(this.entry.addr, "userAdd", { name, password });
   }
 
   /** Starts all stopped members in the order given, then waits for all to be ready. */
