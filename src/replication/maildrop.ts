@@ -110,7 +110,7 @@ export class Maildrops {
     }
     const only = sets[0];
     const union = sets.length === 1 && only ? only : unionOf(sets);
-    return { messages: withoutRepeated(union, (id) => unsettled.has(id)), unsettled };
+    return { messages: withoutRepeated(union, (id) => unsettled.get(id)?.state), unsettled };
   }
 
   private async readOwn(mailbox: MailboxName): Promise<ReadContents> {

@@ -150,15 +150,32 @@ describe("a doubt", () => {
   });
 });
 
-test("a reader is not shown a mail in doubt beside its retry, or after that was deleted", () => {
-  const isUnsettled = (id: MessageId) => id === first.id;
-  const shown = (messages: readonly StoredMessage[], removed: readonly StoredMessage[]) =>
-    withoutRepeated({ messages, tombstones: removed.map(deleted) }, isUnsettled);
-  expect(shown([first, second], [])).toEqual([second]);
-  expect(shown([first], [second])).toEqual([]);
-  expect(shown([first], [])).toEqual([first]);
-  expect(shown([second, messageOf(3)], [first])).toEqual([messageOf(3)]);
-  expect(shown([first, third], [second])).toEqual([third]);
+describe("a reader is shown", () => {
+  const shown = (
+    state: "outstanding" | "doubtful",
+    messages: readonly StoredMessage[],
+    removed: readonly StoredMessage[],
+  ) => {
+    const stateOf = (id: MessageId) => (id === first.id ? state : undefined);
+    return withoutRepeated({ messages, tombstones: removed.map(deleted) }, stateOf);
+  };
+
+  test("a mail in doubt, but not beside its retry or after that was deleted", () => {
+    expect(shown("doubtful", [first], [])).toEqual([first]);
+    expect(shown("doubtful", [first, second], [])).toEqual([second]);
+    expect(shown("doubtful", [first], [second])).toEqual([]);
+  });
+
+  test("two mails that are the same, also before it is known that the first client has read", () => {
+    expect(shown("outstanding", [first, second], [])).toEqual([first, second]);
+  });
+
+  test("no retry of a mail that was deleted in doubt, but what only looks like one", () => {
+    for (const state of ["outstanding", "doubtful"] as const) {
+      expect(shown(state, [second, messageOf(3)], [first])).toEqual([messageOf(3)]);
+    }
+    expect(shown("doubtful", [first, third], [second])).toEqual([third]);
+  });
 });
 
 test("what comes late from a coordinator that is gone is in doubt, until it is heard again", () => {

@@ -240,20 +240,21 @@ export function consequencesOf(doubt: Doubt, contents: Contents): readonly Tombs
 }
 
 /**
- * What a reader is shown: of several tries of a mail whose client may not have read its 250 only the
- * last, and none when one of them was deleted. Should they turn out to be mails of their own, the next
- * session has them.
+ * What a reader is shown: of several tries of a mail whose client did not read its 250 only the last,
+ * and none when one of them was deleted before its client was known to have read it. Should that be a
+ * mail of its own, the next session has it. Two live ones are both shown while nobody knows:
+ * acknowledged mail is to be seen at once.
  */
 export function withoutRepeated(
   contents: Contents,
-  isUnsettled: (id: MessageId) => boolean,
+  stateOf: (id: MessageId) => Entry["state"] | undefined,
 ): readonly StoredMessage[] {
-  const deleted = contents.tombstones.filter(({ id }) => isUnsettled(id));
+  const deleted = contents.tombstones.filter(({ id }) => stateOf(id) !== undefined);
   const wasDeleted = (message: StoredMessage): boolean =>
     message.hasMessageId === true &&
     deleted.some(({ id, fingerprint }) => fingerprint === message.fingerprint && id < message.id);
   const isHidden = (message: StoredMessage): boolean =>
-    (isUnsettled(message.id) && isRepeatedIn(contents, message)) || wasDeleted(message);
+    (stateOf(message.id) === "doubtful" && isRepeatedIn(contents, message)) || wasDeleted(message);
   const { messages } = contents;
   return messages.some(isHidden) ? messages.filter((each) => !isHidden(each)) : messages;
 }
