@@ -1,5 +1,5 @@
 import { waitUntil } from "./wait.js";
-import { Wire } from "./wire.js";
+import { ProtocolError, Wire } from "./wire.js";
 
 export interface Pop3Reply {
   readonly ok: boolean;
@@ -32,9 +32,14 @@ export class Pop3Client {
 
   static async connect(addr: string, deadlineMs?: number): Promise<Pop3Client> {
     const wire = await Wire.connect(addr, deadlineMs);
-    const greeting = await readStatus(wire);
-    if (!greeting.ok) throw new Pop3Refused("greeting", greeting.line);
-    return new Pop3Client(wire, greeting.line);
+    try {
+      const greeting = await readStatus(wire);
+      if (!greeting.ok) throw new Pop3Refused("greeting", greeting.line);
+      return new Pop3Client(wire, greeting.line);
+    } catch (error) {
+      wire.destroy();
+      throw error;
+    }
   }
 
   /** Connects and logs in. @throws Pop3Refused */
@@ -74,7 +79,7 @@ export class Pop3Client {
 
   async stat(): Promise<{ messages: number; octets: number }> {
     const match = /^\+OK (\d+) (\d+)/.exec(await this.expect("STAT"));
-    if (match === null) throw new Error("STAT without a drop listing");
+    if (match === null) throw new ProtocolError("STAT without a drop listing");
     return { messages: Number(match[1]), octets: Number(match[2]) };
   }
 
@@ -92,21 +97,30 @@ export class Pop3Client {
   }
 
   /** Every mail, checked against LIST (octets, RFC 1939 §11) and UIDL. */
-  async all(options: { readonly pipelined?: boolean } = {}): Promise<FetchedMail[]> {
-    const list = await this.list();
+  all(options: { readonly pipelined?: boolean } = {}): Promise<FetchedMail[]> {
+    return this.some(() => true, options);
+  }
+
+  /** As `all`, of the mails that `wanted` picks by their index, counted from 0. */
+  async some(
+    wanted: (index: number, messages: number) => boolean,
+    options: { readonly pipelined?: boolean } = {},
+  ): Promise<FetchedMail[]> {
+    const listed = await this.list();
     const uids = await this.uidl();
-    if (uids.length !== list.length) throw new Error("LIST and UIDL differ");
+    if (uids.length !== listed.length) throw new ProtocolError("LIST and UIDL differ");
+    const list = listed.filter((_, index) => wanted(index, listed.length));
     if (options.pipelined === true) {
       this.wire.write(list.map(([number]) => `RETR ${number}\r\n`).join(""));
     }
     const mails: FetchedMail[] = [];
-    for (const [index, [number, octets]] of list.entries()) {
+    for (const [number, octets] of list) {
       const bytes =
         options.pipelined === true ? await this.#pipelinedRetr(number) : await this.retr(number);
       if (bytes.length !== octets) {
-        throw new Error(`LIST says ${octets} octets, RETR ${number} gave ${bytes.length}`);
+        throw new ProtocolError(`LIST says ${octets} octets, RETR ${number} gave ${bytes.length}`);
       }
-      mails.push({ uid: uids[index] ?? "", bytes });
+      mails.push({ uid: uids[number - 1] ?? "", bytes });
     }
     return mails;
   }
@@ -132,15 +146,15 @@ async function readStatus(wire: Wire): Promise<Pop3Reply> {
   const line = await wire.line();
   if (/^\+OK( |$)/.test(line)) return { ok: true, line };
   if (/^-ERR( |$)/.test(line)) return { ok: false, line };
-  throw new Error(`not a POP3 status: ${JSON.stringify(line)}`);
+  throw new ProtocolError(`not a POP3 status: ${JSON.stringify(line)}`);
 }
 
 function pairs(listing: Buffer): [string, string][] {
   const lines = listing.toString("latin1").split("\r\n").slice(0, -1);
   return lines.map((line, index) => {
     const match = /^(\d+) ([\x21-\x7e]+)$/.exec(line);
-    if (match === null) throw new Error(`not a listing line: ${JSON.stringify(line)}`);
-    if (Number(match[1]) !== index + 1) throw new Error(`message ${match[1]} out of order`);
+    if (match === null) throw new ProtocolError(`not a listing line: ${JSON.stringify(line)}`);
+    if (Number(match[1]) !== index + 1) throw new ProtocolError(`message ${match[1]} out of order`);
     return [match[1] ?? "", match[2] ?? ""];
   });
 }

@@ -1,4 +1,4 @@
-import { stuff, Wire } from "./wire.js";
+import { ProtocolError, stuff, Wire } from "./wire.js";
 
 /** A whole reply; `lines` as received, without CRLF. */
 export interface SmtpReply {
@@ -33,10 +33,16 @@ export class SmtpClient {
     options: { readonly deadlineMs?: number; readonly ehlo?: boolean } = {},
   ): Promise<SmtpClient> {
     const wire = await Wire.connect(addr, options.deadlineMs);
-    const client = new SmtpClient(wire, await readReply(wire));
-    if (client.greeting.code !== 220) throw new Error(`greeting: ${client.greeting.lines.join()}`);
-    if (options.ehlo !== false) await client.expect(250, "EHLO client.test");
-    return client;
+    try {
+      const client = new SmtpClient(wire, await readReply(wire));
+      const { code, lines } = client.greeting;
+      if (code !== 220) throw new Error(`greeting: ${lines.join()}`);
+      if (options.ehlo !== false) await client.expect(250, "EHLO client.test");
+      return client;
+    } catch (error) {
+      wire.destroy();
+      throw error;
+    }
   }
 
   /** Sends one line and returns its reply. */
@@ -110,6 +116,11 @@ export class SmtpClient {
     this.wire.destroy();
   }
 
+  /** Ends as a connection that gets lost: with a reset, so that no reply counts as read. */
+  reset(): void {
+    this.wire.reset();
+  }
+
   async #refused(
     stage: SendResult["stage"],
     reply: SmtpReply,
@@ -125,9 +136,11 @@ async function readReply(wire: Wire): Promise<SmtpReply> {
   for (;;) {
     const line = await wire.line();
     const match = /^([2-5]\d\d)([ -])/.exec(line) ?? /^([2-5]\d\d)$/.exec(line);
-    if (match === null) throw new Error(`not an SMTP reply: ${JSON.stringify(line)}`);
+    if (match === null) throw new ProtocolError(`not an SMTP reply: ${JSON.stringify(line)}`);
     lines.push(line);
-    if (lines[0]?.slice(0, 3) !== match[1]) throw new Error(`mixed codes: ${lines.join(" / ")}`);
+    if (lines[0]?.slice(0, 3) !== match[1]) {
+      throw new ProtocolError(`mixed codes: ${lines.join(" / ")}`);
+    }
     if (match[2] !== "-") return { code: Number(match[1]), lines };
   }
 }

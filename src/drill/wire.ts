@@ -9,6 +9,11 @@ export class WireError extends Error {
   override readonly name = "WireError";
 }
 
+/** The other side said what its protocol does not allow. That is never an accident of the network. */
+export class ProtocolError extends Error {
+  override readonly name = "ProtocolError";
+}
+
 /** Splits `127.0.0.1:5025`. */
 export function hostPort(addr: string): { host: string; port: number } {
   const colon = addr.lastIndexOf(":");
@@ -61,7 +66,8 @@ export class Wire {
   async line(): Promise<string> {
     const found = await this.#find(endOfLine, 0);
     const line = this.#buffer.toString("latin1", this.#start, found);
-    if (line.includes("\n") || line.includes("\r")) throw new Error(`bare CR or LF: ${line}`);
+    if (line.includes("\n") || line.includes("\r"))
+      throw new ProtocolError(`bare CR or LF: ${line}`);
     this.#start = found + endOfLine.length;
     return line;
   }
