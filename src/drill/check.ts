@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Book, identify, isViolation, judgeMaildrop, type Violation } from "./book.js";
 import type { MailServer } from "./load.js";
-import { fetchAll } from "./pop3-client.js";
+import { fetchAll, type FetchedMail } from "./pop3-client.js";
 
 export interface Check {
   readonly violations: readonly Violation[];
@@ -46,15 +46,23 @@ async function checkOnce(
       const mails = await fetchAll(pop3, mailbox, password, { pipelined: true });
       if (index === 0) found += mails.length;
       uidls.set(mails.map((mail) => mail.uid).join(), id);
-      for (const mail of mails) {
-        const entry = identify(book, mail, mailbox);
-        if (!isViolation(entry)) entry.history.push(`at the end: member ${id} has ${mail.uid}`);
+      for (const violation of judgeMaildrop(book, mailbox, mails)) {
+        const uids = uidsOf(violation, mails, book);
+        const last = `at the end: member ${id} has ${uids.join(" and ") || "no copy"}`;
+        violations.push({ ...violation, history: [...violation.history, last] });
       }
-      violations.push(...judgeMaildrop(book, mailbox, mails));
     }
     if (uidls.size > 1) {
       differences.push(`UIDLs of ${mailbox} differ: see members ${[...uidls.values()].join(", ")}`);
     }
   }
   return { violations, differences, mails: found };
+}
+
+function uidsOf({ messageId, mailbox }: Violation, mails: readonly FetchedMail[], book: Book) {
+  const copies = mails.filter((mail) => {
+    const entry = identify(book, mail, mailbox);
+    return !isViolation(entry) && entry.messageId === messageId;
+  });
+  return copies.map(({ uid }) => uid);
 }

@@ -183,8 +183,9 @@ export class Drill {
     served.catch(() => undefined);
     await ended;
     const endedMs = performance.now();
-    await served;
+    // A fault shorter than the lock's lease has taken nothing from the session's client.
     session?.destroy();
+    await served;
     if (outer === undefined && (isDelicate || dice.chance(healChance))) {
       await this.#ring.untilOneRing(healDeadlineMs);
       if (!nests) record.oneRingMs = performance.now() - endedMs;
