@@ -44,6 +44,7 @@ export class DrillMember implements MailServer {
   /** Its end is expected. */
   isLeaving = false;
   #process: MemberProcess | undefined;
+  #isClosed = false;
 
   constructor(
     private readonly plan: MemberPlan,
@@ -69,6 +70,7 @@ export class DrillMember implements MailServer {
     const more = entries.flatMap((entry) => ["--entry", entry]);
     const endMs = performance.now() + readyDeadlineMs;
     for (;;) {
+      if (this.#isClosed) throw new Error("the drill is over");
       const started = this.spawn({ ...this.plan, args: [...args, ...more] });
       this.#process = started;
       const what = `member ${this.id} to be ready`;
@@ -92,6 +94,12 @@ export class DrillMember implements MailServer {
       this.state = "down";
       this.onAccident(reason);
     });
+  }
+
+  /** For good: it is not started again. Resolves when it has ended. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.end("SIGKILL");
   }
 
   /** Ends it: SIGKILL at once, SIGTERM in good order. */

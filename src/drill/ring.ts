@@ -29,6 +29,7 @@ export class DrillRing implements MailService {
   readonly #options: DrillRingOptions;
   /** Ring ids that were given out. */
   readonly #ids = new Set<number>();
+  #isStopped = false;
 
   constructor(options: DrillRingOptions) {
     this.#options = options;
@@ -186,11 +187,13 @@ export class DrillRing implements MailService {
   }
 
   async stop(): Promise<void> {
+    this.#isStopped = true;
     // SIGKILL also ends one that is frozen.
-    await Promise.all(this.members.map((member) => member.end("SIGKILL")));
+    await Promise.all(this.members.map((member) => member.close()));
   }
 
   #accident(member: DrillMember, reason: string): void {
+    if (this.#isStopped) return;
     this.#options.onAccident(member, reason);
     member.start(this.entriesFor(member)).catch((error: unknown) => {
       this.#options.onAccident(member, String(error));
