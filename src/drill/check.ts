@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Book, identify, isViolation, judgeMaildrop, type Violation } from "./book.js";
 import type { MailServer } from "./load.js";
 import { fetchAll, type FetchedMail } from "./pop3-client.js";
+import { waitUntil } from "./wait.js";
 
 export interface Check {
   readonly violations: readonly Violation[];
@@ -14,6 +15,7 @@ export interface Check {
 
 /** A retry that was stored twice is one again when the members have compared themselves. */
 const doublesSettleMs = 20_000;
+const fetchDeadlineMs = 60_000;
 
 /** Fetches every mailbox through every member. */
 export async function checkAll(
@@ -43,7 +45,11 @@ async function checkOnce(
   for (const mailbox of mailboxes) {
     const uidls = new Map<string, string>();
     for (const [index, { id, pop3 }] of members.entries()) {
-      const mails = await fetchAll(pop3, mailbox, password, { pipelined: true });
+      // A member may ask for patience (RFC 2449 §8.1.1, RFC 3206 §4); nothing is under way any more.
+      const mails = await waitUntil(() => fetchAll(pop3, mailbox, password, { pipelined: true }), {
+        deadlineMs: fetchDeadlineMs,
+        what: `${mailbox} to be fetched through member ${id}`,
+      });
       if (index === 0) found += mails.length;
       uidls.set(mails.map((mail) => mail.uid).join(), id);
       for (const violation of judgeMaildrop(book, mailbox, mails)) {

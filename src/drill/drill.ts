@@ -8,6 +8,7 @@ import {
   type FaultKind,
   type FaultTools,
   nestedKinds,
+  wipeableKinds,
   planFault,
   possibleKinds,
 } from "./faults.js";
@@ -41,8 +42,8 @@ const mailboxes = [...kept, ...emptied, probe];
 const nestedChance = 0.35;
 /** How often the next fault waits until the last one has healed. */
 const healChance = 0.6;
-const healDeadlineMs = 60_000;
-const equalDeadlineMs = 90_000;
+const healDeadlineMs = 120_000;
+const equalDeadlineMs = 180_000;
 const wipeDeadlineMs = 6_000;
 
 export class Drill {
@@ -56,6 +57,8 @@ export class Drill {
   readonly #problems: string[] = [];
   readonly #startedAtMs = Date.now();
   readonly #startedMs = performance.now();
+  /** A disk was lost, and the copies on it have not been seen to be made anew. */
+  #isDiskLost = false;
   /** Kinds of fault that are still to come before one comes again. */
   #bag: FaultKind[] = [];
 
@@ -135,18 +138,32 @@ export class Drill {
     }
     const at = this.#bag.findIndex((kind) => possible.includes(kind));
     const [kind = "kill"] = this.#bag.splice(at, 1);
-    return kind !== "wipe" || (await this.#mayLoseDisk()) ? kind : "kill";
+    // To evict one whose copies another has lost would wait for the one that is down.
+    const needsAll = kind === "wipe" || kind === "evict";
+    return !needsAll || (await this.#hasAllCopies()) ? kind : "kill";
   }
 
   /** Mail is promised to survive one disk at a time: the copies made anew before the next. */
-  async #mayLoseDisk(): Promise<boolean> {
+  async #hasAllCopies(): Promise<boolean> {
+    if (!this.#isDiskLost) return true;
     try {
       await this.#ring.untilOneRing(wipeDeadlineMs);
       await this.#ring.untilEqual(mailboxes, wipeDeadlineMs);
+      this.#isDiskLost = false;
       return true;
     } catch {
       return false;
     }
+  }
+
+  /** A fault to happen while `outer` is there. */
+  #planNested(outer: Fault): Fault | undefined {
+    const { dice, ring } = this.#tools;
+    const mayWipe =
+      !this.#isDiskLost && wipeableKinds.includes(outer.kind) && ring.present.length > 3;
+    // The disk of one that is cut off is the one that most depends on the others' copies.
+    if (mayWipe && dice.chance(0.4)) return planFault("wipe", this.#tools, [], outer.victims);
+    return planFault(dice.pick(nestedKinds), this.#tools, outer.victims);
   }
 
   async #suffer(fault: Fault, outer?: Fault): Promise<void> {
@@ -167,16 +184,20 @@ export class Drill {
       const served = await servedElsewhere(fault, client);
       if (!nests) Object.assign(record, served);
     };
+    if (fault.kind === "wipe") this.#isDiskLost = true;
     const begun = fault.begin();
+    let inner: Fault | undefined;
     let served = fault.hitsAll === true ? Promise.resolve() : measure();
     for (const waited of [begun, served]) waited.catch(() => undefined);
     if (nests) {
       await Promise.race([served, sleep(dice.whole(0, 800))]);
-      const inner = planFault(dice.pick(nestedKinds), this.#tools, fault.victims);
+      inner = this.#planNested(fault);
       if (inner !== undefined) await this.#suffer(inner, fault);
     }
     await begun;
     await sleep(fault.holdMs);
+    // Nobody takes an empty member in while its ring is in pieces: the outer fault ends first.
+    if (outer !== undefined && fault.kind === "wipe") return this.#sayFault(record, true);
     const ended = fault.end();
     ended.catch(() => undefined);
     if (fault.hitsAll === true) served = measure();
@@ -186,6 +207,7 @@ export class Drill {
     // A fault shorter than the lock's lease has taken nothing from the session's client.
     session?.destroy();
     await served;
+    if (inner?.kind === "wipe") await inner.end();
     if (outer === undefined && (isDelicate || dice.chance(healChance))) {
       await this.#ring.untilOneRing(healDeadlineMs);
       if (!nests) record.oneRingMs = performance.now() - endedMs;

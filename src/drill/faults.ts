@@ -80,16 +80,28 @@ export function possibleKinds({ ring, members, replicas }: FaultTools): FaultKin
 /** Kinds that may happen while another fault is there. */
 export const nestedKinds: readonly FaultKind[] = ["kill", "kill-all", "restart", "freeze"];
 
-/** Undefined when nobody is left to be a victim. */
+/** During these a disk may be lost. A change of members would wait for the one that lost it. */
+export const wipeableKinds: readonly FaultKind[] = [
+  "kill",
+  "restart",
+  "freeze",
+  "isolate",
+  "one-way",
+  "split",
+];
+
+/** Undefined when nobody is left to be a victim. One of `preferred` is taken every other time. */
 export function planFault(
   kind: FaultKind,
   tools: FaultTools,
   spared: readonly DrillMember[] = [],
+  preferred: readonly DrillMember[] = [],
 ): Fault | undefined {
   const { ring, dice } = tools;
   const candidates = ring.up.filter((member) => !spared.includes(member));
   if (candidates.length === 0) return undefined;
-  const victim = dice.pick(candidates);
+  const liked = candidates.filter((member) => preferred.includes(member));
+  const victim = dice.pick(liked.length > 0 && dice.chance(0.5) ? liked : candidates);
   const others = (): readonly DrillMember[] => ring.up.filter((member) => member !== victim);
   const common = { kind, victims: [victim], elsewhere: others, holdMs: dice.whole(100, 1_500) };
   const { id } = victim;

@@ -61,7 +61,7 @@ export interface LoadCounts {
   deleted: number;
 }
 
-const giveUpMs = 90_000;
+const giveUpMs = 180_000;
 /** A reader of a maildrop that grows looks at this many mails of it, the newest among them. */
 const sampleMax = 24;
 /** Beyond it a member keeps a mail in a file of its own. */
@@ -168,7 +168,7 @@ export class MailLoad {
       entry = await this.#trySending(entry, 5);
       if (entry === undefined) return;
       if (performance.now() > giveUpAtMs) {
-        this.violations.push(violationOf(entry, "refused", "nobody accepted it for 90 s"));
+        this.violations.push(violationOf(entry, "refused", "nobody accepted it for three minutes"));
         return;
       }
       await sleep(50);

@@ -30,7 +30,7 @@ export interface MemberPlan extends SpawnOptions {
   readonly dataDir: string;
 }
 
-const readyDeadlineMs = 60_000;
+const readyDeadlineMs = 180_000;
 const endDeadlineMs = 40_000;
 const againMs = 300;
 
@@ -74,7 +74,15 @@ export class DrillMember implements MailServer {
       const started = this.spawn({ ...this.plan, args: [...args, ...more] });
       this.#process = started;
       const what = `member ${this.id} to be ready`;
-      const info = await within(started.ready, endMs - performance.now(), what);
+      let info: Awaited<MemberProcess["ready"]>;
+      try {
+        info = await within(started.ready, endMs - performance.now(), what);
+      } catch (error) {
+        // The next start of this data must find nobody there.
+        started.kill("SIGKILL");
+        await started.ended;
+        throw error;
+      }
       if (this.#process !== started) return;
       if (info !== undefined) {
         this.smtp = info.smtp;

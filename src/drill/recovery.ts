@@ -20,7 +20,7 @@ export interface ServedAgain {
 const replyDeadlineMs = 2_000;
 const sessionDeadlineMs = 1_000;
 const pauseMs = 20;
-const giveUpMs = 60_000;
+const giveUpMs = 120_000;
 
 /** Opens a session at the victim that the fault will break; undefined when there is none to open. */
 export async function openSession(
@@ -38,7 +38,7 @@ export async function openSession(
 
 /**
  * A client of the victim turns to the others, one after the other, until it is served: one that
- * fetches, and one that sends. @throws Error when that takes longer than a minute
+ * fetches, and one that sends. @throws Error when that takes longer than two minutes
  */
 export async function servedElsewhere(
   fault: Fault,
@@ -75,7 +75,7 @@ async function firstAt(
       // Killed too, busy, or the lock has not run out yet: the next one.
     }
     if (performance.now() - startedMs > giveUpMs) {
-      throw new Error(`waited a minute for ${what} elsewhere after: ${fault.what}`);
+      throw new Error(`waited two minutes for ${what} elsewhere after: ${fault.what}`);
     }
     await sleep(pauseMs);
   }

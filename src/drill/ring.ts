@@ -109,7 +109,7 @@ export class DrillRing implements MailService {
           const asked = this.#options.dice.pick(this.up.filter((member) => member !== not));
           return { reply: await question(asked.addr) };
         },
-        { deadlineMs: 60_000, what: "a member to answer a command", everyMs: pollMs },
+        { deadlineMs: 120_000, what: "a member to answer a command", everyMs: pollMs },
       )
     ).reply;
   }
@@ -143,7 +143,7 @@ export class DrillRing implements MailService {
         const status = await this.ask((addr) => admin(addr, "status", {}), member);
         return !status.members.some(({ addr }) => addr === member.addr);
       },
-      { deadlineMs: 60_000, what: `member ${member.id} to be evicted`, everyMs: pollMs },
+      { deadlineMs: 180_000, what: `member ${member.id} to be evicted`, everyMs: pollMs },
     );
   }
 
