@@ -1,7 +1,7 @@
 /** The end of a drill: what every member serves is held against the book. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Book, identify, isViolation, judgeMaildrop, type Violation } from "./book.js";
-import type { MailServer } from "./load.js";
+import type { MailServer } from "./load-options.js";
 import { fetchAll, type FetchedMail } from "./pop3-client.js";
 import { waitUntil } from "./wait.js";
 

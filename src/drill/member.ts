@@ -1,7 +1,7 @@
 /** One member of the drill's ring: a process that is killed, frozen, wiped and started again. */
 import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { MailServer } from "./load.js";
+import type { MailServer } from "./load-options.js";
 import { within } from "./wait.js";
 
 /** A started `chord` process. */

@@ -1,7 +1,8 @@
 /** How long clients wait: from a fault until somebody else serves them. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Fault } from "./faults.js";
-import type { MailLoad, MailServer } from "./load.js";
+import type { MailLoad } from "./load.js";
+import type { MailServer } from "./load-options.js";
 import { Pop3Client } from "./pop3-client.js";
 
 export interface RecoveryOptions {

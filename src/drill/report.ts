@@ -2,7 +2,7 @@
 import type { Violation, Wrong } from "./book.js";
 import { wrongs } from "./book.js";
 import { type FaultKind, faultKinds, faultTexts } from "./faults.js";
-import type { LoadCounts } from "./load.js";
+import type { LoadCounts } from "./load-options.js";
 
 /** One fault. Times in milliseconds; absent where another fault came in between. */
 export interface FaultRecord {
@@ -128,13 +128,11 @@ function promiseLines({ wrong }: DrillReport): string[] {
 
 function restLines({ checked, equalMs, problems }: DrillReport): string[] {
   if (equalMs === undefined) return ["The copies were not found equal at the end."];
-  const others = problems.length > 0 ? [] : ["with the same UIDLs."];
+  const alike = problems.length > 0 ? "." : ", all with the same UIDLs.";
   return [
     `${seconds(equalMs)} s after the last fault all copies were equal. ` +
       `${checked.members} members served`,
-    `${whole(checked.mails)} mails in ${checked.mailboxes} mailboxes,`.concat(
-      others.length > 0 ? ` each ${others.join("")}` : "",
-    ),
+    `${whole(checked.mails)} mails in ${checked.mailboxes} mailboxes${alike}`,
   ];
 }
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { AdminCaller, StatusReply } from "../shared/admin.js";
 import type { Dice } from "./dice.js";
 import { freeRingPort } from "./free-ports.js";
-import type { MailService } from "./load.js";
+import type { MailService } from "./load-options.js";
 import { DrillMember, type Spawn } from "./member.js";
 import type { Network } from "./network.js";
 import { waitUntil } from "./wait.js";
