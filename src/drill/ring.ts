@@ -1,7 +1,7 @@
 /** The drill's ring: its members, and what they say about themselves. */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { AdminCaller, StatusReply } from "../shared/admin.js";
+import { type AdminCaller, AdminError, type StatusReply } from "../shared/admin.js";
 import type { Dice } from "./dice.js";
 import { freeRingPort } from "./free-ports.js";
 import type { MailService } from "./load-options.js";
@@ -96,7 +96,14 @@ export class DrillRing implements MailService {
   async addAccounts(names: readonly string[], password: string): Promise<void> {
     await Promise.all(
       names.map((name) =>
-        this.ask((addr) => this.#options.admin(addr, "userAdd", { name, password })),
+        this.ask(async (addr) => {
+          try {
+            await this.#options.admin(addr, "userAdd", { name, password });
+          } catch (error) {
+            // The last try was slow to answer, and had done it.
+            if (!(error instanceof AdminError && error.code === "exists")) throw error;
+          }
+        }),
       ),
     );
   }
@@ -147,18 +154,30 @@ export class DrillRing implements MailService {
     );
   }
 
-  /** Every member sees every other, at one roster, and the successors make one circle. */
-  async isOneRing(): Promise<boolean> {
+  /**
+   * Every member sees every other, at one roster, and the successors make one circle.
+   * @throws Error that says what is not so
+   */
+  async assertOneRing(): Promise<true> {
     const { present } = this;
-    if (present.some(({ state }) => state !== "up")) return false;
+    for (const { id, state } of present) if (state !== "up") throw new Error(`${id} is ${state}`);
     const views = await Promise.all(
       present.map(({ addr }) => this.#options.admin(addr, "status", {})),
     );
-    return views.every((view) => isWhole(view, present.length)) && isCircle(views[0]);
+    for (const [index, view] of views.entries()) {
+      if (isWhole(view, present.length) && isCircle(view)) continue;
+      const seen = view.members.map(({ id, state, rosterEpoch, predecessor, successors }) =>
+        [id, state, `epoch ${rosterEpoch}`, `between ${predecessor} and ${successors[0]}`].join(
+          " ",
+        ),
+      );
+      throw new Error(`seen by member ${present[index]?.id}: ${seen.join("; ")}`);
+    }
+    return true;
   }
 
-  async untilOneRing(deadlineMs: number, signal?: AbortSignal): Promise<void> {
-    await waitUntil(async () => signal?.aborted === true || (await this.isOneRing()), {
+  async untilOneRing(deadlineMs: number): Promise<void> {
+    await waitUntil(() => this.assertOneRing(), {
       deadlineMs,
       what: "the members to be one ring again",
       everyMs: pollMs,
@@ -219,8 +238,8 @@ function isWhole({ members }: StatusReply, count: number): boolean {
   );
 }
 
-function isCircle(view: StatusReply | undefined): boolean {
-  const members = [...(view?.members ?? [])].sort((a, b) => Number(a.id) - Number(b.id));
+function isCircle(view: StatusReply): boolean {
+  const members = [...view.members].sort((a, b) => Number(a.id) - Number(b.id));
   if (members.length === 1) return true;
   return members.every((member, at) => {
     const next = members[(at + 1) % members.length];

@@ -2,6 +2,7 @@ import { beforeEach, expect, test } from "vitest";
 import { Heartbeat } from "./heartbeat.js";
 import { LockTable } from "./locks.js";
 import type { Membership } from "./membership.js";
+import type { Roster } from "./roster.js";
 import {
   heldPeers,
   mailboxOf,
@@ -19,6 +20,7 @@ let heard: [string, boolean][];
 let quiet: string[];
 let locks: LockTable;
 let heartbeat: Heartbeat;
+let rosterChanges: (roster: Roster, before: Roster) => void;
 
 beforeEach(() => {
   clock = new ManualClock();
@@ -31,6 +33,9 @@ beforeEach(() => {
   const membership = {
     self,
     roster: rosterOf([self, other], 2, 5),
+    onChange: (listener: typeof rosterChanges) => {
+      rosterChanges = listener;
+    },
     learnFrom: () => {
       learned += 1;
       return Promise.resolve();
@@ -111,4 +116,15 @@ test("locks of a member live by its beats, and a newer roster is learned", async
   expect(learned).toBe(0);
   await heartbeat.answer(other, { boot: "b", epoch: 6 });
   expect(learned).toBe(1);
+});
+
+test("a member is not silent before it came, whether it was never heard or long ago", async () => {
+  const [fresh, back] = [memberOf(3), memberOf(4)];
+  await heartbeat.answer(back, { boot: "b", epoch: 5 });
+  await clock.advance(20_000);
+  rosterChanges(rosterOf([self, other, fresh, back], 2, 6), rosterOf([self, other], 2, 5));
+  await clock.advance(300);
+  expect(heartbeat.silentMs(fresh.uuid)).toBe(300);
+  expect(heartbeat.silentMs(back.uuid)).toBe(300);
+  expect(heartbeat.silentMs(other.uuid)).toBe(20_300);
 });

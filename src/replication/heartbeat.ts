@@ -8,6 +8,7 @@ import type { Membership } from "./membership.js";
 import type { Caller } from "./peer-methods.js";
 import type { Peers } from "./peers.js";
 import type { Clock } from "./ports.js";
+import { memberByUuid, type Roster } from "./roster.js";
 
 interface HeartbeatOptions {
   readonly membership: Membership;
@@ -25,12 +26,24 @@ interface HeartbeatOptions {
 
 export class Heartbeat {
   private readonly heard = new Map<MemberUuid, { boot: string; atMs: number }>();
+  /** When a member came onto the roster, of those that came since this node's start. */
+  private readonly admittedMs = new Map<MemberUuid, number>();
   private readonly asking = new Set<MemberUuid>();
   private readonly startedMs: number;
   private ticks = 0;
 
   constructor(private readonly options: HeartbeatOptions) {
     this.startedMs = options.clock.monotonicMs();
+    options.membership.onChange((roster, before) => this.noteAdmitted(roster, before));
+  }
+
+  private noteAdmitted(roster: Roster, before: Roster): void {
+    for (const { uuid } of roster.members) {
+      if (!memberByUuid(before, uuid)) this.admittedMs.set(uuid, this.options.clock.monotonicMs());
+    }
+    for (const uuid of this.admittedMs.keys()) {
+      if (!memberByUuid(roster, uuid)) this.admittedMs.delete(uuid);
+    }
   }
 
   /** To be called twice in each period: every second time a round of beats goes out. */
@@ -85,10 +98,14 @@ export class Heartbeat {
     if (epoch > membership.roster.epoch) await membership.learnFrom(from);
   }
 
-  /** How long a member has not been heard; at the most since this node's start. */
+  /**
+   * How long a member has not been heard; at the most since this node's start and since it is a
+   * member: one that is about to say its first word is not silent.
+   */
   silentMs(uuid: MemberUuid): number {
     if (uuid === this.options.membership.self.uuid) return 0;
-    const since = this.heard.get(uuid)?.atMs ?? this.startedMs;
+    const heardMs = this.heard.get(uuid)?.atMs ?? this.startedMs;
+    const since = Math.max(heardMs, this.admittedMs.get(uuid) ?? this.startedMs);
     return this.options.clock.monotonicMs() - since;
   }
 

@@ -71,7 +71,9 @@ export class Joining {
     const { membership } = this.options;
     await new Promise<void>((resolve) => {
       const check = (): void => {
-        if (membership.selfMember?.state !== "joining") resolve();
+        // Taken off the roster while it joined, it joins anew; until then it serves nothing.
+        const state = membership.selfMember?.state;
+        if (state === "active" || state === "leaving") resolve();
       };
       membership.onChange(check);
       signal.addEventListener("abort", () => resolve(), { once: true });
