@@ -119,7 +119,7 @@ function summary(): string[] {
 }
 
 async function work(): Promise<void> {
-  while (next < firstSeed + runs) {
+  while (next < firstSeed + runs && !isStopped) {
     const seed = next;
     next += 1;
     await runOne(seed);
@@ -127,6 +127,13 @@ async function work(): Promise<void> {
 }
 
 let next = firstSeed;
+let isStopped = false;
+// Ctrl-C ends the drills too, by their own handling; a SIGTERM lets the running ones finish.
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => {
+    isStopped = true;
+  });
+}
 await Promise.all(Array.from({ length: Number(values.parallel) }, work));
 if (values.json) console.log(JSON.stringify(totals));
 else for (const text of summary()) console.log(text);
