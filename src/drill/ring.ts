@@ -144,7 +144,7 @@ export class DrillRing implements MailService {
   async evict(member: DrillMember): Promise<void> {
     const { admin } = this.#options;
     const id = await this.idOf(member);
-    await this.ask((addr) => admin(addr, "evict", { id, force: false }), member);
+    await this.ask((addr) => admin(addr, "evict", { ids: [id], force: false }), member);
     await waitUntil(
       async () => {
         const status = await this.ask((addr) => admin(addr, "status", {}), member);
