@@ -10,6 +10,7 @@ const rooms = {
   mailbox: ["replication", "mime", "shared"],
   smtp: ["mailbox/ports", "mime", "shared"],
   pop3: ["shared"],
+  drill: ["shared"],
   operator: ["mailbox", "replication", "ring", "mime", "shared"],
 };
 

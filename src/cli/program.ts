@@ -9,6 +9,7 @@ import {
   type OptionKey,
 } from "../config/index.js";
 import { evict, leave } from "./departures.js";
+import { drill } from "./drill.js";
 import { upDataDefault } from "./entry.js";
 import { usageError } from "./errors.js";
 import { locate } from "./locate.js";
@@ -50,6 +51,7 @@ export function createProgram(world: World, setExit: SetExit): Command {
     .addHelpText("after", examples);
   addMember(program, world, setExit);
   addUp(program, world, setExit);
+  addDrill(program, world, setExit);
   addAccounts(program, world);
   addInspection(program, world);
   addDepartures(program, world);
@@ -111,6 +113,19 @@ function addUp(program: Command, world: World, setExit: SetExit): void {
     .option("--replicas <r>", "copies besides the first", String(defaults.replicas))
     .option("--domain <name>", "mail domain", defaults.domain)
     .action(async (options) => setExit(await up(world, options)));
+}
+
+function addDrill(program: Command, world: World, setExit: SetExit): void {
+  program
+    .command("drill")
+    .description("prove it here: mail under kills, freezes, partitions and a lost disk")
+    .option("--minutes <n>", "how long there are faults", "1")
+    .option("--members <n>", "members, each a process on this machine", "5")
+    .option("--replicas <r>", "copies besides the first", String(defaults.replicas))
+    .option("--seed <n>", "repeat the choices of another drill (default: by chance)")
+    .option("--json", "the report as one JSON object")
+    .option("--keep", "keep data and logs although all is well")
+    .action(async (options) => setExit(await drill(world, options)));
 }
 
 const entryHelp = "a member to ask (default: RINGPOST_ENTRY, a running chord up, 127.0.0.1:5000)";

@@ -25,16 +25,23 @@ export interface Exchange {
 }
 
 /**
+ * Ring traffic goes through a proxy only where `grpc_proxy` says so. `http_proxy` and its like,
+ * which gRPC would follow too, are meant for the web: a ring must not run through them by accident.
+ */
+function proxyWanted(): 0 | 1 {
+  return (process.env["grpc_proxy"] ?? "") === "" ? 0 : 1;
+}
+
+/**
  * Options of every channel. Each has its own connection, so that closing it closes the connection;
- * nothing is retried, resolved or proxied behind our back. A proxy has to be named for gRPC alone:
- * `https_proxy` is for the way out of the house, and the ring is in it.
+ * nothing is retried, resolved or proxied behind our back.
  */
 export function channelOptions(keepalive: Keepalive) {
   return {
     "grpc.use_local_subchannel_pool": 1,
     "grpc.enable_channelz": 0,
     "grpc.enable_retries": 0,
-    "grpc.enable_http_proxy": process.env["grpc_proxy"] === undefined ? 0 : 1,
+    "grpc.enable_http_proxy": proxyWanted(),
     "grpc.service_config_disable_resolution": 1,
     "grpc.keepalive_time_ms": keepalive.intervalMs,
     "grpc.keepalive_timeout_ms": keepalive.timeoutMs,

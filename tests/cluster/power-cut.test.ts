@@ -26,10 +26,10 @@ test("power cuts under load: of one member, then of all three at once", async (c
   await ring.member(1).restart();
   await load.progress(some, "with the power of one back");
 
-  const acknowledged = load.acknowledged;
+  const acknowledged = load.counts.acknowledged;
   await load.progress({ mails: 60, fetches: 0, deletions: 0 }, "before the second cut");
   await cut([0, 1, 2]);
-  expect(load.acknowledged).toBeGreaterThan(acknowledged);
+  expect(load.counts.acknowledged).toBeGreaterThan(acknowledged);
   await ring.restartAll(ring.members);
   await load.progress(some, "with all power back");
   await checkPromises(ring, load);

@@ -1,0 +1,202 @@
+import { waitUntil } from "./wait.js";
+import { ProtocolError, Wire } from "./wire.js";
+
+export interface Pop3Reply {
+  readonly ok: boolean;
+  /** The status line as received, without CRLF. */
+  readonly line: string;
+}
+
+export interface FetchedMail {
+  readonly uid: string;
+  readonly bytes: Buffer;
+}
+
+/** A refusal where success was expected; `line` is the `-ERR …`. */
+export class Pop3Refused extends Error {
+  override readonly name = "Pop3Refused";
+  constructor(
+    readonly command: string,
+    readonly line: string,
+  ) {
+    super(`${command}: ${line}`);
+  }
+}
+
+/** A small strict POP3 client (RFC 1939). */
+export class Pop3Client {
+  private constructor(
+    readonly wire: Wire,
+    readonly greeting: string,
+  ) {}
+
+  static async connect(addr: string, deadlineMs?: number): Promise<Pop3Client> {
+    const wire = await Wire.connect(addr, deadlineMs);
+    try {
+      const greeting = await readStatus(wire);
+      if (!greeting.ok) throw new Pop3Refused("greeting", greeting.line);
+      return new Pop3Client(wire, greeting.line);
+    } catch (error) {
+      wire.destroy();
+      throw error;
+    }
+  }
+
+  /** Connects and logs in. @throws Pop3Refused */
+  static async login(
+    addr: string,
+    user: string,
+    password: string,
+    deadlineMs?: number,
+  ): Promise<Pop3Client> {
+    const client = await Pop3Client.connect(addr, deadlineMs);
+    try {
+      await client.expect(`USER ${user}`);
+      await client.expect(`PASS ${password}`);
+      return client;
+    } catch (error) {
+      client.destroy();
+      throw error;
+    }
+  }
+
+  async command(line: string): Promise<Pop3Reply> {
+    this.wire.write(`${line}\r\n`);
+    return await readStatus(this.wire);
+  }
+
+  async expect(line: string): Promise<string> {
+    const reply = await this.command(line);
+    if (!reply.ok) throw new Pop3Refused(line.replace(/^PASS .*/, "PASS"), reply.line);
+    return reply.line;
+  }
+
+  /** A command with a multi-line answer, byte-stuffing undone. */
+  async multiline(line: string): Promise<Buffer> {
+    await this.expect(line);
+    return await this.wire.dotted();
+  }
+
+  async stat(): Promise<{ messages: number; octets: number }> {
+    const match = /^\+OK (\d+) (\d+)/.exec(await this.expect("STAT"));
+    if (match === null) throw new ProtocolError("STAT without a drop listing");
+    return { messages: Number(match[1]), octets: Number(match[2]) };
+  }
+
+  /** Pairs of message number and octets. */
+  async list(): Promise<readonly (readonly [number: number, octets: number])[]> {
+    return pairs(await this.multiline("LIST")).map(([n, octets]) => [Number(n), Number(octets)]);
+  }
+
+  async uidl(): Promise<readonly string[]> {
+    return pairs(await this.multiline("UIDL")).map(([, uid]) => uid);
+  }
+
+  retr(number: number): Promise<Buffer> {
+    return this.multiline(`RETR ${number}`);
+  }
+
+  /** Every mail, checked against LIST (octets, RFC 1939 §11) and UIDL. */
+  all(options: { readonly pipelined?: boolean } = {}): Promise<FetchedMail[]> {
+    return this.some(() => true, options);
+  }
+
+  /** As `all`, of the mails that `wanted` picks by their index, counted from 0. */
+  async some(
+    wanted: (index: number, messages: number) => boolean,
+    options: { readonly pipelined?: boolean } = {},
+  ): Promise<FetchedMail[]> {
+    const listed = await this.list();
+    const uids = await this.uidl();
+    if (uids.length !== listed.length) throw new ProtocolError("LIST and UIDL differ");
+    const list = listed.filter((_, index) => wanted(index, listed.length));
+    if (options.pipelined === true) {
+      this.wire.write(list.map(([number]) => `RETR ${number}\r\n`).join(""));
+    }
+    const mails: FetchedMail[] = [];
+    for (const [number, octets] of list) {
+      const bytes =
+        options.pipelined === true ? await this.#pipelinedRetr(number) : await this.retr(number);
+      if (bytes.length !== octets) {
+        throw new ProtocolError(`LIST says ${octets} octets, RETR ${number} gave ${bytes.length}`);
+      }
+      mails.push({ uid: uids[number - 1] ?? "", bytes });
+    }
+    return mails;
+  }
+
+  /** QUIT: what was marked is deleted when this resolves. @throws Pop3Refused */
+  async quit(): Promise<void> {
+    await this.expect("QUIT");
+    this.wire.destroy();
+  }
+
+  destroy(): void {
+    this.wire.destroy();
+  }
+
+  async #pipelinedRetr(number: number): Promise<Buffer> {
+    const status = await readStatus(this.wire);
+    if (!status.ok) throw new Pop3Refused(`RETR ${number}`, status.line);
+    return await this.wire.dotted();
+  }
+}
+
+async function readStatus(wire: Wire): Promise<Pop3Reply> {
+  const line = await wire.line();
+  if (/^\+OK( |$)/.test(line)) return { ok: true, line };
+  if (/^-ERR( |$)/.test(line)) return { ok: false, line };
+  throw new ProtocolError(`not a POP3 status: ${JSON.stringify(line)}`);
+}
+
+function pairs(listing: Buffer): [string, string][] {
+  const lines = listing.toString("latin1").split("\r\n").slice(0, -1);
+  return lines.map((line, index) => {
+    const match = /^(\d+) ([\x21-\x7e]+)$/.exec(line);
+    if (match === null) throw new ProtocolError(`not a listing line: ${JSON.stringify(line)}`);
+    if (Number(match[1]) !== index + 1) throw new ProtocolError(`message ${match[1]} out of order`);
+    return [match[1] ?? "", match[2] ?? ""];
+  });
+}
+
+/**
+ * Logs in as soon as nobody else holds the maildrop (RFC 2449 §8.1.1 asks to try again), up to
+ * ten seconds. Other refusals are thrown at once.
+ */
+export async function loginWhenFree(
+  addr: string,
+  user: string,
+  password: string,
+  replyDeadlineMs?: number,
+): Promise<Pop3Client> {
+  const client = await waitUntil(
+    async () => {
+      try {
+        return await Pop3Client.login(addr, user, password, replyDeadlineMs);
+      } catch (error) {
+        if (error instanceof Pop3Refused && !error.line.includes("[IN-USE]")) return error;
+        throw error;
+      }
+    },
+    { deadlineMs: 10_000, what: `the maildrop of ${user} to be free at ${addr}` },
+  );
+  if (client instanceof Pop3Refused) throw client;
+  return client;
+}
+
+/** A whole session: log in, get everything, QUIT. */
+export async function fetchAll(
+  addr: string,
+  user: string,
+  password: string,
+  options: { readonly pipelined?: boolean; readonly replyDeadlineMs?: number } = {},
+): Promise<FetchedMail[]> {
+  const client = await loginWhenFree(addr, user, password, options.replyDeadlineMs);
+  try {
+    const mails = await client.all(options);
+    await client.quit();
+    return mails;
+  } finally {
+    client.destroy();
+  }
+}

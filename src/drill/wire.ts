@@ -1,0 +1,172 @@
+import { connect, type Socket } from "node:net";
+
+const defaultDeadlineMs = 30_000;
+const endOfLine = Buffer.from("\r\n");
+const endOfData = Buffer.from("\r\n.\r\n");
+
+/** The other side went away, or said nothing in time. What was under way may have happened. */
+export class WireError extends Error {
+  override readonly name = "WireError";
+}
+
+/** The other side said what its protocol does not allow. That is never an accident of the network. */
+export class ProtocolError extends Error {
+  override readonly name = "ProtocolError";
+}
+
+/** Splits `127.0.0.1:5025`. */
+export function hostPort(addr: string): { host: string; port: number } {
+  const colon = addr.lastIndexOf(":");
+  return { host: addr.slice(0, colon), port: Number(addr.slice(colon + 1)) };
+}
+
+/** A socket read by lines, strictly: lines end in CRLF, every read has a deadline. */
+export class Wire {
+  #buffer = Buffer.alloc(64 * 1024);
+  #start = 0;
+  #end = 0;
+  #failure: WireError | undefined;
+  #wake: (() => void) | undefined;
+  readonly #socket: Socket;
+  readonly #deadlineMs: number;
+
+  private constructor(socket: Socket, deadlineMs: number) {
+    this.#socket = socket;
+    this.#deadlineMs = deadlineMs;
+    socket.setNoDelay(true);
+    socket.on("data", (chunk: Buffer) => this.#append(chunk));
+    socket.on("error", (error) => this.#fail(`socket: ${error.message}`));
+    socket.on("close", () => this.#fail("connection closed"));
+  }
+
+  static connect(addr: string, deadlineMs = defaultDeadlineMs): Promise<Wire> {
+    return new Promise((resolve, reject) => {
+      const socket = connect(hostPort(addr));
+      const timer = setTimeout(() => {
+        socket.destroy();
+        reject(new WireError(`${addr}: no connection within ${deadlineMs} ms`));
+      }, deadlineMs);
+      socket.once("error", (error) => {
+        clearTimeout(timer);
+        reject(new WireError(`${addr}: ${error.message}`));
+      });
+      socket.once("connect", () => {
+        clearTimeout(timer);
+        resolve(new Wire(socket, deadlineMs));
+      });
+    });
+  }
+
+  write(data: string | Buffer): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#socket.write(typeof data === "string" ? Buffer.from(data, "latin1") : data);
+  }
+
+  /** One line as latin1, without its CRLF. */
+  async line(): Promise<string> {
+    const found = await this.#find(endOfLine, 0);
+    const line = this.#buffer.toString("latin1", this.#start, found);
+    if (line.includes("\n") || line.includes("\r"))
+      throw new ProtocolError(`bare CR or LF: ${line}`);
+    this.#start = found + endOfLine.length;
+    return line;
+  }
+
+  /** Data up to CRLF "." CRLF, each line with its CRLF, byte-stuffing undone (RFC 1939 §3). */
+  async dotted(): Promise<Buffer> {
+    if (await this.#startsWithDotLine()) return Buffer.alloc(0);
+    const found = await this.#find(endOfData, 0);
+    const data = Buffer.from(this.#buffer.subarray(this.#start, found + endOfLine.length));
+    this.#start = found + endOfData.length;
+    return unstuff(data);
+  }
+
+  /** Resolves when the other side has closed the connection. */
+  async closed(): Promise<void> {
+    while (this.#failure === undefined) await this.#more();
+  }
+
+  /** Ends the connection as one that gets lost: with a reset. */
+  reset(): void {
+    this.#socket.resetAndDestroy();
+  }
+
+  /** Ends the connection without a word. */
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  async #startsWithDotLine(): Promise<boolean> {
+    while (this.#end - this.#start < 3) await this.#more();
+    if (this.#buffer.toString("latin1", this.#start, this.#start + 3) !== ".\r\n") return false;
+    this.#start += 3;
+    return true;
+  }
+
+  async #find(needle: Buffer, skip: number): Promise<number> {
+    let from = skip;
+    for (;;) {
+      const window = this.#buffer.subarray(this.#start, this.#end);
+      const at = window.indexOf(needle, from);
+      if (at >= 0) return this.#start + at;
+      from = Math.max(skip, window.length - needle.length + 1);
+      await this.#more();
+    }
+  }
+
+  async #more(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      timer = setTimeout(() => {
+        this.#socket.destroy();
+        this.#fail(`nothing within ${this.#deadlineMs} ms`);
+      }, this.#deadlineMs);
+    });
+    clearTimeout(timer);
+  }
+
+  #append(chunk: Buffer): void {
+    if (this.#end + chunk.length > this.#buffer.length) {
+      const live = this.#end - this.#start;
+      const roomy = Buffer.alloc(Math.max(64 * 1024, 2 * (live + chunk.length)));
+      this.#buffer.copy(roomy, 0, this.#start, this.#end);
+      this.#buffer = roomy;
+      this.#start = 0;
+      this.#end = live;
+    }
+    this.#end += chunk.copy(this.#buffer, this.#end);
+    this.#wake?.();
+  }
+
+  #fail(why: string): void {
+    this.#failure ??= new WireError(why);
+    this.#wake?.();
+  }
+}
+
+/** Doubles a dot that begins a line and adds the end of data (RFC 5321 §4.5.2). */
+export function stuff(mail: Buffer): Buffer {
+  const whole = mail.length === 0 || mail.subarray(-2).equals(endOfLine);
+  const parts: Buffer[] = [];
+  let from = 0;
+  if (mail[0] === 0x2e) parts.push(Buffer.from("."));
+  for (let at = mail.indexOf("\r\n."); at >= 0; at = mail.indexOf("\r\n.", at + 2)) {
+    parts.push(mail.subarray(from, at + 2), Buffer.from("."));
+    from = at + 2;
+  }
+  parts.push(mail.subarray(from), Buffer.from(whole ? ".\r\n" : "\r\n.\r\n"));
+  return Buffer.concat(parts);
+}
+
+function unstuff(data: Buffer): Buffer {
+  const parts: Buffer[] = [];
+  let from = data[0] === 0x2e ? 1 : 0;
+  for (let at = data.indexOf("\r\n."); at >= 0; at = data.indexOf("\r\n.", at + 2)) {
+    parts.push(data.subarray(from, at + 2));
+    from = at + 3;
+  }
+  parts.push(data.subarray(from));
+  return Buffer.concat(parts);
+}
