@@ -1,7 +1,7 @@
 /** RFC 5321 §4.5.5 and RFC 1047: a client whose reply got lost sends again; one copy is enough. */
 import { beforeAll, expect, test } from "vitest";
 import type { Member } from "../support/member.js";
-import { fetchAll } from "../support/pop3-client.js";
+import { fetchAll, loginWhenFree } from "../support/pop3-client.js";
 import { domain, password, type Ring } from "../support/ring.js";
 import { ringScope } from "../support/ring-scope.js";
 import { SmtpClient, sendMail } from "../support/smtp-client.js";
@@ -82,6 +82,41 @@ test.each(at)("the client vanished right after the dot; retry at %s", async (_, 
     await sendMail(ring.member(second).smtp, envelope, mail);
     expect(await copies(name), `round ${round}`).toEqual([1, 1, 1]);
   }
+});
+
+test.each(at)(
+  "the reader deletes the mail before the retry comes; retry at %s",
+  async (_, second) => {
+    const name = await account();
+    const mail = mailOf(3_000);
+    const stored = () =>
+      waitUntil(async () => (await copies(name))[0] === 1, {
+        deadlineMs: 20_000,
+        what: "the mail to be stored",
+      });
+    await sendAndVanish(ring.member(0), name, mail, stored);
+    const reader = await loginWhenFree(ring.member(1).pop3, name, password);
+    await reader.expect("DELE 1");
+    await reader.quit();
+    const envelope = { from, to: [`${name}@${domain}`] };
+    await sendMail(ring.member(second).smtp, envelope, mail);
+    expect(await copies(name)).toEqual([0, 0, 0]);
+  },
+);
+
+test("a deleted mail whose client has read the 250 may be sent again", async () => {
+  const name = await account();
+  const mail = mailOf(4_000);
+  const envelope = { from, to: [`${name}@${domain}`] };
+  await sendMail(ring.member(0).smtp, envelope, mail);
+  const reader = await loginWhenFree(ring.member(1).pop3, name, password);
+  await reader.expect("DELE 1");
+  await reader.quit();
+  await sendMail(ring.member(2).smtp, envelope, mail);
+  await waitUntil(async () => expect(await copies(name)).toEqual([1, 1, 1]), {
+    deadlineMs: 20_000,
+    what: "the second mail to be there",
+  });
 });
 
 test("two equal mails, each acknowledged, are two messages", async () => {
