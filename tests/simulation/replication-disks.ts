@@ -30,6 +30,8 @@ export interface SimulatedStorage {
   setFull(full: boolean): void;
   /** The next sync fails, until the next crash. */
   failSync(): void;
+  /** Nothing is wrong with it any more. */
+  mend(): void;
   /** Damages a stored body. @returns what, or undefined when there is nothing to damage */
   flipBit(): string | undefined;
 }

@@ -82,7 +82,7 @@ export class Misfortune {
     this.over = true;
     world.network.mendAll();
     for (const member of world.members) {
-      member.storage.setFull(false);
+      member.storage.mend();
       if (member.life) member.life.slowMs = 0;
       if (member.life?.frozenSinceMs !== undefined) member.life.thaw();
       world.restart(member);

@@ -167,7 +167,8 @@ export class Life implements Host {
     if (!this.up) return;
     opened.onFailure((error) => {
       world.note(() => `${member.uuid} ends: ${error.message}`);
-      world.clock.after(0, () => world.crash(member, "process"));
+      // Nobody knows what is on the disk after a failed sync.
+      world.clock.after(0, () => world.crash(member, "power"));
       world.clock.after(1_000, () => world.restart(member));
     });
     this.#rooms = this.#build(opened);

@@ -178,6 +178,11 @@ export class MemoryStorage implements SimulatedStorage {
     this.syncFails = true;
   }
 
+  mend(): void {
+    this.isFull = false;
+    this.syncFails = false;
+  }
+
   flipBit(): string | undefined {
     const digest = this.options.dice.pick([...this.durable.bodies.keys()]);
     if (digest === undefined) return undefined;

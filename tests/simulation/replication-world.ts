@@ -5,8 +5,11 @@ import type { PeerMessage, Store } from "../../src/replication/ports.js";
 import { type Roster, rosterToJson } from "../../src/replication/roster.js";
 import type { Address, MemberUuid, RingId } from "../../src/shared/ids.js";
 import type { Log } from "../../src/shared/log.js";
+import type { Disk } from "../../src/store/disk.js";
+import type { SimulatedDisk } from "../../src/store/simulated-disk.js";
 import { type Dice, diceFor, SimulationClock } from "./replication-clock.js";
 import type { SimulatedStorage } from "./replication-disks.js";
+import { JournalStorage } from "./replication-journal.js";
 import { Life } from "./replication-life.js";
 import { ReplicationNetwork } from "./replication-network.js";
 import { MemoryStorage } from "./replication-store.js";
@@ -15,6 +18,8 @@ import { Trace, type Witness } from "./replication-trace.js";
 export interface Faults {
   /** Hides or changes something between a member and the world: a planted bug. */
   readonly wrapStore?: (store: Store, life: Life) => Store;
+  /** With `disks: "journal"`: what the store sees of its disk. */
+  readonly wrapDisk?: (disk: SimulatedDisk) => Disk;
   readonly wrapHandle?: (
     life: Life,
     method: string,
@@ -109,11 +114,18 @@ export class ReplicationWorld {
       addr: as.addr ?? (`10.0.0.${number}:25` as Address),
       id: as.id ?? (BigInt(dice.integer(2 ** 32)) as RingId),
       uuid,
-      storage: new MemoryStorage({ dice, flushMaxMs: this.options.flushMaxMs }),
+      storage: this.#storage(dice),
       ...{ life: undefined, left: false, lives: 0, skewMs: 0, epoch: 0 },
     };
     this.members.push(member);
     return member;
+  }
+
+  #storage(dice: Dice): SimulatedStorage {
+    const { disks, flushMaxMs, faults } = this.options;
+    if (disks === "memory") return new MemoryStorage({ dice, flushMaxMs });
+    const wrapDisk = faults?.wrapDisk;
+    return new JournalStorage({ dice, flushMaxMs, ...(wrapDisk && { wrapDisk }) });
   }
 
   start(member: SimulatedMember, entries: readonly Address[]): void {
@@ -123,11 +135,12 @@ export class ReplicationWorld {
     this.trace(`start ${member.uuid}`);
     life.start(entries).catch((error: unknown) => {
       if (!life.up) return;
-      if (!(error instanceof JoinRefusedError)) {
+      const isFull = (error as { code?: string }).code === "ENOSPC";
+      if (!(error instanceof JoinRefusedError || isFull)) {
         this.violate(`${member.uuid} does not start: ${String(error)}`);
         return;
       }
-      this.trace(`${member.uuid} refused: ${error.message}`);
+      this.trace(`${member.uuid} does not start: ${String(error)}`);
       this.crash(member, "process");
       this.clock.after(1_000, () => this.restart(member));
     });
