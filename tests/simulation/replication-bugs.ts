@@ -1,5 +1,16 @@
 /** Bugs to plant in a simulated ring, each of which the checker has to find. */
+import { createHash } from "node:crypto";
+import { isInGroup } from "../../src/replication/placement.js";
 import type { PeerMessage, Store } from "../../src/replication/ports.js";
+import type { MailboxName, MessageId } from "../../src/shared/ids.js";
+import type { Operation } from "../../src/shared/operation.js";
+import {
+  forgettingTombstones,
+  withoutChecksum,
+  withoutDirectorySync,
+  withoutSync,
+} from "./replication-disk-bugs.js";
+import type { Life } from "./replication-life.js";
 import type { Tamper } from "./replication-network.js";
 import type { EventKind } from "./replication-plan.js";
 import type { ScenarioOptions } from "./replication-scenario.js";
@@ -93,14 +104,44 @@ export const controls: readonly (readonly [string, Omit<ScenarioOptions, "seed">
   ["long sessions", { events: ["part"], ...longSessions }],
 ];
 
+const fenceless: WrapHandle = (_, method, message) => {
+  if (method === "checkLock") return { answer: { kind: "held" } as PeerMessage };
+  const { lock: _lock, ...rest } = message as { lock?: unknown };
+  return method === "replicate" ? (rest as PeerMessage) : message;
+};
+
+/** The copies that a call brings. */
+function additionsOf(method: string, message: PeerMessage) {
+  const { operations } = message as { operations?: readonly Operation[] };
+  if (method !== "replicate" || !operations) return [];
+  return operations.flatMap((operation) => (operation.kind === "AddMessage" ? operation : []));
+}
+
+const isForeign = (life: Life, mailbox: MailboxName): boolean =>
+  !isInGroup(life.replication.groups.placementOf(mailbox), life.self.uuid);
+
+/** The same call, each copy under an id that this member makes up. */
+function renamed(life: Life, message: PeerMessage): PeerMessage {
+  const { operations } = message as { operations: readonly Operation[] };
+  return {
+    ...message,
+    operations: operations.map((operation) => {
+      if (operation.kind !== "AddMessage") return operation;
+      const own = createHash("md5").update(`${life.self.uuid} ${operation.message.id}`);
+      const id = own.digest("hex") as MessageId;
+      return { ...operation, message: { ...operation.message, id } };
+    }),
+  } as PeerMessage;
+}
+
 const zero = { counter: 0, proposer: "" };
-const promised: PeerMessage & Record<string, unknown> = {
+const promised = {
   kind: "promised",
   accepted: zero,
   value: null,
-};
-const accepted: PeerMessage & Record<string, unknown> = { kind: "accepted" };
-const stored: PeerMessage & Record<string, unknown> = { kind: "stored" };
+} as PeerMessage;
+const accepted = { kind: "accepted" } as PeerMessage;
+const stored = { kind: "stored" } as PeerMessage;
 
 export const bugs: readonly Bug[] = [
   bug("a mail is acknowledged after one copy", ["wipe", "part"], /: lost: /, {
@@ -113,7 +154,7 @@ export const bugs: readonly Bug[] = [
   bug(
     "a silent member counts towards the quorum of a register",
     ["part", "cut"],
-    /was (read|added)|two rosters/,
+    /was (read|added)|: epochs: /,
     {
       tamper: insteadOfSilence({ prepare: promised, accept: accepted }),
     },
@@ -135,15 +176,13 @@ export const bugs: readonly Bug[] = [
   }),
   bug("the lock is not looked at when mail is deleted", ["part"], /two sessions/, {
     ...longSessions,
-    faults: {
-      wrapHandle: (_, method, message) => {
-        if (method === "checkLock") return { answer: { kind: "held" } as PeerMessage };
-        const { lock: _lock, ...rest } = message as { lock?: unknown };
-        return method === "replicate" ? (rest as PeerMessage) : message;
-      },
-    },
+    faults: { wrapHandle: fenceless },
   }),
-  bug("a promise is not on disk when it is given", ["crashAll"], /was (read|added)|two rosters/, {
+  bug("an owner that was frozen deletes with its old lock", ["freeze"], /two sessions/, {
+    ...longSessions,
+    faults: { wrapHandle: fenceless },
+  }),
+  bug("a promise is not on disk when it is given", ["crashAll"], /was (read|added)|: epochs: /, {
     flushMaxMs: 400,
     clients: { senders: 0, readers: 0, operators: 12 },
     faults: withStore((store) => ({
@@ -166,5 +205,89 @@ export const bugs: readonly Bug[] = [
       wrapHandle: (_, method, message) =>
         method === "settled" ? { answer: { kind: "ok" } as PeerMessage } : message,
     },
+  }),
+  bug("a copy is dropped by who says to have stored it", ["wipe"], /: lost: /, {
+    repairIntervalMs: 60_000,
+    faults: {
+      wrapHandle: (life, method, message) =>
+        additionsOf(method, message).length > 0 && life.self.uuid !== "uuid-1"
+          ? { answer: stored }
+          : message,
+    },
+  }),
+  bug("a hint is lost", ["split"], /: lost: /, {
+    members: 7,
+    clients: { senders: 12, readers: 0, operators: 0 },
+    faults: {
+      wrapHandle: (life, method, message) =>
+        additionsOf(method, message).some(({ mailbox }) => isForeign(life, mailbox))
+          ? { answer: stored }
+          : message,
+    },
+  }),
+  bug("a copy gets an id of its own", ["crash"], /phantom/, {
+    faults: {
+      wrapHandle: (life, method, message) =>
+        additionsOf(method, message).length > 0 ? renamed(life, message) : message,
+    },
+  }),
+  bug("every identical mail is taken for a retry", ["join"], /: lost: /, {
+    faults: {
+      wrapHandle: (_, method, message) => {
+        const { confirmed = [], ...rest } = message as { confirmed?: readonly MessageId[] };
+        if (method !== "settled") return message;
+        return { ...rest, confirmed: [], doubtful: confirmed } as PeerMessage;
+      },
+    },
+  }),
+  bug("a UIDL is the number in the list", ["crash"], /changed UIDL/, {
+    uidlOf: (_, index) => String(index + 1),
+  }),
+  bug("an account is written by whom it reaches", ["part", "split"], /lost change|two accounts/, {
+    clients: { senders: 0, readers: 0, operators: 12 },
+    tamper: ({ method, answer }) => {
+      if (method !== "accept") return answer;
+      answer.catch(() => undefined);
+      return Promise.resolve(accepted);
+    },
+  }),
+  bug("who can't be asked for an account has none", ["split", "part"], /no such user/, {
+    members: 5,
+    tamper: insteadOfSilence({
+      readRegister: { kind: "register", accepted: zero, value: null } as PeerMessage,
+    }),
+  }),
+  bug("a roster is not on disk when it is followed", ["joinKill", "crashAll"], /: epoch/, {
+    flushMaxMs: 1_500,
+    faults: withStore((store) => ({
+      write: (operations, bodies) => {
+        const done = store.write(operations, bodies);
+        done.catch(() => undefined);
+        return operations.some(({ kind }) => kind === "PutLocal") ? Promise.resolve() : done;
+      },
+    })),
+  }),
+  bug("a body is served without a look at its digest", ["flip"], /corrupt/, {
+    disks: "memory",
+    faults: withStore((store) => ({
+      readBody: (digest, range) =>
+        store.readBody(digest, range ?? { offset: 0, length: Number.MAX_SAFE_INTEGER }),
+    })),
+  }),
+  bug("an fsync of the journal is left out", ["crashAll"], /: lost: /, {
+    disks: "journal",
+    faults: { wrapDisk: withoutSync },
+  }),
+  bug("the name of a new file is not made durable", ["crashAll"], /: lost: |does not start/, {
+    disks: "journal",
+    faults: { wrapDisk: withoutDirectorySync },
+  }),
+  bug("a replay forgets deletions", ["crashAll"], /resurrected/, {
+    disks: "journal",
+    faults: { wrapDisk: forgettingTombstones },
+  }),
+  bug("a torn tail is believed", ["crashAll"], /does not start|corrupt|: lost: |unserved/, {
+    disks: "journal",
+    faults: { wrapDisk: withoutChecksum },
   }),
 ];

@@ -137,7 +137,7 @@ export class ReplicationWorld {
       if (!life.up) return;
       const isFull = (error as { code?: string }).code === "ENOSPC";
       if (!(error instanceof JoinRefusedError || isFull)) {
-        this.violate(`${member.uuid} does not start: ${String(error)}`);
+        this.violate(`process: ${member.uuid} does not start: ${String(error)}`);
         return;
       }
       this.trace(`${member.uuid} does not start: ${String(error)}`);
@@ -181,7 +181,7 @@ export class ReplicationWorld {
   onRoster({ member }: Life, roster: Roster): void {
     const { epoch } = roster;
     if (epoch < member.epoch) {
-      this.violate(`${member.uuid}: epoch ${epoch} after epoch ${member.epoch}`);
+      this.violate(`epochs: ${member.uuid} has ${epoch} after ${member.epoch}`);
     }
     member.epoch = Math.max(epoch, member.epoch);
     if (epoch === 0) return;
@@ -190,6 +190,6 @@ export class ReplicationWorld {
     if (known === undefined) {
       this.rosters.set(epoch, text);
       this.trace(`epoch ${epoch} ${text}`);
-    } else if (known !== text) this.violate(`${member.uuid}: two rosters of ${epoch}`);
+    } else if (known !== text) this.violate(`epochs: ${member.uuid} has another roster of ${epoch}`);
   }
 }
