@@ -3,7 +3,13 @@
  * with 1 when something that was promised did not hold.
  */
 import { Command, InvalidArgumentError } from "commander";
-import { allEvents, drawPlan, type EventKind, type Plan, type PlanOptions } from "./replication-plan.js";
+import {
+  allEvents,
+  drawPlan,
+  type EventKind,
+  type Plan,
+  type PlanOptions,
+} from "./replication-plan.js";
 import { runPlan, type Verdict } from "./replication-scenario.js";
 import { keepOnly, keepText, nameOf, shrink } from "./replication-shrink.js";
 import { tell } from "./replication-story.js";
@@ -72,7 +78,9 @@ function commandFor(plan: Plan, options: CliOptions): string {
 async function explain(plan: Plan, verdict: Verdict, options: CliOptions): Promise<void> {
   const name = nameOf(verdict.violations[0] ?? "");
   const small = await shrink(plan, name, {});
-  print(`shrunk from ${plan.items.length} to ${small.plan.items.length} items in ${small.runs} runs:`);
+  print(
+    `shrunk from ${plan.items.length} to ${small.plan.items.length} items in ${small.runs} runs:`,
+  );
   for (const line of await tell(small.plan)) print(line);
   print(`again: ${commandFor(small.plan, options)}`);
 }

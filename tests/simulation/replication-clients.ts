@@ -223,7 +223,11 @@ export class Clients {
   }
 
   /** RETR: the octets have to be those that were sent. False when it failed. */
-  async retrieve(life: Life, maildrop: ReplicatedMaildrop, message: StoredMessage): Promise<boolean> {
+  async retrieve(
+    life: Life,
+    maildrop: ReplicatedMaildrop,
+    message: StoredMessage,
+  ): Promise<boolean> {
     const { world, history } = this;
     const got = await life.request(async () => {
       try {
@@ -240,7 +244,8 @@ export class Clients {
     if (got === gone || !got) return false;
     const mail = history.byId.get(message.id);
     const wanted = Buffer.concat([Buffer.from(message.trace), mail?.body ?? Buffer.alloc(0)]);
-    if (!got.equals(wanted)) world.violate(`corrupt: ${mail?.text} (${message.id}) is read otherwise`);
+    if (!got.equals(wanted))
+      world.violate(`corrupt: ${mail?.text} (${message.id}) is read otherwise`);
     return true;
   }
 

@@ -172,12 +172,35 @@ class Scenario {
     const { world } = this;
     const untilMs = world.clock.nowMs + answerWithinMs;
     while (world.clock.nowMs < untilMs) {
-      const { mailboxes } = life.rooms;
+      const late = world.clock.sleep(untilMs - world.clock.nowMs).then(() => undefined);
+      const answer = await Promise.race([ask(), late]);
+      if (answer !== undefined) return answer;
+      await world.clock.sleep(world.dice.between(200, 1_000));
+    }
+    return undefined;
+  }
+
+  async #checkRead(life: Life, name: string): Promise<void> {
+    const { world, clients } = this;
+    const isRead = await this.#eventually(
+      async () => (await clients.look(life, name)) || undefined,
+    );
+    if (!isRead)
+      world.violate(`unserved: ${life.self.uuid} can't read the account ${name} at rest`);
+  }
+
+  /** A mailbox can be opened at some member, and all of it read. */
+  async #checkServed(mailbox: MailboxName): Promise<void> {
+    const { world, clients } = this;
+    const life = world.dice.pick(world.lives);
+    if (!life) return;
+    const { mailboxes } = life.rooms;
     const maildrop = await this.#eventually(async () => {
       const opened = await life.request(() => mailboxes.login(mailbox, mailboxPassword));
       return opened !== gone && opened.kind === "open" ? opened.maildrop : undefined;
     });
-    if (!maildrop) return world.violate(`unserved: ${life.self.uuid} can't open ${mailbox} at rest`);
+    if (!maildrop)
+      return world.violate(`unserved: ${life.self.uuid} can't open ${mailbox} at rest`);
     for (const message of maildrop.messages) {
       const isRead = await this.#eventually(
         async () => (await clients.retrieve(life, maildrop, message)) || undefined,

@@ -17,7 +17,11 @@ import type {
   StoredMessage,
   Tombstone,
 } from "../../src/shared/operation.js";
-import { BodyCorruptError, StoreFailedError, StoreFullError } from "../../src/shared/store-errors.js";
+import {
+  BodyCorruptError,
+  StoreFailedError,
+  StoreFullError,
+} from "../../src/shared/store-errors.js";
 import type {
   OpenedStore,
   OpenOptions,
@@ -331,9 +335,7 @@ export class MemoryStore implements Store {
   readBody(digest: BodyDigest, range?: BodyRange): Promise<Buffer | undefined> {
     const body = this.state.bodies.get(digest);
     if (!body || range) {
-      return Promise.resolve(
-        range && body?.subarray(range.offset, range.offset + range.length),
-      );
+      return Promise.resolve(range && body?.subarray(range.offset, range.offset + range.length));
     }
     const isSound = createHash("sha256").update(body).digest("hex") === digest;
     return isSound ? Promise.resolve(body) : Promise.reject(new BodyCorruptError(digest));

@@ -8,12 +8,7 @@
 import { crc32 } from "node:zlib";
 import { errorCode, replaceFile, unlinkIfThere, writeFully } from "../../src/store/disk.js";
 import type { SimulatedDisk } from "../../src/store/simulated-disk.js";
-import type {
-  LoadedView,
-  ViewDocument,
-  ViewFile,
-  ViewFiles,
-} from "../../src/store/view-file.js";
+import type { LoadedView, ViewDocument, ViewFile, ViewFiles } from "../../src/store/view-file.js";
 
 type Line = ViewDocument | { readonly _id: string; readonly gone: true };
 

@@ -185,11 +185,14 @@ export class ReplicationWorld {
     }
     member.epoch = Math.max(epoch, member.epoch);
     if (epoch === 0) return;
-    const text = createHash("sha256").update(JSON.stringify(rosterToJson(roster))).digest("hex");
+    const text = createHash("sha256")
+      .update(JSON.stringify(rosterToJson(roster)))
+      .digest("hex");
     const known = this.rosters.get(epoch);
     if (known === undefined) {
       this.rosters.set(epoch, text);
       this.trace(`epoch ${epoch} ${text}`);
-    } else if (known !== text) this.violate(`epochs: ${member.uuid} has another roster of ${epoch}`);
+    } else if (known !== text)
+      this.violate(`epochs: ${member.uuid} has another roster of ${epoch}`);
   }
 }
