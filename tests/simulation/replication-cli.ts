@@ -65,11 +65,11 @@ function planFor(seed: number, options: CliOptions): Plan {
 
 /** The command that runs the plan again. */
 function commandFor(plan: Plan, options: CliOptions): string {
-  const { minutes, events } = options;
+  const { minutes } = options;
   const words = [
     `npm run simulate -- --seed ${plan.seed} --members ${plan.members}`,
     ...(minutes === undefined ? [] : [`--minutes ${minutes}`]),
-    ...(events ? [`--events ${events.join(",")}`] : []),
+    `--events ${plan.kinds.join(",")}`,
     `--disks ${plan.disks} --keep ${keepText(plan.items)}`,
   ];
   return words.join(" ");

@@ -3,7 +3,13 @@ import { nextMembers } from "../../src/replication/roster.js";
 import type { Address } from "../../src/shared/ids.js";
 import { type Dice, diceFor } from "./replication-clock.js";
 import type { Life } from "./replication-life.js";
-import { type EventKind, evictAfterMs, type Plan, type PlanItem } from "./replication-plan.js";
+import {
+  type EventKind,
+  evictAfterMs,
+  isPossible,
+  type Plan,
+  type PlanItem,
+} from "./replication-plan.js";
 import type { ReplicationWorld, SimulatedMember } from "./replication-world.js";
 
 const membersMax = 7;
@@ -21,7 +27,8 @@ export class Misfortune {
   ) {}
 
   befall(item: PlanItem & { readonly kind: EventKind }): void {
-    const { world } = this;
+    const { world, plan } = this;
+    if (!isPossible(item.kind, plan.members)) return;
     const dice = diceFor(world.options.seed, `item ${item.number}`);
     world.trace(`${item.kind} (item ${item.number})`);
     this.#befall(item.kind, dice);

@@ -76,27 +76,34 @@ export const evictAfterMs = 8_000;
 
 export function drawPlan(options: PlanOptions): Plan {
   const { seed, events: asked, sessionMs } = options;
-  // Drawn apart from the run, so that every seed has few kinds of events and many of them.
+  // Drawn apart from the run, so that every seed has few kinds of events and many of them; all of it
+  // in any case, so that an option changes nothing else.
   const dice = diceFor(seed, "plan");
-  const members = options.members ?? drawMembers(dice);
-  const drawn = allEvents.filter(() => dice.chance(0.25));
-  const kinds = (asked ?? drawn).filter((kind) => isPossible(kind, members));
+  const ofMembers = drawMembers(dice);
+  const ofEvents = allEvents.filter(() => dice.chance(0.25));
+  const isSlowDisk = dice.chance(0.3);
+  const isSeldomRepaired = dice.chance(0.3);
+  const ofClients = drawClients(dice);
+  const members = options.members ?? ofMembers;
+  const kinds = asked ?? ofEvents.filter((kind) => isPossible(kind, members));
   const plan = {
     ...{ seed, members, kinds },
     mailboxes: options.mailboxes ?? 6,
     disks: options.disks ?? (seed % journalEvery === 0 ? "journal" : "memory"),
-    flushMaxMs: options.flushMaxMs ?? (dice.chance(0.3) ? 400 : 15),
-    repairIntervalMs: options.repairIntervalMs ?? (dice.chance(0.3) ? 20_000 : 3_000),
+    flushMaxMs: options.flushMaxMs ?? (isSlowDisk ? 400 : 15),
+    repairIntervalMs: options.repairIntervalMs ?? (isSeldomRepaired ? 20_000 : 3_000),
     ...(sessionMs !== undefined && { sessionMs }),
   } as const;
-  const { senders, readers, operators } = options.clients ?? drawClients(dice);
+  const { senders, readers, operators } = options.clients ?? ofClients;
   const busyMs = options.busyMs ?? 25_000;
   const isCalm = kinds.every((kind) => calm.includes(kind));
+  const draw = (name: string, everyMs: number, of: readonly PlanItem["kind"][]) =>
+    drawItems(diceFor(seed, `plan ${name}`), busyMs, everyMs, of);
   const times = [
-    ...draw(dice, busyMs, 1_650, kinds),
-    ...draw(dice, busyMs, 1_200 / senders, isCalm ? ["mail", "mail", "twins"] : ["mail"]),
-    ...draw(dice, busyMs, 2_500 / readers, ["read"]),
-    ...draw(dice, busyMs, 2_000 / operators, ["account"]),
+    ...draw("events", 1_650, kinds),
+    ...draw("mails", 1_200 / senders, isCalm ? ["mail", "mail", "twins"] : ["mail"]),
+    ...draw("sessions", 2_500 / readers, ["read"]),
+    ...draw("accounts", 2_000 / operators, ["account"]),
   ].sort((a, b) => a.atMs - b.atMs);
   return { ...plan, items: times.map((item, number) => ({ ...item, number })) };
 }
@@ -121,14 +128,14 @@ function drawClients(dice: Dice): NonNullable<PlanOptions["clients"]> {
 }
 
 /** A ring of one or two promises less (see ARCHITECTURE.md); no disk may be lost there. */
-function isPossible(kind: EventKind, members: number): boolean {
+export function isPossible(kind: EventKind, members: number): boolean {
   if (members > 2) return true;
   const many: readonly EventKind[] = ["wipe", "flip", "join", "joinKill", "leave"];
   return !many.includes(kind);
 }
 
 /** One of `kinds` every `everyMs` on average. */
-function draw(
+function drawItems(
   dice: Dice,
   busyMs: number,
   everyMs: number,
