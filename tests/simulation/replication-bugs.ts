@@ -193,6 +193,7 @@ export const bugs: readonly Bug[] = [
     })),
   }),
   bug("a mail is acknowledged before it is on disk", ["crashAll"], /: lost: /, {
+    flushMaxMs: 400,
     faults: withStore((store) => ({
       write: (operations, bodies) => {
         store.write(operations, bodies).catch(() => undefined);
@@ -200,7 +201,7 @@ export const bugs: readonly Bug[] = [
       },
     })),
   }),
-  bug("nobody is told of a doubt", ["part", "crash"], /doubled/, {
+  bug("nobody is told of a doubt", ["part", "crash"], /doubled|resurrected/, {
     faults: {
       wrapHandle: (_, method, message) =>
         method === "settled" ? { answer: { kind: "ok" } as PeerMessage } : message,

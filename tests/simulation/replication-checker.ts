@@ -4,7 +4,7 @@ import { placementOf } from "../../src/replication/placement.js";
 import type { Roster } from "../../src/replication/roster.js";
 import { ringIdOf } from "../../src/ring/identifier.js";
 import type { MailboxName, MemberUuid, MessageId } from "../../src/shared/ids.js";
-import type { History, Mail } from "./replication-history.js";
+import { type History, inOrder, type Mail } from "./replication-history.js";
 import { type Life, ringParameters } from "./replication-life.js";
 import type { ReplicationWorld } from "./replication-world.js";
 
@@ -102,21 +102,13 @@ function checkMail(
   if (live.length > 1 && inOrder(ids)) {
     world.violate(`doubled: ${text} appears ${live.length} times: ${live.join(" ")}`);
   }
-  if (live.some((id) => history.removed.has(id))) {
+  if (
+    live.some((id) => history.removed.has(id)) ||
+    (live.length > 0 && isRemoved && inOrder(ids))
+  ) {
     world.violate(`resurrected: ${text} is back at rest: ${live.join(" ")}`);
-  } else if (isRemoved && inOrder(ids)) {
-    // A first try that a reader deleted before its retry came is another matter: it was there twice.
-    const older = live.find((id) => ids.some((other) => other > id && history.removed.has(other)));
-    if (older) world.violate(`resurrected: an older copy of ${text} is there at rest: ${older}`);
   }
   if (mail.acknowledged && live.length === 0 && !isRemoved && !isPerhapsRemoved) {
     world.violate(`lost: ${text} in ${mail.mailbox}: ${ids.join(" ")}`);
   }
 }
-
-/**
- * A retry through a node whose clock is behind gets an older id than the first try, and may show up
- * as a second copy (see ARCHITECTURE.md).
- */
-const inOrder = (ids: readonly MessageId[]): boolean =>
-  ids.every((id, index) => index === 0 || (ids[index - 1] ?? "") < id);

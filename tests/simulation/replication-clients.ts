@@ -150,15 +150,18 @@ export class Clients {
     return answer;
   }
 
-  async #spooled(life: Life, { body: bytes }: Mail): Promise<Body | undefined> {
+  async #spooled(life: Life, { body: bytes, hasTwin }: Mail): Promise<Body | undefined> {
     const digest = createHash("sha256").update(bytes).digest("hex") as BodyDigest;
-    if (bytes.length <= limits.inlineBodyOctetsMax) return { kind: "bytes", digest, bytes };
+    const hasMessageId = !hasTwin;
+    if (bytes.length <= limits.inlineBodyOctetsMax) {
+      return { kind: "bytes", digest, bytes, hasMessageId };
+    }
     const { mailboxes, opened } = life.rooms;
     try {
       const file = await opened.files.create(mailboxes.spoolPath());
       await file.append(bytes);
       await file.close();
-      return { kind: "file", digest, octets: bytes.length, path: file.path };
+      return { kind: "file", digest, octets: bytes.length, path: file.path, hasMessageId };
     } catch (error) {
       if ((error as { code?: string }).code === "ENOSPC") return undefined;
       throw error;
@@ -215,11 +218,9 @@ export class Clients {
       if (!mail) world.violate(`phantom: nobody sent ${id} in ${mailbox}`);
       else if (mail.mailbox !== mailbox) world.violate(`phantom: ${mail.text} is in ${mailbox}`);
       history.noteUidl(this.uidlOf(message, index), id, mailbox);
-      // In a ring of two that falls apart, each side goes on by itself.
-      if (history.removed.has(id) && this.plan.members !== 2) {
-        world.violate(`resurrected: ${mail?.text} is back in ${mailbox} after its removal: ${id}`);
-      }
     }
+    // In a ring of two that falls apart, each side goes on by itself.
+    if (this.plan.members !== 2) history.checkShown(mailbox, messages);
   }
 
   /** RETR: the octets have to be those that were sent. False when it failed. */

@@ -67,6 +67,19 @@ export class History {
     this.#uidls.set(name, id);
   }
 
+  /** A session sees no mail twice, and none that was deleted, whichever try to send it this is. */
+  checkShown(mailbox: MailboxName, shown: readonly { readonly id: MessageId }[]): void {
+    const ids = new Set(shown.map(({ id }) => id));
+    for (const mail of new Set([...ids].flatMap((id) => this.byId.get(id) ?? []))) {
+      if (!inOrder(mail.ids)) continue;
+      const here = mail.ids.filter((id) => ids.has(id));
+      const isRemoved = mail.ids.some((id) => this.removed.has(id));
+      const what = `${mail.text} in ${mailbox}, as ${here.join(" ")}`;
+      if (here.length > 1) this.world.violate(`doubled: a session sees ${what}`);
+      if (isRemoved) this.world.violate(`resurrected: a session sees ${what}`);
+    }
+  }
+
   /** Two sessions that both commit must not do so while both think that they have the lock. */
   checkSessions(): void {
     const committed = this.sessions.filter((session) => session.committedMs);
@@ -114,6 +127,13 @@ export class History {
     }
   }
 }
+
+/**
+ * A retry through a node whose clock is behind gets an older id than the first try, and may show up
+ * as a second copy (see ARCHITECTURE.md).
+ */
+export const inOrder = (ids: readonly MessageId[]): boolean =>
+  ids.every((id, index) => index === 0 || (ids[index - 1] ?? "") < id);
 
 function isSource(act: AccountAct, read: AccountRead): boolean {
   return act.outcome !== "no" && act.value === read.value && act.startMs < read.endMs;

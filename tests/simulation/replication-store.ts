@@ -1,5 +1,6 @@
 /** A store in memory whose writes become durable a simulated moment later, or never. */
 import { createHash } from "node:crypto";
+import type { Copy } from "../../src/replication/delivery.js";
 import type {
   BodyRange,
   CatalogEntry,
@@ -94,7 +95,7 @@ class StoreState {
   locals = new Map<string, unknown>();
   bodies = new Map<BodyDigest, Buffer>();
   /** All that were ever added, and those whose client is known to have read the 250. */
-  added = new Map<MessageId, { readonly mailbox: MailboxName; readonly message: StoredMessage }>();
+  added = new Map<MessageId, Copy>();
   confirmed = new Set<MessageId>();
 
   apply({ operations, bodies }: Entry): void {
@@ -155,9 +156,8 @@ export class MemoryStorage implements SimulatedStorage {
   open(options: OpenOptions): Promise<OpenedStore> {
     const store = new MemoryStore(this, options);
     this.#open = store;
-    const recent = [...this.durable.mailboxes].flatMap(([mailbox, { live }]) =>
-      [...live.values()].map((message) => ({ mailbox, message })),
-    );
+    const { added, confirmed } = this.durable;
+    const recent = [...added.values()].filter(({ message }) => !confirmed.has(message.id));
     return Promise.resolve({
       store,
       files: store.files,

@@ -83,6 +83,8 @@ function describe(operation: Operation): readonly string[] {
       const of = ({ counter, proposer }: typeof promised) => `${counter}/${proposer}`;
       return [`${operation.register} promised ${of(promised)} accepted ${of(accepted)}`];
     }
+    case "ConfirmMessages":
+      return [`confirm ${operation.ids.join(" ")}`];
     case "PutLocal":
       return [];
   }
