@@ -52,7 +52,7 @@ describe("after a restart nobody knows", () => {
 
   test("also over several segments that are short", async () => {
     const directory = temporaryDirectory();
-    const first = await open(directory, { limits: { segmentOctets: 1_000 } });
+    const first = await open(directory, { segmentOctets: 1_000 });
     const numbers = Array.from({ length: 12 }, (_, i) => i + 1);
     for (const n of numbers) {
       const body = bodyOf(`body ${n}`);

@@ -57,7 +57,7 @@ function bug(
   finding: RegExp,
   planted: Omit<ScenarioOptions, "seed" | "events">,
 ): Bug {
-  return { name, finding, options: { events, ...planted } };
+  return { name, finding, options: { events, disks: "memory", ...planted } };
 }
 
 type WrapHandle = NonNullable<Faults["wrapHandle"]>;
@@ -96,12 +96,13 @@ export const controls: readonly (readonly [string, Omit<ScenarioOptions, "seed">
     "slow news",
     {
       events: ["join", "leave"],
+      disks: "memory",
       ...slowNews,
       tamper: hiddenEpoch,
       faults: { wrapHandle: hiddenNews },
     },
   ],
-  ["long sessions", { events: ["part"], ...longSessions }],
+  ["long sessions", { events: ["part"], disks: "memory", ...longSessions }],
 ];
 
 const fenceless: WrapHandle = (_, method, message) => {

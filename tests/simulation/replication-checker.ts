@@ -4,7 +4,7 @@ import { placementOf } from "../../src/replication/placement.js";
 import type { Roster } from "../../src/replication/roster.js";
 import { ringIdOf } from "../../src/ring/identifier.js";
 import type { MailboxName, MemberUuid, MessageId } from "../../src/shared/ids.js";
-import { type History, inOrder, type Mail } from "./replication-history.js";
+import { type History, isRecognisable, type Mail } from "./replication-history.js";
 import { type Life, ringParameters } from "./replication-life.js";
 import type { ReplicationWorld } from "./replication-world.js";
 
@@ -99,12 +99,12 @@ function checkMail(
   const live = ids.filter((id) => shown.has(id));
   const isRemoved = ids.some((id) => history.removed.has(id));
   const isPerhapsRemoved = ids.some((id) => history.perhapsRemoved.has(id));
-  if (live.length > 1 && inOrder(ids)) {
+  if (live.length > 1 && isRecognisable(mail)) {
     world.violate(`doubled: ${text} appears ${live.length} times: ${live.join(" ")}`);
   }
   if (
     live.some((id) => history.removed.has(id)) ||
-    (live.length > 0 && isRemoved && inOrder(ids))
+    (live.length > 0 && isRemoved && isRecognisable(mail))
   ) {
     world.violate(`resurrected: ${text} is back at rest: ${live.join(" ")}`);
   }

@@ -111,7 +111,7 @@ async function run(options: CliOptions): Promise<void> {
   for (let done = 1; done <= options.seeds; done += 1) {
     const seed = options.seed + done - 1;
     if (!(await runOne(seed, options))) failed.push(seed);
-    if (options.seeds > 1 && done % 1_000 === 0) {
+    if (options.seeds > 1 && done % 100 === 0) {
       print(`${done} seeds, ${failed.length} failed, ${Math.round(done / minutes())} a minute`);
     }
   }

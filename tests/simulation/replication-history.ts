@@ -71,7 +71,7 @@ export class History {
   checkShown(mailbox: MailboxName, shown: readonly { readonly id: MessageId }[]): void {
     const ids = new Set(shown.map(({ id }) => id));
     for (const mail of new Set([...ids].flatMap((id) => this.byId.get(id) ?? []))) {
-      if (!inOrder(mail.ids)) continue;
+      if (!isRecognisable(mail)) continue;
       const here = mail.ids.filter((id) => ids.has(id));
       const isRemoved = mail.ids.some((id) => this.removed.has(id));
       const what = `${mail.text} in ${mailbox}, as ${here.join(" ")}`;
@@ -130,10 +130,10 @@ export class History {
 
 /**
  * A retry through a node whose clock is behind gets an older id than the first try, and may show up
- * as a second copy (see ARCHITECTURE.md).
+ * as a second copy; one without a Message-ID may be another mail (see ARCHITECTURE.md).
  */
-export const inOrder = (ids: readonly MessageId[]): boolean =>
-  ids.every((id, index) => index === 0 || (ids[index - 1] ?? "") < id);
+export const isRecognisable = ({ ids, hasTwin }: Mail): boolean =>
+  !hasTwin && ids.every((id, index) => index === 0 || (ids[index - 1] ?? "") < id);
 
 function isSource(act: AccountAct, read: AccountRead): boolean {
   return act.outcome !== "no" && act.value === read.value && act.startMs < read.endMs;
