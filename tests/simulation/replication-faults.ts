@@ -20,6 +20,8 @@ export class Misfortune {
   private canWipe = true;
   private damaged: SimulatedMember | undefined;
   private over = false;
+  /** Departures asked for that have not begun. */
+  leaves = 0;
 
   constructor(
     private readonly world: ReplicationWorld,
@@ -240,9 +242,14 @@ export class Misfortune {
     const leaver = dice.pick(staying);
     // In a ring of two a single copy is acknowledged; what that is worth is another scenario.
     if (!asked || !leaver || nextMembers(asked.replication.roster).length < this.#fewest) return;
-    asked.perform(() => {
-      asked.replication.leave(leaver.id).catch(() => undefined);
-    });
+    // It may have to wait for other changes; there is no rest before it has begun.
+    this.leaves += 1;
+    asked
+      .request(() => asked.replication.departures.leave(leaver.id, true))
+      .catch(() => undefined)
+      .finally(() => {
+        this.leaves -= 1;
+      });
   }
 
   /** Who may leave such a ring. The last one never may. */

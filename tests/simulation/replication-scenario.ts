@@ -149,7 +149,8 @@ class Scenario {
     // Twice in a row, since what a client was told last may just be on its way to the members.
     for (let calm = 0; calm < 2 && world.clock.nowMs - fromMs < restWithinMs; ) {
       await world.clock.advance(1_000);
-      const isCalm = this.clients.working === 0 && !restlessness(world, this.mailboxes);
+      const { working } = this.clients;
+      const isCalm = working + this.misfortune.leaves === 0 && !restlessness(world, this.mailboxes);
       calm = isCalm ? calm + 1 : 0;
     }
     return world.clock.nowMs - fromMs;

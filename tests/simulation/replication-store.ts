@@ -321,7 +321,7 @@ export class MemoryStore implements Store {
 
   /** Here a deleted message is gone. */
   journaled(id: MessageId): ReturnType<Store["journaled"]> {
-    for (const [mailbox, { live }] of this.#state.mailboxes) {
+    for (const [mailbox, { live }] of this.state.mailboxes) {
       const message = live.get(id);
       if (message) return Promise.resolve({ mailbox, message });
     }
