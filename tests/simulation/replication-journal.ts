@@ -1,6 +1,9 @@
 /** A member's real store (journal, recovery, compaction, views) over simulated files. */
+import type { Copy } from "../../src/replication/delivery.js";
 import type { Files } from "../../src/replication/ports.js";
+import type { MessageId } from "../../src/shared/ids.js";
 import type { Log } from "../../src/shared/log.js";
+import type { Operation } from "../../src/shared/operation.js";
 import type { Disk } from "../../src/store/disk.js";
 import { type DurableStore, openStore } from "../../src/store/index.js";
 import type { StoreLimits } from "../../src/store/options.js";
@@ -26,6 +29,11 @@ export class JournalStorage implements SimulatedStorage {
   readonly #limits: Partial<StoreLimits>;
   /** What was written, to find it again on the disk. */
   readonly #bodies: { readonly digest: string; readonly bytes: Buffer }[] = [];
+  /**
+   * What a start finds at the end of a real journal, whose segments are ten thousand times as long:
+   * there, a compaction does not come to the mails of the last seconds and forget their doubts.
+   */
+  readonly #unconfirmed = new Map<MessageId, Copy>();
   #isFull = false;
 
   constructor(private readonly options: JournalOptions) {
@@ -44,6 +52,7 @@ export class JournalStorage implements SimulatedStorage {
       flushClosedAfterMs: 1_000,
       pendingPerMailboxMax: 20,
       compactDeadShare: 0.3,
+      compactAutomatically: dice.chance(0.5),
     };
   }
 
@@ -62,7 +71,9 @@ export class JournalStorage implements SimulatedStorage {
     return {
       store,
       files: filesOn(disk),
-      recent: store.lastMessages,
+      recent: this.#limits.compactAutomatically
+        ? [...this.#unconfirmed.values()]
+        : store.lastMessages,
       onFailure: (listener) => store.onFailure(listener),
     };
   }
@@ -108,8 +119,18 @@ export class JournalStorage implements SimulatedStorage {
     const write = store.write.bind(store);
     store.write = (operations, bodies = []) => {
       for (const body of bodies) if (body.kind === "bytes") this.#bodies.push(body);
+      for (const operation of operations) this.#note(operation);
       return write(operations, bodies);
     };
+  }
+
+  #note(operation: Operation): void {
+    if (operation.kind === "AddMessage") {
+      const { mailbox, message } = operation;
+      this.#unconfirmed.set(message.id, { mailbox, message });
+    } else if (operation.kind === "ConfirmMessages") {
+      for (const id of operation.ids) this.#unconfirmed.delete(id);
+    }
   }
 
   crash(kind: "power" | "process"): void {
