@@ -183,6 +183,7 @@ export class Clients {
     const { world, history, plan } = this;
     const [mailbox, life] = [dice.pick(this.#mailboxes), this.#serving(dice)];
     if (!mailbox || !life) return;
+    const loginMs = world.clock.nowMs;
     const opened = await life.request(() => life.rooms.mailboxes.login(mailbox, mailboxPassword));
     if (opened === gone) return;
     if (opened.kind === "denied") world.violate(`no such user: ${mailbox} can't log in`);
@@ -191,7 +192,7 @@ export class Clients {
     const session: Session = { mailbox, openedMs: world.clock.nowMs };
     history.sessions.push(session);
     world.note(() => `session of ${mailbox} at ${life.self.uuid}: ${idsOf(maildrop.messages)}`);
-    this.#checkListing(maildrop);
+    this.#checkListing(maildrop, loginMs);
     const one = dice.pick(maildrop.messages);
     if (one) await this.retrieve(life, maildrop, one);
     const longest = plan.sessionMs ?? (dice.chance(0.2) ? 6_000 : 300);
@@ -217,11 +218,11 @@ export class Clients {
     world.note(() => `QUIT of ${maildrop.mailbox}: ${idsOf(chosen)}: ${String(removed)}`);
     if (removed !== true) return;
     session.committedMs = { from, to: world.clock.nowMs };
-    for (const { id } of chosen) history.removed.add(id);
+    for (const { id } of chosen) history.removed.set(id, world.clock.nowMs);
     world.trace(`removed ${idsOf(chosen)} from ${maildrop.mailbox}`);
   }
 
-  #checkListing({ mailbox, messages }: ReplicatedMaildrop): void {
+  #checkListing({ mailbox, messages }: ReplicatedMaildrop, loginMs: number): void {
     const { world, history } = this;
     for (const [index, message] of messages.entries()) {
       const { id } = message;
@@ -231,7 +232,7 @@ export class Clients {
       history.noteUidl(this.uidlOf(message, index), id, mailbox);
     }
     // In a ring of two that falls apart, each side goes on by itself.
-    if (this.plan.members !== 2) history.checkShown(mailbox, messages);
+    if (this.plan.members !== 2) history.checkShown(mailbox, messages, loginMs);
   }
 
   /** RETR: the octets have to be those that were sent. False when it failed. */

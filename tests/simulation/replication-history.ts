@@ -45,7 +45,8 @@ export class History {
   readonly sessions: Session[] = [];
   readonly acts: AccountAct[] = [];
   readonly reads: AccountRead[] = [];
-  readonly removed = new Set<MessageId>();
+  /** When the reader was told that it is gone. */
+  readonly removed = new Map<MessageId, number>();
   /** Somebody tried to remove them and does not know. */
   readonly perhapsRemoved = new Set<MessageId>();
   readonly #uidls = new Map<string, MessageId>();
@@ -68,12 +69,17 @@ export class History {
   }
 
   /** A session sees no mail twice, and none that was deleted, whichever try to send it this is. */
-  checkShown(mailbox: MailboxName, shown: readonly { readonly id: MessageId }[]): void {
+  checkShown(
+    mailbox: MailboxName,
+    shown: readonly { readonly id: MessageId }[],
+    loginMs: number,
+  ): void {
     const ids = new Set(shown.map(({ id }) => id));
     for (const mail of new Set([...ids].flatMap((id) => this.byId.get(id) ?? []))) {
       if (!isRecognisable(mail)) continue;
       const here = mail.ids.filter((id) => ids.has(id));
-      const isRemoved = mail.ids.some((id) => this.removed.has(id));
+      // What is deleted while a login goes on may be in its list or not.
+      const isRemoved = mail.ids.some((id) => (this.removed.get(id) ?? Infinity) < loginMs);
       const what = `${mail.text} in ${mailbox}, as ${here.join(" ")}`;
       if (here.length > 1) this.world.violate(`doubled: a session sees ${what}`);
       if (isRemoved) this.world.violate(`resurrected: a session sees ${what}`);

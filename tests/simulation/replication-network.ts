@@ -25,6 +25,8 @@ export interface Host {
 /** One direction between two addresses. */
 interface Link {
   readonly dice: Dice;
+  /** Counts the connections: what was sent over a broken one does not arrive. */
+  connection: number;
   cuts: number;
   /** Messages that wait for the end of a jam. */
   jam: (() => void)[] | undefined;
@@ -32,6 +34,8 @@ interface Link {
   deafSinceMs: number | undefined;
   lastArrivalMs: number;
 }
+
+const never = { deafSinceMs: undefined, lastArrivalMs: 0 };
 
 /** Without an answer for so long, the transport takes a connection for broken. */
 const keepaliveMs = 3_000;
@@ -65,7 +69,7 @@ export class ReplicationNetwork {
     let link = this.#links.get(name);
     if (!link) {
       const dice = diceFor(this.seed, name);
-      link = { dice, cuts: 0, jam: undefined, deafSinceMs: undefined, lastArrivalMs: 0 };
+      link = { dice, connection: 0, cuts: 0, jam: undefined, ...never };
       this.#links.set(name, link);
     }
     return link;
@@ -76,7 +80,18 @@ export class ReplicationNetwork {
     for (const other of this.#hosts.values()) {
       const link = this.#link(host.self.addr, other.self.addr);
       if (other === host || link.cuts > 0) continue;
-      this.clock.after(latencyMs(link), () => other.perform(() => other.peerGone(host.self.uuid)));
+      const { connection } = link;
+      const notice = (): void => {
+        if (link.connection !== connection) return;
+        link.connection += 1;
+        other.perform(() => other.peerGone(host.self.uuid));
+      };
+      // The end of the connection comes behind what was sent over it.
+      const atMs = Math.max(this.clock.nowMs + latencyMs(link), link.lastArrivalMs);
+      this.clock.after(atMs - this.clock.nowMs, () => {
+        if (link.jam) link.jam.push(notice);
+        else notice();
+      });
     }
   }
 
@@ -126,6 +141,8 @@ export class ReplicationNetwork {
   #break(a: Address, b: Address): void {
     const [one, other] = [this.#hosts.get(a), this.#hosts.get(b)];
     if (!one || !other || one === other) return;
+    this.#link(a, b).connection += 1;
+    this.#link(b, a).connection += 1;
     one.perform(() => one.peerGone(other.self.uuid));
     other.perform(() => other.peerGone(one.self.uuid));
   }
@@ -230,10 +247,14 @@ export class ReplicationNetwork {
     const isOvertaken = this.overtakenShare > 0 && dice.chance(this.overtakenShare);
     const atMs = isOvertaken ? sentMs + dice.next() * 800 : Math.max(sentMs, link.lastArrivalMs);
     if (!isOvertaken) link.lastArrivalMs = atMs;
+    const { connection } = link;
+    const arriveIfConnected = (): void => {
+      if (link.connection === connection) arrive();
+    };
     const deliver = (): void => {
       if (link.cuts > 0) return;
-      if (link.jam) link.jam.push(arrive);
-      else arrive();
+      if (link.jam) link.jam.push(arriveIfConnected);
+      else arriveIfConnected();
     };
     this.clock.after(atMs - this.clock.nowMs, deliver);
     if (this.doubledShare === 0 || !dice.chance(this.doubledShare)) return;

@@ -63,6 +63,7 @@ export class ReplicationWorld {
   /** What went wrong, in the order in which it was seen. */
   readonly violations: string[] = [];
   readonly #trace: Trace;
+  #created = 0;
 
   constructor(readonly options: WorldOptions) {
     const { seed, witness } = options;
@@ -107,7 +108,8 @@ export class ReplicationWorld {
 
   /** A member with an empty disk. Its id is drawn; its address may be that of a former one. */
   create(as: { addr?: Address; uuid?: MemberUuid; id?: RingId } = {}): SimulatedMember {
-    const number = this.members.length + 1;
+    if (as.uuid === undefined) this.#created += 1;
+    const number = this.#created;
     const uuid = as.uuid ?? (`uuid-${number}` as MemberUuid);
     const dice = diceFor(this.options.seed, `${uuid} disk`);
     const member: SimulatedMember = {
