@@ -195,13 +195,14 @@ export class Misfortune {
   #flip(dice: Dice): void {
     const { world } = this;
     this.damaged ??= dice.pick(world.members);
-    if (this.#losesDisks || !this.damaged || !world.members.includes(this.damaged)) return;
+    if (!this.#mayDamage || !this.damaged || !world.members.includes(this.damaged)) return;
     const what = this.damaged.storage.flipBit();
     if (what) world.trace(`a bit flips on ${this.damaged.uuid}: ${what}`);
   }
 
-  get #losesDisks(): boolean {
-    return this.plan.kinds.includes("wipe");
+  /** No other disk is lost, and no ring shrinks to two, where a mail may have one copy for a while. */
+  get #mayDamage(): boolean {
+    return !this.plan.kinds.some((kind) => kind === "wipe" || kind === "leave" || kind === "away");
   }
 
   #join(dice: Dice, killed: boolean): void {

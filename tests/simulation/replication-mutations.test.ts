@@ -54,7 +54,7 @@ describe("a failing run", () => {
     const [, mail = ""] = /lost: (mail \d+)/.exec(small.violations[0] ?? "") ?? [];
     expect(story).toContain(`a client sends ${mail} for`);
     expect(story).toContain(`acknowledged ${mail} in`);
-    expect(story).toContain("wipe (item");
+    expect(story).toContain("start uuid-1");
     expect(story).toContain(`VIOLATION lost: ${mail}`);
   });
 });
