@@ -4,7 +4,7 @@ import { type Disk, readFileBounded, replaceFile } from "./disk.js";
 import type { JournalPosition } from "./journal.js";
 import type { State } from "./state.js";
 import type { VersionedEntry, VersionedValues } from "./versioned-values.js";
-import { ViewFile, type ViewDocument } from "./view-file.js";
+import type { ViewDocument, ViewFile, ViewFiles } from "./view-file.js";
 
 /**
  * The views reflect everything in front of `position`. The counts are a lower bound of what the
@@ -34,13 +34,14 @@ export class Checkpoints {
   constructor(
     /** The real one: nedb writes views past the `Disk` of the journal. */
     private readonly disk: Disk,
+    views: ViewFiles,
     viewsDirectory: string,
     private readonly state: State,
   ) {
     this.#path = join(viewsDirectory, "checkpoint.json");
-    this.#registers = new ViewFile(join(viewsDirectory, "registers.db"));
-    this.#locals = new ViewFile(join(viewsDirectory, "local.db"));
-    this.#catalog = new ViewFile(join(viewsDirectory, "catalog.db"));
+    this.#registers = views.at(join(viewsDirectory, "registers.db"));
+    this.#locals = views.at(join(viewsDirectory, "local.db"));
+    this.#catalog = views.at(join(viewsDirectory, "catalog.db"));
   }
 
   /**

@@ -50,6 +50,7 @@ export class Journal {
       readonly disk: Disk;
       readonly directory: string;
       readonly segmentOctets: number;
+      readonly nextTurn: (run: () => void) => void;
       /** The newest segment, its torn tail cut off; it exists. */
       readonly segment: number;
       readonly octets: number;
@@ -104,7 +105,7 @@ export class Journal {
     if (this.#busy) return;
     this.#busy = true;
     // The next turn, so that all that this turn queues shares the fdatasync.
-    setImmediate(() => {
+    this.options.nextTurn(() => {
       void this.#run(); // #run catches everything: a disk error becomes an outcome.
     });
   }

@@ -1,7 +1,7 @@
-import { randomBytes, randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { MemberUuid } from "../shared/ids.js";
 import { type Disk, readFileBounded, replaceFile } from "./disk.js";
+import type { StoreSystem } from "./system.js";
 
 /** The format that this program writes. A higher number in the directory is refused. */
 const formatVersion = 1;
@@ -47,7 +47,11 @@ export interface StoreIdentity {
 }
 
 /** Reads the `version` file, or makes it at the first start. */
-export async function readOrMakeIdentity(disk: Disk, layout: Layout): Promise<StoreIdentity> {
+export async function readOrMakeIdentity(
+  disk: Disk,
+  layout: Layout,
+  { randomBytes, randomUuid }: Pick<StoreSystem, "randomBytes" | "randomUuid">,
+): Promise<StoreIdentity> {
   const content = readFileBounded(disk, layout.version, 64 * 1024);
   if (content !== undefined) return parseIdentity(layout, content.toString("utf8"));
   if ((await disk.list(layout.journal)).length > 0) {
@@ -58,7 +62,7 @@ export async function readOrMakeIdentity(disk: Disk, layout: Layout): Promise<St
   }
   const identity: StoreIdentity = {
     format: formatVersion,
-    member: randomUUID() as MemberUuid,
+    member: randomUuid() as MemberUuid,
     salt: randomBytes(4).readUInt32BE(0),
   };
   await replaceFile(disk, layout.version, Buffer.from(`${JSON.stringify(identity)}\n`));

@@ -1,4 +1,3 @@
-import { performance } from "node:perf_hooks";
 import type { CatalogEntry, MailboxContents } from "../replication/ports.js";
 import type { MailboxName } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
@@ -20,13 +19,15 @@ import {
 } from "./mailbox.js";
 import { emptyTotals, MailboxModel, sameTotals, summaryOf } from "./mailbox-model.js";
 import type { StoreLimits } from "./options.js";
-import { syncPath, ViewFile } from "./view-file.js";
+import type { StoreSystem } from "./system.js";
+import type { ViewFile } from "./view-file.js";
 
 export interface MailboxesOptions {
   /** The `views` directory. */
   readonly directory: string;
   readonly limits: StoreLimits;
   readonly log: Log;
+  readonly system: StoreSystem;
   /** All durable operations on a mailbox, from the journal: for a view that is damaged. */
   readonly recover: (mailbox: MailboxName) => Promise<readonly PendingOperation[]>;
   /** A live message was ended by a tombstone: its body may be garbage. */
@@ -142,7 +143,7 @@ export class Mailboxes {
   }
 
   #applyOpen(view: OpenView, operation: PendingOperation): void {
-    view.usedMs = performance.now();
+    view.usedMs = this.options.system.nowMs();
     const ended = applyTo(view.model, operation);
     if (ended !== undefined) this.options.onRemoved(ended);
   }
@@ -154,7 +155,7 @@ export class Mailboxes {
       mailbox.waitingSinceMs = undefined;
       this.#waiting.delete(mailbox);
     } else if (before === 0) {
-      mailbox.waitingSinceMs = performance.now();
+      mailbox.waitingSinceMs = this.options.system.nowMs();
       this.#waiting.add(mailbox);
     }
   }
@@ -162,7 +163,7 @@ export class Mailboxes {
   /** Forgets everything of the epochs before. The old file cannot be taken for the new one's. */
   #startEpoch(mailbox: Mailbox, epoch: number): void {
     const before = waitingOf(mailbox);
-    const old = new ViewFile(viewPath(this.options.directory, mailbox));
+    const old = this.options.system.views.at(viewPath(this.options.directory, mailbox));
     mailbox.epoch = epoch;
     mailbox.nextEpoch = Math.max(mailbox.nextEpoch, epoch);
     mailbox.pending = [];
@@ -212,7 +213,7 @@ export class Mailboxes {
   }
 
   #touch(mailbox: Mailbox): void {
-    if (mailbox.view !== undefined) mailbox.view.usedMs = performance.now();
+    if (mailbox.view !== undefined) mailbox.view.usedMs = this.options.system.nowMs();
     this.#open.delete(mailbox);
     this.#open.add(mailbox);
   }
@@ -234,7 +235,7 @@ export class Mailboxes {
   }
 
   async #load(mailbox: Mailbox): Promise<OpenView> {
-    const file = new ViewFile(viewPath(this.options.directory, mailbox));
+    const file = this.options.system.views.at(viewPath(this.options.directory, mailbox));
     const model = new MailboxModel();
     const { epoch } = mailbox;
     try {
@@ -243,11 +244,11 @@ export class Mailboxes {
       // After a crash the file may have more than the catalog says, but not less.
       const whole = soundOctets >= mailbox.syncedOctets;
       const right = !mailbox.exact || sameTotals(model.totals, mailbox.totals);
-      if (!damaged && whole && right) return { model, file, usedMs: performance.now() };
+      if (!damaged && whole && right) return { model, file, usedMs: this.options.system.nowMs() };
     } catch (error) {
       this.options.log.warn({ err: error, mailbox: mailbox.name }, "a view cannot be read");
     }
-    if (mailbox.epoch !== epoch) return { model, file, usedMs: performance.now() };
+    if (mailbox.epoch !== epoch) return { model, file, usedMs: this.options.system.nowMs() };
     this.options.log.warn({ mailbox: mailbox.name }, "a view is damaged: rebuilding it");
     return this.#rebuild(mailbox, file);
   }
@@ -260,7 +261,7 @@ export class Mailboxes {
     for (const operation of operations) {
       if (operation.epoch === epoch) applyTo(model, operation);
     }
-    return { model, file, usedMs: performance.now() };
+    return { model, file, usedMs: this.options.system.nowMs() };
   }
 
   /** Closes the least recently used views until the bounds hold. */
@@ -320,7 +321,7 @@ export class Mailboxes {
   /** Writes to view files what is due now. Called by a timer, and when much is waiting. */
   #kick(): void {
     if (this.#flusher !== undefined || this.#closed) return;
-    this.#flusher = new Promise((resolve) => setImmediate(resolve))
+    this.#flusher = new Promise<void>((resolve) => this.options.system.nextTurn(resolve))
       .then(() => this.#flushDue())
       .catch((error: unknown) => {
         this.options.log.warn({ err: error }, "a view could not be written; trying again later");
@@ -336,7 +337,7 @@ export class Mailboxes {
 
   /** Memory follows what is used, also when nothing presses. */
   #idle(): Mailbox[] {
-    const beforeMs = performance.now() - this.options.limits.closeIdleAfterMs;
+    const beforeMs = this.options.system.nowMs() - this.options.limits.closeIdleAfterMs;
     return [...this.#open].filter(({ view }) => (view?.usedMs ?? Infinity) < beforeMs);
   }
 
@@ -353,7 +354,7 @@ export class Mailboxes {
     if (waitingOf(mailbox) >= limits.pendingPerMailboxMax) return true;
     // Down to three quarters, so that the next write does not start it again.
     if (this.#operationsWaiting > limits.pendingOperationsSoftMax * 0.75) return true;
-    const ageMs = performance.now() - (mailbox.waitingSinceMs ?? Infinity);
+    const ageMs = this.options.system.nowMs() - (mailbox.waitingSinceMs ?? Infinity);
     return ageMs > (mailbox.view === undefined ? limits.flushClosedAfterMs : limits.flushAfterMs);
   }
 
@@ -384,7 +385,7 @@ export class Mailboxes {
 
   async #syncInTurn(mailbox: Mailbox, path: string): Promise<void> {
     if (mailbox.view?.file.path === path) await mailbox.view.file.tidy();
-    const octets = await syncPath(path);
+    const octets = await this.options.system.views.sync(path);
     if (viewPath(this.options.directory, mailbox) !== path) return;
     mailbox.syncedOctets = octets;
     this.#changed.add(mailbox);

@@ -172,8 +172,8 @@ export class LastMessages {
   }
 }
 
-/** A younger newest segment than this may not hold all that was under way at a crash. */
-const youngSegmentOctets = 4 * 1024 * 1024;
+/** So much of the journal's end holds all that was under way at a crash. */
+const lastMessagesOctets = 4 * 1024 * 1024;
 
 /** Brings `state` up to the end of the journal. Returns where the next record goes. */
 export async function replay(options: {
@@ -184,7 +184,7 @@ export async function replay(options: {
   readonly from: JournalPosition | undefined;
 }): Promise<JournalPosition> {
   const { segments, state, last } = options;
-  const [newest = 1, beforeNewest] = [...segments.octets.keys()].reverse();
+  const newest = [...segments.octets.keys()].at(-1) ?? 1;
   const from = reachable(segments, options.from);
   state.mailboxes.replaying = true;
   for (const [segment, octets] of segments.octets) {
@@ -198,12 +198,25 @@ export async function replay(options: {
     });
     if (!indexed) await state.bodies.adopt({ segment, octets }, bodies);
   }
-  if (beforeNewest !== undefined && (segments.octets.get(newest) ?? 0) < youngSegmentOctets) {
-    await segments.scan(beforeNewest, (record) => last.note(record));
+  for (const segment of beforeNewest(segments, newest)) {
+    await segments.scan(segment, (record) => last.note(record));
   }
   const end = await replayNewest(segments, { state, last }, newest, from);
   state.mailboxes.replaying = false;
   return end;
+}
+
+/** Segments in front of the newest that belong to the journal's end: compaction leaves short ones. */
+function beforeNewest(segments: Segments, newest: number): number[] {
+  const found: number[] = [];
+  let octets = segments.octets.get(newest) ?? 0;
+  for (const [segment, size] of [...segments.octets].reverse()) {
+    if (segment === newest) continue;
+    if (octets >= lastMessagesOctets) break;
+    found.unshift(segment);
+    octets += size;
+  }
+  return found;
 }
 
 /** A checkpoint in front of which the journal has gone is not one of this journal. */

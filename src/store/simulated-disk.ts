@@ -7,15 +7,22 @@ import type { Disk, DiskFile } from "./disk.js";
  * its fsyncs, and stop dead after a number of operations.
  */
 interface SimulatedFile {
-  content: Buffer;
-  /** Content at the last sync. */
-  synced: Buffer;
-  unsynced: Change[];
+  /** Its octets, and room for more. */
+  buffer: Buffer;
+  length: number;
+  /** Since the last sync, each with what it took away. */
+  unsynced: { readonly change: Change; readonly undo: Undo }[];
 }
 
 type Change =
   | { readonly kind: "write"; readonly position: number; readonly data: Buffer }
   | { readonly kind: "truncate"; readonly octets: number };
+
+interface Undo {
+  readonly length: number;
+  readonly position: number;
+  readonly data: Buffer;
+}
 
 type NameChange =
   | { readonly kind: "set"; readonly path: string; readonly file: SimulatedFile }
@@ -25,13 +32,33 @@ function systemError(code: string): Error {
   return Object.assign(new Error(`${code} (simulated)`), { code });
 }
 
-function applyChange(content: Buffer, change: Change): Buffer {
-  if (change.kind === "truncate") return Buffer.from(content.subarray(0, change.octets));
-  const end = change.position + change.data.length;
-  const next = Buffer.alloc(Math.max(content.length, end));
-  content.copy(next);
-  change.data.copy(next, change.position);
-  return next;
+/** Applies a change and answers how to take it back. */
+function applyChange(file: SimulatedFile, change: Change): Undo {
+  const { length } = file;
+  const from = change.kind === "truncate" ? change.octets : change.position;
+  const to = change.kind === "truncate" ? length : from + change.data.length;
+  const data = Buffer.from(file.buffer.subarray(Math.min(from, length), Math.min(to, length)));
+  if (change.kind === "truncate") file.length = Math.min(length, change.octets);
+  else {
+    grow(file, to);
+    // A gap that a lost write has left reads as zeros.
+    if (from > length) file.buffer.fill(0, length, from);
+    change.data.copy(file.buffer, from);
+    file.length = Math.max(length, to);
+  }
+  return { length, position: Math.min(from, length), data };
+}
+
+function undoChange(file: SimulatedFile, { length, position, data }: Undo): void {
+  data.copy(file.buffer, position);
+  file.length = length;
+}
+
+function grow(file: SimulatedFile, octets: number): void {
+  if (octets <= file.buffer.length) return;
+  const larger = Buffer.alloc(Math.max(octets, 2 * file.buffer.length, 1_024));
+  file.buffer.copy(larger, 0, 0, file.length);
+  file.buffer = larger;
 }
 
 /** Numbers in [0, 1) from a seed (mulberry32), so that every failure can be replayed. */
@@ -58,7 +85,12 @@ export class SimulatedDisk implements Disk {
   failSyncs = false;
   operations = 0;
 
-  constructor(private readonly random: () => number) {}
+  constructor(
+    private readonly random: () => number,
+    /** What an operation waits for before it takes place. */
+    public wait: (operation: "sync" | "other") => Promise<void> = () =>
+      new Promise((resolve) => setImmediate(resolve)),
+  ) {}
 
   /** After `operations` more, everything fails, as for a process that is dead. */
   stopAfter(operations: number): void {
@@ -95,14 +127,12 @@ export class SimulatedDisk implements Disk {
   }
 
   #crashFile(file: SimulatedFile): void {
-    let content = file.synced;
-    for (const change of file.unsynced) {
+    const changes = file.unsynced;
+    for (const { undo } of [...changes].reverse()) undoChange(file, undo);
+    for (const { change } of changes) {
       const fate = this.random();
-      if (fate < 0.4) continue;
-      content = applyChange(content, fate < 0.7 ? change : this.#torn(change));
+      if (fate >= 0.4) applyChange(file, fate < 0.7 ? change : this.#torn(change));
     }
-    file.content = content;
-    file.synced = content;
     file.unsynced = [];
   }
 
@@ -117,18 +147,18 @@ export class SimulatedDisk implements Disk {
 
   /** Flips one bit of a file, for good. */
   flip(path: string, octet: number): void {
-    const file = this.#named(path);
-    for (const content of [file.content, file.synced]) {
-      if (octet < content.length) content[octet] = (content[octet] ?? 0) ^ 0x10;
-    }
+    const { buffer, length } = this.#named(path);
+    if (octet < length) buffer[octet] = (buffer[octet] ?? 0) ^ 0x10;
   }
 
   paths(): string[] {
     return [...this.#names.keys()].sort();
   }
 
+  /** Not a copy: valid until the file changes. */
   contentOf(path: string): Buffer {
-    return this.#named(path).content;
+    const { buffer, length } = this.#named(path);
+    return buffer.subarray(0, length);
   }
 
   #named(path: string): SimulatedFile {
@@ -142,8 +172,8 @@ export class SimulatedDisk implements Disk {
     if (life !== this.#life || this.stopped) throw systemError("EIO");
   }
 
-  async #asyncStep(life = this.#life): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve));
+  async #asyncStep(life = this.#life, operation: "sync" | "other" = "other"): Promise<void> {
+    await this.wait(operation);
     this.#step(life);
   }
 
@@ -161,8 +191,8 @@ export class SimulatedDisk implements Disk {
     if (mode === "create") {
       if (this.#names.has(path)) throw systemError("EEXIST");
       if (this.freeOctets <= 0) throw systemError("ENOSPC");
-      const none = Buffer.alloc(0);
-      this.#rename({ kind: "set", path, file: { content: none, synced: none, unsynced: [] } });
+      const file = { buffer: Buffer.alloc(0), length: 0, unsynced: [] };
+      this.#rename({ kind: "set", path, file });
     }
     return this.#handle(this.#named(path));
   }
@@ -170,12 +200,11 @@ export class SimulatedDisk implements Disk {
   #handle(file: SimulatedFile): DiskFile {
     const life = this.#life;
     const change = (one: Change) => {
-      file.content = applyChange(file.content, one);
-      file.unsynced.push(one);
+      file.unsynced.push({ change: one, undo: applyChange(file, one) });
     };
     const readSync = (into: Buffer, position: number) => {
       if (life !== this.#life) throw systemError("EIO");
-      return file.content.copy(into, 0, position, position + into.length);
+      return file.buffer.copy(into, 0, position, Math.min(file.length, position + into.length));
     };
     return {
       writev: async (buffers, position) => {
@@ -188,9 +217,8 @@ export class SimulatedDisk implements Disk {
         return fits;
       },
       sync: async () => {
-        await this.#asyncStep(life);
+        await this.#asyncStep(life, "sync");
         if (this.failSyncs) throw systemError("EIO");
-        file.synced = file.content;
         file.unsynced = [];
       },
       read: async (into, position) => {
@@ -202,7 +230,7 @@ export class SimulatedDisk implements Disk {
         await this.#asyncStep(life);
         change({ kind: "truncate", octets });
       },
-      size: () => file.content.length,
+      size: () => file.length,
       close: () => undefined,
     };
   }
@@ -216,6 +244,12 @@ export class SimulatedDisk implements Disk {
     const file = this.#named(from);
     this.#rename({ kind: "set", path: to, file });
     this.#rename({ kind: "delete", path: from });
+  }
+
+  /** A second name for the same octets. */
+  async link(from: string, to: string): Promise<void> {
+    await this.#asyncStep();
+    this.#rename({ kind: "set", path: to, file: this.#named(from) });
   }
 
   async unlink(path: string): Promise<void> {
@@ -241,7 +275,7 @@ export class SimulatedDisk implements Disk {
   }
 
   async syncDirectory(directory: string): Promise<void> {
-    await this.#asyncStep();
+    await this.#asyncStep(undefined, "sync");
     if (this.failSyncs) throw systemError("EIO");
     for (const change of this.#nameChanges.get(directory) ?? []) this.#changeSynced(change);
     this.#nameChanges.delete(directory);

@@ -50,6 +50,21 @@ describe("after a restart nobody knows", () => {
     await second.close();
   });
 
+  test("also over several segments that are short", async () => {
+    const directory = temporaryDirectory();
+    const first = await open(directory, { segmentOctets: 1_000 });
+    const numbers = Array.from({ length: 12 }, (_, i) => i + 1);
+    for (const n of numbers) {
+      const body = bodyOf(`body ${n}`);
+      await first.write([add(alice, n, body)], [body]);
+    }
+    expect(first.stats().segments).toBeGreaterThan(3);
+    await first.close();
+    const second = await open(directory);
+    expect(second.lastMessages.map(({ message }) => message.id)).toEqual(numbers.map(idOf));
+    await second.close();
+  });
+
   test("but what a compaction copied was known before", async () => {
     const directory = temporaryDirectory();
     const [body, other] = [bodyOf("hello"), bodyOf(randomBytes(10_000))];

@@ -1,6 +1,4 @@
-import { randomUUID } from "node:crypto";
 import { join } from "node:path";
-import { performance } from "node:perf_hooks";
 import type { BodyRange, CatalogEntry, MailboxContents, Store } from "../replication/ports.js";
 import type { Body } from "../shared/body.js";
 import type { BodyDigest, MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
@@ -17,6 +15,7 @@ import type { StoreLimits } from "./options.js";
 import { Recent } from "./recent.js";
 import type { AddedMessage, Segments } from "./replay.js";
 import type { State } from "./state.js";
+import type { StoreSystem } from "./system.js";
 import { Writer } from "./writer.js";
 
 export interface StoreStats {
@@ -58,6 +57,7 @@ export interface StoreParts {
   readonly layout: Layout;
   readonly limits: StoreLimits;
   readonly log: Log;
+  readonly system: StoreSystem;
   readonly lock: StoreLock;
   readonly segments: Segments;
   readonly state: State;
@@ -77,7 +77,7 @@ export class JournalStore implements DurableStore {
   readonly identity: MemberUuid;
   readonly lastMessages: readonly AddedMessage[];
   readonly #writer: Writer;
-  readonly #timer: NodeJS.Timeout;
+  readonly #stopTicking: () => void;
   readonly #listeners: ((error: StoreFailedError) => void)[] = [];
   readonly #vouched = new Recent<number>(vouchedMax);
   #closing: Promise<void> | undefined;
@@ -95,13 +95,12 @@ export class JournalStore implements DurableStore {
       spoolPath: () => this.spoolPath(),
       onWritten: (octets) => {
         this.#octetsSinceCheckpoint += octets;
-        this.#lastWriteMs = performance.now();
+        this.#lastWriteMs = this.parts.system.nowMs();
       },
     });
-    this.#timer = setInterval(() => {
+    this.#stopTicking = parts.system.every(tickMs, () => {
       this.#tick();
-    }, tickMs);
-    this.#timer.unref();
+    });
   }
 
   write(operations: readonly Operation[], bodies: readonly Body[] = []): Promise<void> {
@@ -150,7 +149,7 @@ export class JournalStore implements DurableStore {
     if (this.#writer.isFlying(digest)) await this.#writer.settled();
     if (!bodies.has(digest) && bodies.indexing) await bodies.indexed();
     const has = bodies.has(digest);
-    if (has) this.#vouched.set(digest, performance.now());
+    if (has) this.#vouched.set(digest, this.parts.system.nowMs());
     return has;
   }
 
@@ -160,7 +159,7 @@ export class JournalStore implements DurableStore {
   }
 
   spoolPath(): string {
-    return join(this.parts.layout.spool, randomUUID());
+    return join(this.parts.layout.spool, this.parts.system.randomUuid());
   }
 
   stats(): StoreStats {
@@ -229,7 +228,7 @@ export class JournalStore implements DurableStore {
       writer: this.#writer,
       isVouched: (digest) => {
         const sinceMs = this.#vouched.get(digest);
-        return sinceMs !== undefined && performance.now() - sinceMs < limits.vouchedBodyMs;
+        return sinceMs !== undefined && this.parts.system.nowMs() - sinceMs < limits.vouchedBodyMs;
       },
     });
   }
@@ -259,14 +258,14 @@ export class JournalStore implements DurableStore {
   #tick(): void {
     const { limits, log, state } = this.parts;
     state.mailboxes.maintain();
-    const now = performance.now();
+    const now = this.parts.system.nowMs();
     const isIdle = now - this.#lastWriteMs > limits.checkpointIdleMs;
     const isDue =
       this.#octetsSinceCheckpoint >= limits.checkpointOctets ||
       (isIdle && this.#octetsSinceCheckpoint > 0);
     if (isDue && this.#checkpointing === undefined && now >= this.#noCheckpointBeforeMs) {
       this.#checkpoint().catch((error: unknown) => {
-        this.#noCheckpointBeforeMs = performance.now() + retryCheckpointMs;
+        this.#noCheckpointBeforeMs = this.parts.system.nowMs() + retryCheckpointMs;
         log.warn({ err: error }, "no checkpoint could be taken; the next start takes longer");
       });
     }
@@ -305,7 +304,7 @@ export class JournalStore implements DurableStore {
 
   async #close(): Promise<void> {
     const { journal, lock, log, state } = this.parts;
-    clearInterval(this.#timer);
+    this.#stopTicking();
     try {
       await this.#writer.settled();
       await this.#compacting;

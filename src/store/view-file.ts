@@ -46,12 +46,50 @@ export interface LoadedView {
   readonly soundOctets: number;
 }
 
+/** Documents in a file. The journal has them all: the file may lag, and may be lost. */
+export interface ViewFile {
+  readonly path: string;
+  /** How many there are, as far as is known without reading. */
+  readonly documents: number;
+  /**
+   * Reads the documents. `damaged` tells that lines in front of good ones are broken: the content
+   * is incomplete. A broken tail is what a crash leaves; `soundOctets` lie in front of it.
+   */
+  load(): Promise<LoadedView>;
+  /**
+   * Adds documents and removes ids, in that order. The caller knows that added ids are new.
+   * Not durable before `sync`.
+   */
+  change(added: ViewDocument[], removed: string[]): Promise<void>;
+  /** Rewrites the file when most of its lines are void. */
+  tidy(): Promise<void>;
+  /** Replaces documents by id. A crash in between leaves neither: the journal has them. */
+  replace(documents: ViewDocument[]): Promise<void>;
+  /** Makes all changes survive a power cut. */
+  sync(): Promise<number>;
+  /** Forgets the memory copy; the file stays. */
+  close(): void;
+  unlink(): Promise<void>;
+}
+
+export interface ViewFiles {
+  at(path: string): ViewFile;
+  /** As `ViewFile.sync`, for a file that is closed. Resolves to the octets that are safe now. */
+  sync(path: string): Promise<number>;
+}
+
+/** The real ones. */
+export const nedbViews: ViewFiles = {
+  at: (path) => new NedbViewFile(path),
+  sync: (path) => syncPath(path),
+};
+
 /**
  * A nedb datastore in a file. nedb appends without fsync, so `sync` exists; it rewrites the file at
  * every load with four fsyncs, so that is left out unless there is something to clean up; and it
  * shows what it could not append, so a failed append has the file rewritten before the next.
  */
-export class ViewFile {
+class NedbViewFile implements ViewFile {
   #store: Datastore<ViewDocument> | undefined;
   #lines = 0;
   #documents = 0;
@@ -63,10 +101,6 @@ export class ViewFile {
     return this.#documents;
   }
 
-  /**
-   * Reads the documents. `damaged` tells that lines in front of good ones are broken: the content
-   * is incomplete. A broken tail is what a crash leaves; `soundOctets` lie in front of it.
-   */
   async load(): Promise<LoadedView> {
     this.#store = undefined;
     // A new file is made by the first append, so that reading needs no space on the disk.
@@ -105,10 +139,6 @@ export class ViewFile {
     return { documents, damaged, soundOctets };
   }
 
-  /**
-   * Adds documents and removes ids, in that order. The caller knows that added ids are new.
-   * Not durable before `sync`.
-   */
   async change(added: ViewDocument[], removed: string[]): Promise<void> {
     const fresh = this.#store === undefined ? await this.#reopen(added) : added;
     const store = this.#store;
@@ -135,14 +165,12 @@ export class ViewFile {
     return added.filter(({ _id }) => !there.has(_id));
   }
 
-  /** Rewrites the file when most of its lines are void. */
   async tidy(): Promise<void> {
     const store = this.#store;
     if (store === undefined || this.#lines < 200 || this.#lines < 2 * this.#documents) return;
     await this.#rewrite(store);
   }
 
-  /** Replaces documents by id. A crash in between leaves neither: the journal has them. */
   async replace(documents: ViewDocument[]): Promise<void> {
     if (documents.length === 0) return;
     const ids = documents.map(({ _id }) => _id);
@@ -157,12 +185,10 @@ export class ViewFile {
     this.#rewriteNeeded = false;
   }
 
-  /** Makes all changes survive a power cut. */
   sync(): Promise<number> {
     return syncPath(this.path);
   }
 
-  /** Forgets the memory copy; the file stays. */
   close(): void {
     this.#store = undefined;
   }
@@ -178,7 +204,7 @@ export class ViewFile {
  * fsync of a file and of the entry that names it. Resolves to the octets that are safe now: none
  * when the file is not there.
  */
-export async function syncPath(path: string): Promise<number> {
+async function syncPath(path: string): Promise<number> {
   let octets = 0;
   for (const target of [path, dirname(path)]) {
     let handle: fs.promises.FileHandle;

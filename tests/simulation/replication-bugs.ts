@@ -1,9 +1,19 @@
 /** Bugs to plant in a simulated ring, each of which the checker has to find. */
-import type { PeerMessage } from "../../src/replication/ports.js";
+import { createHash } from "node:crypto";
+import { isInGroup } from "../../src/replication/placement.js";
+import type { PeerMessage, Store } from "../../src/replication/ports.js";
+import type { MailboxName, MessageId } from "../../src/shared/ids.js";
 import type { Operation } from "../../src/shared/operation.js";
+import {
+  forgettingTombstones,
+  withoutChecksum,
+  withoutDirectorySync,
+  withoutSync,
+} from "./replication-disk-bugs.js";
+import type { Life } from "./replication-life.js";
 import type { Tamper } from "./replication-network.js";
-import type { EventKind, ScenarioOptions } from "./replication-scenario.js";
-import type { MemoryStore } from "./replication-store.js";
+import type { EventKind } from "./replication-plan.js";
+import type { ScenarioOptions } from "./replication-scenario.js";
 import type { Faults } from "./replication-world.js";
 
 export interface Bug {
@@ -27,8 +37,18 @@ const changingAnswer =
     method === wanted ? answer.then(change) : answer;
 
 /** The store of every member, with some of its methods replaced. */
-function withStore(override: (store: MemoryStore) => Partial<MemoryStore>): Faults {
-  return { wrapStore: (store) => Object.assign(store, override(store)) };
+function withStore(override: (store: Store) => Partial<Store>): Faults {
+  return {
+    wrapStore: (store) => {
+      const methods = override(store);
+      return new Proxy(store, {
+        get: (target, name) => {
+          const value: unknown = Reflect.get(Reflect.has(methods, name) ? methods : target, name);
+          return typeof value === "function" ? value.bind(target) : value;
+        },
+      });
+    },
+  };
 }
 
 function bug(
@@ -37,7 +57,7 @@ function bug(
   finding: RegExp,
   planted: Omit<ScenarioOptions, "seed" | "events">,
 ): Bug {
-  return { name, finding, options: { events, ...planted } };
+  return { name, finding, options: { events, disks: "memory", ...planted } };
 }
 
 type WrapHandle = NonNullable<Faults["wrapHandle"]>;
@@ -76,25 +96,56 @@ export const controls: readonly (readonly [string, Omit<ScenarioOptions, "seed">
     "slow news",
     {
       events: ["join", "leave"],
+      disks: "memory",
       ...slowNews,
       tamper: hiddenEpoch,
       faults: { wrapHandle: hiddenNews },
     },
   ],
-  ["long sessions", { events: ["part"], ...longSessions }],
+  ["long sessions", { events: ["part"], disks: "memory", ...longSessions }],
 ];
 
+const fenceless: WrapHandle = (_, method, message) => {
+  if (method === "checkLock") return { answer: { kind: "held" } as PeerMessage };
+  const { lock: _lock, ...rest } = message as { lock?: unknown };
+  return method === "replicate" ? (rest as PeerMessage) : message;
+};
+
+/** The copies that a call brings. */
+function additionsOf(method: string, message: PeerMessage) {
+  const { operations } = message as { operations?: readonly Operation[] };
+  if (method !== "replicate" || !operations) return [];
+  return operations.flatMap((operation) => (operation.kind === "AddMessage" ? operation : []));
+}
+
+const isForeign = (life: Life, mailbox: MailboxName): boolean =>
+  !isInGroup(life.replication.groups.placementOf(mailbox), life.self.uuid);
+
+/** The same call, each copy under an id that this member makes up. */
+function renamed(life: Life, message: PeerMessage): PeerMessage {
+  const { operations } = message as { operations: readonly Operation[] };
+  return {
+    ...message,
+    operations: operations.map((operation) => {
+      if (operation.kind !== "AddMessage") return operation;
+      const own = createHash("md5").update(`${life.self.uuid} ${operation.message.id}`);
+      const id = own.digest("hex") as MessageId;
+      return { ...operation, message: { ...operation.message, id } };
+    }),
+  } as PeerMessage;
+}
+
 const zero = { counter: 0, proposer: "" };
-const promised: PeerMessage & Record<string, unknown> = {
+const promised = {
   kind: "promised",
   accepted: zero,
   value: null,
-};
-const accepted: PeerMessage & Record<string, unknown> = { kind: "accepted" };
-const stored: PeerMessage & Record<string, unknown> = { kind: "stored" };
+} as PeerMessage;
+const accepted = { kind: "accepted" } as PeerMessage;
+const stored = { kind: "stored" } as PeerMessage;
 
 export const bugs: readonly Bug[] = [
-  bug("a mail is acknowledged after one copy", ["wipe", "part"], /is lost/, {
+  bug("a mail is acknowledged after one copy", ["wipe", "part"], /: lost: /, {
     tamper: ({ method, answer }) => {
       if (method !== "replicate") return answer;
       answer.catch(() => undefined);
@@ -104,12 +155,12 @@ export const bugs: readonly Bug[] = [
   bug(
     "a silent member counts towards the quorum of a register",
     ["part", "cut"],
-    /was (read|added)|two rosters/,
+    /was (read|added)|: epochs: /,
     {
       tamper: insteadOfSilence({ prepare: promised, accept: accepted }),
     },
   ),
-  bug("a pull drops the tombstones", ["crash", "part"], /is back|not at rest/, {
+  bug("a pull drops the tombstones", ["crash", "part"], /resurrected|not at rest/, {
     tamper: changingAnswer("listing", (answer) => ({ ...answer, removed: [] }) as PeerMessage),
   }),
   bug("nobody looks at the epoch", ["join", "leave"], /was (read|added)/, {
@@ -117,7 +168,7 @@ export const bugs: readonly Bug[] = [
     tamper: hiddenEpoch,
     faults: { wrapHandle: noEpochs },
   }),
-  bug("who gains a range does not read it", ["join", "leave"], /is lost|was read/, {
+  bug("who gains a range does not read it", ["join", "leave"], /: lost: |was read/, {
     repairIntervalMs: 60_000,
     tamper: changingAnswer(
       "gains",
@@ -126,46 +177,119 @@ export const bugs: readonly Bug[] = [
   }),
   bug("the lock is not looked at when mail is deleted", ["part"], /two sessions/, {
     ...longSessions,
-    faults: {
-      wrapHandle: (_, method, message) => {
-        if (method === "checkLock") return { answer: { kind: "held" } as PeerMessage };
-        const { lock: _lock, ...rest } = message as { lock?: unknown };
-        return method === "replicate" ? (rest as PeerMessage) : message;
-      },
-    },
+    faults: { wrapHandle: fenceless },
   }),
-  bug("a promise is not on disk when it is given", ["crashAll"], /was (read|added)|two rosters/, {
+  bug("an owner that was frozen deletes with its old lock", ["freeze"], /two sessions/, {
+    ...longSessions,
+    faults: { wrapHandle: fenceless },
+  }),
+  bug("a promise is not on disk when it is given", ["crashAll"], /was (read|added)|: epochs: /, {
     flushMaxMs: 400,
     clients: { senders: 0, readers: 0, operators: 12 },
     faults: withStore((store) => ({
       write: (operations, bodies) => {
-        const done = storeWrite(store, operations, bodies);
+        const done = store.write(operations, bodies);
         return operations.some(({ kind }) => kind === "PutRegister") ? Promise.resolve() : done;
       },
     })),
   }),
-  bug("a mail is acknowledged before it is on disk", ["crashAll"], /is lost/, {
+  bug("a mail is acknowledged before it is on disk", ["crashAll"], /: lost: /, {
     flushMaxMs: 400,
     faults: withStore((store) => ({
       write: (operations, bodies) => {
-        void storeWrite(store, operations, bodies);
+        store.write(operations, bodies).catch(() => undefined);
         return Promise.resolve();
       },
     })),
   }),
-  bug("nobody is told of a doubt", ["part", "crash"], /(appears|shown) 2 times|is back/, {
+  bug("nobody is told of a doubt", ["part", "crash"], /doubled|resurrected/, {
     faults: {
       wrapHandle: (_, method, message) =>
         method === "settled" ? { answer: { kind: "ok" } as PeerMessage } : message,
     },
   }),
+  bug("a copy is dropped by who says to have stored it", ["wipe"], /: lost: /, {
+    repairIntervalMs: 60_000,
+    faults: {
+      wrapHandle: (life, method, message) =>
+        additionsOf(method, message).length > 0 && life.self.uuid !== "uuid-1"
+          ? { answer: stored }
+          : message,
+    },
+  }),
+  bug("a hint is lost", ["split"], /: lost: /, {
+    members: 7,
+    clients: { senders: 12, readers: 0, operators: 0 },
+    faults: {
+      wrapHandle: (life, method, message) =>
+        additionsOf(method, message).some(({ mailbox }) => isForeign(life, mailbox))
+          ? { answer: stored }
+          : message,
+    },
+  }),
+  bug("a copy gets an id of its own", ["crash"], /phantom/, {
+    faults: {
+      wrapHandle: (life, method, message) =>
+        additionsOf(method, message).length > 0 ? renamed(life, message) : message,
+    },
+  }),
+  bug("every identical mail is taken for a retry", ["join"], /: lost: /, {
+    faults: {
+      wrapHandle: (_, method, message) => {
+        const { confirmed = [], ...rest } = message as { confirmed?: readonly MessageId[] };
+        if (method !== "settled") return message;
+        return { ...rest, confirmed: [], doubtful: confirmed } as PeerMessage;
+      },
+    },
+  }),
+  bug("a UIDL is the number in the list", ["crash"], /changed UIDL/, {
+    uidlOf: (_, index) => String(index + 1),
+  }),
+  bug("an account is written by whom it reaches", ["part", "split"], /lost change|two accounts/, {
+    clients: { senders: 0, readers: 0, operators: 12 },
+    tamper: ({ method, answer }) => {
+      if (method !== "accept") return answer;
+      answer.catch(() => undefined);
+      return Promise.resolve(accepted);
+    },
+  }),
+  bug("who can't be asked for an account has none", ["split", "part"], /no such user/, {
+    members: 5,
+    tamper: insteadOfSilence({
+      readRegister: { kind: "register", accepted: zero, value: null } as PeerMessage,
+    }),
+  }),
+  bug("a roster is not on disk when it is followed", ["joinKill", "crashAll"], /: epoch/, {
+    flushMaxMs: 1_500,
+    faults: withStore((store) => ({
+      write: (operations, bodies) => {
+        const done = store.write(operations, bodies);
+        done.catch(() => undefined);
+        return operations.some(({ kind }) => kind === "PutLocal") ? Promise.resolve() : done;
+      },
+    })),
+  }),
+  bug("a body is served without a look at its digest", ["flip"], /corrupt/, {
+    disks: "memory",
+    faults: withStore((store) => ({
+      readBody: (digest, range) =>
+        store.readBody(digest, range ?? { offset: 0, length: Number.MAX_SAFE_INTEGER }),
+    })),
+  }),
+  bug("an fsync of the journal is left out", ["crashAll"], /: lost: /, {
+    disks: "journal",
+    faults: { wrapDisk: withoutSync },
+  }),
+  bug("the name of a new file is not made durable", ["crashAll"], /: lost: |does not start/, {
+    disks: "journal",
+    faults: { wrapDisk: withoutDirectorySync },
+  }),
+  bug("a replay forgets deletions", ["crashAll"], /resurrected/, {
+    disks: "journal",
+    faults: { wrapDisk: forgettingTombstones },
+  }),
+  bug("a torn tail is believed", ["crashAll"], /does not start|corrupt|: lost: |unserved/, {
+    disks: "journal",
+    faults: { wrapDisk: withoutChecksum },
+  }),
 ];
-
-/** The method of the class, which the instance's own one hides. */
-function storeWrite(
-  store: MemoryStore,
-  ...[operations, bodies]: Parameters<MemoryStore["write"]>
-): Promise<void> {
-  const prototype = Object.getPrototypeOf(store) as MemoryStore;
-  return prototype.write.call(store, operations as readonly Operation[], bodies);
-}

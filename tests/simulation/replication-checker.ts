@@ -1,21 +1,18 @@
 /** What must be true of a ring at rest. */
+import type { MailboxContents } from "../../src/replication/ports.js";
 import { placementOf } from "../../src/replication/placement.js";
 import type { Roster } from "../../src/replication/roster.js";
 import { ringIdOf } from "../../src/ring/identifier.js";
 import type { MailboxName, MemberUuid, MessageId } from "../../src/shared/ids.js";
-import type { History, Mail } from "./replication-history.js";
-import { type ReplicationWorld, ringParameters } from "./replication-world.js";
+import { type History, isRecognisable, type Mail } from "./replication-history.js";
+import { type Life, ringParameters } from "./replication-life.js";
+import type { ReplicationWorld } from "./replication-world.js";
 
 const groupOf = (roster: Roster, name: string): readonly MemberUuid[] =>
   placementOf(roster, ringIdOf(name, ringParameters.bits)).current.map(({ uuid }) => uuid);
 
-/** Everybody is up, of one roster, and all that is kept is where it belongs and equal. */
-export function isAtRest(world: ReplicationWorld, mailboxes: readonly MailboxName[]): boolean {
-  return restlessness(world, mailboxes) === undefined;
-}
-
-/** Why the ring is not at rest. */
-function restlessness(
+/** Why the ring is not at rest; undefined when it is. */
+export function restlessness(
   world: ReplicationWorld,
   mailboxes: readonly MailboxName[],
 ): string | undefined {
@@ -29,70 +26,89 @@ function restlessness(
   }
   if (roster.members.length !== staying.length) return "the roster is not who is up";
   if (roster.members.some(({ state }) => state !== "active")) return "members are changing";
-  return mailboxes.map((mailbox) => differenceIn(world, roster, mailbox)).find(Boolean);
+  return differenceIn(world.lives, roster, new Set(mailboxes));
 }
 
 function differenceIn(
-  world: ReplicationWorld,
+  lives: readonly Life[],
   roster: Roster,
-  mailbox: MailboxName,
+  mailboxes: ReadonlySet<MailboxName>,
 ): string | undefined {
-  const group = groupOf(roster, mailbox);
-  const digests = new Set<string>();
-  for (const { uuid, disk, left } of world.members) {
-    if (left) continue;
-    const kept = disk.mailboxes.get(mailbox);
-    if (group.includes(uuid)) digests.add(kept?.summary().digest ?? "0".repeat(32));
-    else if (kept) return `${uuid} keeps ${mailbox} without need`;
+  const digests = new Map<MailboxName, Set<string>>();
+  const holders = new Map<MailboxName, number>();
+  for (const { store, self } of lives) {
+    for (const { mailbox, digest, pending } of store.catalog()) {
+      if (!mailboxes.has(mailbox)) continue;
+      if (pending) return `${self.uuid} has not settled ${mailbox}`;
+      if (!groupOf(roster, mailbox).includes(self.uuid)) {
+        return `${self.uuid} keeps ${mailbox} without need`;
+      }
+      digests.set(mailbox, (digests.get(mailbox) ?? new Set()).add(digest));
+      holders.set(mailbox, (holders.get(mailbox) ?? 0) + 1);
+    }
   }
-  return digests.size > 1 ? `replicas of ${mailbox} differ` : undefined;
+  for (const [mailbox, different] of digests) {
+    if (different.size > 1) return `replicas of ${mailbox} differ`;
+    if (holders.get(mailbox) !== groupOf(roster, mailbox).length) {
+      return `${mailbox} is not on every member of its group`;
+    }
+  }
+  return undefined;
 }
 
-export function checkAtRest(
+/** What all members show of each mailbox. */
+export type Shown = ReadonlyMap<MailboxName, ReadonlyMap<Life, MailboxContents>>;
+
+export async function showAll(
   world: ReplicationWorld,
-  history: History,
   mailboxes: readonly MailboxName[],
-): void {
-  const restless = restlessness(world, mailboxes);
-  if (restless) world.violate(`not at rest in time: ${restless}`);
-  for (const mail of history.mails) checkMail(world, history, mail);
-  const ids = new Set(history.mails.flatMap((mail) => mail.ids));
+): Promise<Shown> {
+  const shown = new Map<MailboxName, Map<Life, MailboxContents>>();
   for (const mailbox of mailboxes) {
-    for (const id of liveIn(world, mailbox)) {
-      if (!ids.has(id)) world.violate(`${mailbox}: nobody sent ${id}`);
+    const byLife = new Map<Life, MailboxContents>();
+    for (const life of world.lives) byLife.set(life, await life.store.contents(mailbox));
+    shown.set(mailbox, byLife);
+  }
+  return shown;
+}
+
+export function checkMails(world: ReplicationWorld, history: History, shown: Shown): void {
+  const live = new Map([...shown].map(([mailbox, byLife]) => [mailbox, idsIn(byLife)]));
+  for (const mail of history.mails) checkMail(world, history, mail, live.get(mail.mailbox));
+  for (const [mailbox, ids] of live) {
+    for (const id of ids) {
+      if (history.byId.get(id)?.mailbox !== mailbox) {
+        world.violate(`phantom: nobody sent ${id} in ${mailbox}`);
+      }
     }
   }
 }
 
 /** Ids that some member shows. */
-function liveIn(world: ReplicationWorld, mailbox: MailboxName): ReadonlySet<MessageId> {
-  return new Set(
-    world.members
-      .filter(({ left }) => !left)
-      .flatMap(({ disk }) => [...(disk.mailboxes.get(mailbox)?.live.keys() ?? [])]),
-  );
+function idsIn(byLife: ReadonlyMap<Life, MailboxContents>): ReadonlySet<MessageId> {
+  return new Set([...byLife.values()].flatMap(({ messages }) => messages.map(({ id }) => id)));
 }
 
-function checkMail(world: ReplicationWorld, history: History, mail: Mail): void {
-  const shown = liveIn(world, mail.mailbox);
-  const live = mail.ids.filter((id) => shown.has(id));
-  const isRemoved = mail.ids.some((id) => history.removed.has(id));
-  const isPerhapsRemoved = mail.ids.some((id) => history.perhapsRemoved.has(id));
-  if (live.length > 1)
-    world.violate(`${mail.text} appears ${live.length} times: ${live.join(" ")}`);
-  if (live.length > 0 && isRemoved) world.violate(`${mail.text} is back`);
-  if (mail.acknowledged && live.length === 0 && !isRemoved && !isPerhapsRemoved) {
-    world.violate(`${mail.text} in ${mail.mailbox} is lost: ${mail.ids.join(" ")}`);
+function checkMail(
+  world: ReplicationWorld,
+  history: History,
+  mail: Mail,
+  shown: ReadonlySet<MessageId> = new Set(),
+): void {
+  const { text, ids } = mail;
+  const live = ids.filter((id) => shown.has(id));
+  const isRemoved = ids.some((id) => history.removed.has(id));
+  const isPerhapsRemoved = ids.some((id) => history.perhapsRemoved.has(id));
+  if (live.length > 1 && isRecognisable(mail)) {
+    world.violate(`doubled: ${text} appears ${live.length} times: ${live.join(" ")}`);
   }
-  for (const id of live) checkBody(world, mail, id);
-}
-
-function checkBody(world: ReplicationWorld, mail: Mail, id: string): void {
-  for (const { uuid, disk, left } of world.members) {
-    if (left) continue;
-    for (const message of disk.mailboxes.get(mail.mailbox)?.live.values() ?? []) {
-      if (message.id !== id || disk.bodies.get(message.digest)?.toString() === mail.text) continue;
-      world.violate(`${uuid} has not the body of ${mail.text}`);
-    }
+  if (
+    live.some((id) => history.removed.has(id)) ||
+    (live.length > 0 && isRemoved && isRecognisable(mail))
+  ) {
+    world.violate(`resurrected: ${text} is back at rest: ${live.join(" ")}`);
+  }
+  if (mail.acknowledged && live.length === 0 && !isRemoved && !isPerhapsRemoved) {
+    world.violate(`lost: ${text} in ${mail.mailbox}: ${ids.join(" ")}`);
   }
 }

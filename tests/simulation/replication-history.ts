@@ -5,8 +5,11 @@ import type { ReplicationWorld } from "./replication-world.js";
 /** One mail of a client, over all its tries. */
 export interface Mail {
   readonly text: string;
+  readonly body: Buffer;
   readonly mailbox: MailboxName;
   readonly ids: MessageId[];
+  /** Another honest mail has the same octets. */
+  readonly hasTwin: boolean;
   /** The client has read a 250; no more tries after that. */
   acknowledged: boolean;
 }
@@ -38,27 +41,48 @@ interface AccountRead {
 
 export class History {
   readonly mails: Mail[] = [];
+  readonly byId = new Map<MessageId, Mail>();
   readonly sessions: Session[] = [];
   readonly acts: AccountAct[] = [];
   readonly reads: AccountRead[] = [];
-  readonly removed = new Set<MessageId>();
+  /** When the reader was told that it is gone. */
+  readonly removed = new Map<MessageId, number>();
   /** Somebody tried to remove them and does not know. */
   readonly perhapsRemoved = new Set<MessageId>();
+  readonly #uidls = new Map<string, MessageId>();
+  readonly #uidlOf = new Map<MessageId, string>();
 
   constructor(private readonly world: ReplicationWorld) {}
 
-  /** A session sees no mail twice, and none that was deleted, whichever try to send it this is. */
-  checkShown(mailbox: MailboxName, shown: readonly { readonly id: MessageId }[]): void {
-    const ids = new Set(shown.map(({ id }) => id));
-    for (const id of ids) {
-      if (this.removed.has(id)) this.world.violate(`${mailbox}: ${id} is back after its removal`);
+  /** A UIDL stands for one message and stays (RFC 1939 §7, I7). */
+  noteUidl(uidl: string, id: MessageId, mailbox: MailboxName): void {
+    const name = `${mailbox} ${uidl}`;
+    const [before, other] = [this.#uidlOf.get(id), this.#uidls.get(name)];
+    if (before !== undefined && before !== uidl) {
+      this.world.violate(`changed UIDL: ${id} had ${before}, has ${uidl}`);
     }
-    for (const mail of this.mails) {
+    if (other !== undefined && other !== id) {
+      this.world.violate(`changed UIDL: ${uidl} stood for ${other}, stands for ${id}`);
+    }
+    this.#uidlOf.set(id, uidl);
+    this.#uidls.set(name, id);
+  }
+
+  /** A session sees no mail twice, and none that was deleted, whichever try to send it this is. */
+  checkShown(
+    mailbox: MailboxName,
+    shown: readonly { readonly id: MessageId }[],
+    loginMs: number,
+  ): void {
+    const ids = new Set(shown.map(({ id }) => id));
+    for (const mail of new Set([...ids].flatMap((id) => this.byId.get(id) ?? []))) {
+      if (!isRecognisable(mail)) continue;
       const here = mail.ids.filter((id) => ids.has(id));
-      if (here.length > 1) this.world.violate(`${mail.text} is shown ${here.length} times`);
-      if (here.length > 0 && mail.ids.some((id) => this.removed.has(id))) {
-        this.world.violate(`${mail.text} is back as ${here.join(" ")}`);
-      }
+      // What is deleted while a login goes on may be in its list or not.
+      const isRemoved = mail.ids.some((id) => (this.removed.get(id) ?? Infinity) < loginMs);
+      const what = `${mail.text} in ${mailbox}, as ${here.join(" ")}`;
+      if (here.length > 1) this.world.violate(`doubled: a session sees ${what}`);
+      if (isRemoved) this.world.violate(`resurrected: a session sees ${what}`);
     }
   }
 
@@ -71,7 +95,11 @@ export class History {
         const [a, b] = [first.committedMs, second.committedMs];
         if (!a || !b || first.openedMs >= second.openedMs) continue;
         if (a.from > second.openedMs && a.from < b.to) {
-          this.world.violate(`two sessions of ${first.mailbox} commit at a time`);
+          this.world.violate(
+            `two sessions of ${first.mailbox} commit at a time: opened ${first.openedMs.toFixed()}, ` +
+              `${second.openedMs.toFixed()}, committed ${a.from.toFixed()}-${a.to.toFixed()}, ` +
+              `${b.from.toFixed()}-${b.to.toFixed()}`,
+          );
         }
       }
     }
@@ -79,11 +107,11 @@ export class History {
 
   /** Reads and the final state see no act that a later one was acknowledged to have replaced. */
   checkAccounts(): void {
-    for (const read of this.reads) this.checkRead(read);
-    for (const name of new Set(this.acts.map((act) => act.name))) this.checkAdds(name);
+    for (const read of this.reads) this.#checkRead(read);
+    for (const name of new Set(this.acts.map((act) => act.name))) this.#checkAdds(name);
   }
 
-  private checkRead(read: AccountRead): void {
+  #checkRead(read: AccountRead): void {
     const acts = this.acts.filter(({ name }) => name === read.name);
     const sources = acts.filter((act) => isSource(act, read));
     const isExplained =
@@ -91,17 +119,27 @@ export class History {
       (read.value === undefined && !isReplaced(0, acts, read.startMs));
     if (isExplained) return;
     const at = Math.round(read.startMs);
-    this.world.violate(`${read.name} was read as ${read.value ?? "nothing"} at ${at} ms`);
+    const what = `${read.name} was read as ${read.value ?? "nothing"} at ${at} ms`;
+    this.world.violate(`${read.value === undefined ? "no such user" : "lost change"}: ${what}`);
   }
 
   /** At most one of several who add a name that nobody removes is told that it succeeded. */
-  private checkAdds(name: string): void {
+  #checkAdds(name: string): void {
     const acts = this.acts.filter((act) => act.name === name);
     if (acts.some(({ kind }) => kind === "remove")) return;
     const added = acts.filter(({ kind, outcome }) => kind === "add" && outcome === "done");
-    if (added.length > 1) this.world.violate(`${name} was added ${added.length} times`);
+    if (added.length > 1) {
+      this.world.violate(`two accounts: ${name} was added ${added.length} times`);
+    }
   }
 }
+
+/**
+ * A retry through a node whose clock is behind gets an older id than the first try, and may show up
+ * as a second copy; one without a Message-ID may be another mail (see ARCHITECTURE.md).
+ */
+export const isRecognisable = ({ ids, hasTwin }: Mail): boolean =>
+  !hasTwin && ids.every((id, index) => index === 0 || (ids[index - 1] ?? "") < id);
 
 function isSource(act: AccountAct, read: AccountRead): boolean {
   return act.outcome !== "no" && act.value === read.value && act.startMs < read.endMs;

@@ -1,9 +1,13 @@
-/** A `Store` in memory whose writes become durable a simulated moment later, or never. */
+/** A store in memory whose writes become durable a simulated moment later, or never. */
 import { createHash } from "node:crypto";
+import type { Copy } from "../../src/replication/delivery.js";
 import type {
+  BodyRange,
   CatalogEntry,
+  Files,
   MailboxContents,
   MailboxSummary,
+  SpoolFile,
   Store,
 } from "../../src/replication/ports.js";
 import type { Body } from "../../src/shared/body.js";
@@ -14,6 +18,17 @@ import type {
   StoredMessage,
   Tombstone,
 } from "../../src/shared/operation.js";
+import {
+  BodyCorruptError,
+  StoreFailedError,
+  StoreFullError,
+} from "../../src/shared/store-errors.js";
+import type {
+  OpenedStore,
+  OpenOptions,
+  SimulatedStorage,
+  StorageOptions,
+} from "./replication-disks.js";
 
 const modulus = 1n << 128n;
 
@@ -25,59 +40,66 @@ function share(id: string, state: "live" | "removed"): bigint {
 class MailboxState {
   readonly live = new Map<MessageId, StoredMessage>();
   readonly removed = new Map<MessageId, Tombstone>();
-  digest = 0n;
+  #digest = 0n;
+  #summary: MailboxSummary | undefined;
 
   add(message: StoredMessage): void {
     if (this.live.has(message.id) || this.removed.has(message.id)) return;
     this.live.set(message.id, message);
-    this.digest = (this.digest + share(message.id, "live")) % modulus;
+    this.#change(share(message.id, "live"));
   }
 
   remove(tombstone: Tombstone): void {
     const { id } = tombstone;
     if (this.removed.has(id)) return;
     this.removed.set(id, tombstone);
-    this.digest = (this.digest + share(id, "removed")) % modulus;
-    if (this.live.delete(id)) this.digest = (this.digest - share(id, "live") + modulus) % modulus;
+    this.#change(share(id, "removed"));
+    if (this.live.delete(id)) this.#change(modulus - share(id, "live"));
+  }
+
+  #change(by: bigint): void {
+    this.#digest = (this.#digest + by) % modulus;
+    this.#summary = undefined;
   }
 
   summary(): MailboxSummary {
-    return {
-      digest: this.digest.toString(16).padStart(32, "0"),
+    this.#summary ??= {
+      digest: this.#digest.toString(16).padStart(32, "0"),
       messages: this.live.size,
       tombstones: this.removed.size,
       octets: [...this.live.values()].reduce((sum, { bodyOctets }) => sum + bodyOctets, 0),
     };
+    return this.#summary;
   }
 
   clone(): MailboxState {
     const copy = new MailboxState();
     for (const [id, message] of this.live) copy.live.set(id, message);
     for (const [id, tombstone] of this.removed) copy.removed.set(id, tombstone);
-    copy.digest = this.digest;
+    copy.#digest = this.#digest;
     return copy;
   }
 }
 
+const noMailbox = new MailboxState();
+
 interface Entry {
   readonly operations: readonly Operation[];
-  readonly bodies: readonly Body[];
+  readonly bodies: readonly { readonly digest: BodyDigest; readonly bytes: Buffer }[];
 }
 
 /** What a store comes to, on disk or in memory. */
-export class StoreState {
+class StoreState {
   mailboxes = new Map<MailboxName, MailboxState>();
   registers = new Map<string, RegisterState>();
   locals = new Map<string, unknown>();
   bodies = new Map<BodyDigest, Buffer>();
   /** All that were ever added, and those whose client is known to have read the 250. */
-  added = new Map<MessageId, { readonly mailbox: MailboxName; readonly message: StoredMessage }>();
+  added = new Map<MessageId, Copy>();
   confirmed = new Set<MessageId>();
 
   apply({ operations, bodies }: Entry): void {
-    for (const body of bodies) {
-      if (body.kind === "bytes") this.bodies.set(body.digest, body.bytes);
-    }
+    for (const { digest, bytes } of bodies) this.bodies.set(digest, bytes);
     for (const operation of operations) this.#applyOne(operation);
   }
 
@@ -122,38 +144,102 @@ export class StoreState {
   }
 }
 
-interface MemoryStoreOptions {
-  /** What is durable; outlives the store. */
-  readonly disk: StoreState;
-  readonly after: (ms: number, run: () => void) => void;
-  readonly random: () => number;
-  /** Between a write and its durability. */
-  readonly flushMaxMs: number;
+/** A member's disk without files: it keeps whole operations, in the order of their writes. */
+export class MemoryStorage implements SimulatedStorage {
+  readonly durable = new StoreState();
+  isFull = false;
+  syncFails = false;
+  #open: MemoryStore | undefined;
+
+  constructor(readonly options: StorageOptions) {}
+
+  open(options: OpenOptions): Promise<OpenedStore> {
+    const store = new MemoryStore(this, options);
+    this.#open = store;
+    const { added, confirmed } = this.durable;
+    const recent = [...added.values()].filter(({ message }) => !confirmed.has(message.id));
+    return Promise.resolve({
+      store,
+      files: store.files,
+      recent,
+      onFailure: (listener) => {
+        store.onFailure = listener;
+      },
+    });
+  }
+
+  crash(kind: "power" | "process"): void {
+    this.#open?.crash(kind);
+    this.#open = undefined;
+    this.syncFails = false;
+  }
+
+  setFull(full: boolean): void {
+    this.isFull = full;
+  }
+
+  failSync(): void {
+    this.syncFails = true;
+  }
+
+  mend(): void {
+    this.isFull = false;
+    this.syncFails = false;
+  }
+
+  flipBit(): string | undefined {
+    const digest = this.options.dice.pick([...this.durable.bodies.keys()]);
+    if (digest === undefined) return undefined;
+    for (const { bodies } of [this.durable, this.#open?.state ?? this.durable]) {
+      const damaged = Buffer.from(bodies.get(digest) ?? Buffer.alloc(1));
+      damaged[0] = (damaged[0] ?? 0) ^ 0x10;
+      bodies.set(digest, damaged);
+    }
+    return `body ${digest.slice(0, 8)}`;
+  }
 }
 
 interface Waiting extends Entry {
   readonly done: () => void;
+  readonly fail: (error: Error) => void;
 }
 
 /** One life of a store: from the start of a member to its crash. */
 export class MemoryStore implements Store {
-  readonly #options: MemoryStoreOptions;
-  readonly #state: StoreState;
+  readonly state: StoreState;
+  readonly files: Files;
+  onFailure: (error: StoreFailedError) => void = () => undefined;
+  readonly #spool = new Map<string, Buffer>();
+  #failure: StoreFailedError | undefined;
   #queue: Waiting[] = [];
   #isFlushing = false;
   #spooled = 0;
 
-  constructor(options: MemoryStoreOptions) {
-    this.#options = options;
-    this.#state = options.disk.clone();
+  constructor(
+    private readonly storage: MemoryStorage,
+    private readonly options: OpenOptions,
+  ) {
+    this.state = storage.durable.clone();
+    this.files = memoryFiles(this.#spool);
   }
 
   write(operations: readonly Operation[], bodies: readonly Body[] = []): Promise<void> {
-    this.#state.apply({ operations, bodies });
-    return new Promise((done) => {
-      this.#queue.push({ operations, bodies, done });
+    if (this.#failure) return Promise.reject(this.#failure);
+    if (this.storage.isFull) return Promise.reject(new StoreFullError("the disk is full"));
+    const entry = { operations, bodies: bodies.map((body) => this.#taken(body)) };
+    this.state.apply(entry);
+    return new Promise((done, fail) => {
+      this.#queue.push({ ...entry, done, fail });
       this.#flushSoon();
     });
+  }
+
+  #taken(body: Body): { digest: BodyDigest; bytes: Buffer } {
+    if (body.kind === "bytes") return body;
+    const bytes = this.#spool.get(body.path);
+    if (!bytes) throw new Error(`there is no spooled file ${body.path}`);
+    this.#spool.delete(body.path);
+    return { digest: body.digest, bytes };
   }
 
   durable(): Promise<void> {
@@ -164,29 +250,38 @@ export class MemoryStore implements Store {
   #flushSoon(): void {
     if (this.#isFlushing || this.#queue.length === 0) return;
     this.#isFlushing = true;
-    const { after, random, flushMaxMs } = this.#options;
+    const { dice, flushMaxMs } = this.storage.options;
     const count = this.#queue.length;
-    after(random() * flushMaxMs, () => {
+    this.options.after(dice.next() * flushMaxMs, () => {
       this.#isFlushing = false;
+      if (this.storage.syncFails) return this.#fail();
       for (const entry of this.#queue.splice(0, count)) {
-        this.#options.disk.apply(entry);
+        this.storage.durable.apply(entry);
         entry.done();
       }
       this.#flushSoon();
     });
   }
 
-  /** Some of what was under way has reached the disk; nobody was told. */
-  crash(): void {
-    const count = Math.floor(this.#options.random() * (this.#queue.length + 1));
-    for (const entry of this.#queue.splice(0, count)) this.#options.disk.apply(entry);
+  #fail(): void {
+    this.#failure = new StoreFailedError("the disk failed");
+    for (const { fail } of this.#queue) fail(this.#failure);
+    this.onFailure(this.#failure);
+  }
+
+  /** Of what was under way, some has reached the disk, or all; nobody was told. */
+  crash(kind: "power" | "process"): void {
+    const share = kind === "process" ? 1 : this.storage.options.dice.next();
+    const count = Math.floor(share * (this.#queue.length + 0.999));
+    for (const entry of this.#queue.splice(0, count)) this.storage.durable.apply(entry);
     this.#queue = [];
   }
 
   async contents(name: MailboxName): Promise<MailboxContents> {
-    const { after, random } = this.#options;
-    if (random() < 0.1) await new Promise<void>((resolve) => after(1, resolve));
-    const mailbox = this.#state.mailboxes.get(name) ?? new MailboxState();
+    if (this.storage.options.dice.chance(0.1)) {
+      await new Promise<void>((resolve) => this.options.after(1, resolve));
+    }
+    const mailbox = this.state.mailboxes.get(name) ?? noMailbox;
     const byId = (a: { id: string }, b: { id: string }) => (a.id < b.id ? -1 : 1);
     return {
       messages: [...mailbox.live.values()].sort(byId),
@@ -196,7 +291,7 @@ export class MemoryStore implements Store {
   }
 
   hasMailbox(name: MailboxName): boolean {
-    return this.#state.mailboxes.has(name);
+    return this.state.mailboxes.has(name);
   }
 
   /** Of what is durable; `pending` where memory knows more. */
@@ -206,27 +301,27 @@ export class MemoryStore implements Store {
         operations.flatMap((operation) => ("mailbox" in operation ? operation.mailbox : [])),
       ),
     );
-    for (const [mailbox] of this.#state.mailboxes) {
-      const durable = this.#options.disk.mailboxes.get(mailbox) ?? new MailboxState();
+    for (const mailbox of this.state.mailboxes.keys()) {
+      const durable = this.storage.durable.mailboxes.get(mailbox) ?? noMailbox;
       yield { mailbox, ...durable.summary(), pending: flying.has(mailbox) };
     }
   }
 
   register(name: string): RegisterState | undefined {
-    return this.#state.registers.get(name);
+    return this.state.registers.get(name);
   }
 
   registers(): Iterable<readonly [string, RegisterState]> {
-    return this.#state.registers;
+    return this.state.registers;
   }
 
   local(key: string): unknown {
-    return this.#state.locals.get(key);
+    return this.state.locals.get(key);
   }
 
   /** Here a deleted message is gone. */
   journaled(id: MessageId): ReturnType<Store["journaled"]> {
-    for (const [mailbox, { live }] of this.#state.mailboxes) {
+    for (const [mailbox, { live }] of this.state.mailboxes) {
       const message = live.get(id);
       if (message) return Promise.resolve({ mailbox, message });
     }
@@ -234,21 +329,47 @@ export class MemoryStore implements Store {
   }
 
   hasBody(digest: BodyDigest): Promise<boolean> {
-    return Promise.resolve(this.#state.bodies.has(digest));
+    return Promise.resolve(this.state.bodies.has(digest));
   }
 
-  readBody(
-    digest: BodyDigest,
-    range?: { readonly offset: number; readonly length: number },
-  ): Promise<Buffer | undefined> {
-    const body = this.#state.bodies.get(digest);
-    return Promise.resolve(
-      range ? body?.subarray(range.offset, range.offset + range.length) : body,
-    );
+  readBody(digest: BodyDigest, range?: BodyRange): Promise<Buffer | undefined> {
+    const body = this.state.bodies.get(digest);
+    if (!body || range) {
+      return Promise.resolve(range && body?.subarray(range.offset, range.offset + range.length));
+    }
+    const isSound = createHash("sha256").update(body).digest("hex") === digest;
+    return isSound ? Promise.resolve(body) : Promise.reject(new BodyCorruptError(digest));
   }
 
   spoolPath(): string {
     this.#spooled += 1;
     return `/spool/${this.#spooled}`;
   }
+}
+
+function memoryFiles(spool: Map<string, Buffer>): Files {
+  const contentOf = (path: string): Buffer => {
+    const content = spool.get(path);
+    if (!content) throw Object.assign(new Error(`no file ${path}`), { code: "ENOENT" });
+    return content;
+  };
+  return {
+    create: (path): Promise<SpoolFile> => {
+      spool.set(path, Buffer.alloc(0));
+      return Promise.resolve({
+        path,
+        append: async (chunk) => {
+          spool.set(path, Buffer.concat([contentOf(path), chunk]));
+        },
+        close: () => Promise.resolve(),
+      });
+    },
+    link: async (from, to) => {
+      spool.set(to, contentOf(from));
+    },
+    read: async (path, offset, length) => contentOf(path).subarray(offset, offset + length),
+    remove: async (path) => {
+      spool.delete(path);
+    },
+  };
 }

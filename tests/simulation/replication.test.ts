@@ -1,14 +1,15 @@
 /**
- * Whole rings of the real `Replication`, on simulated time, network and disks: members crash, are
- * cut off, join, leave and lose their disks under the hands of clients, and what the clients were
- * told must hold in the end (DESIGN's invariants I1, I3, I4, I5, I6, I8, I12).
- * `RINGPOST_SEEDS=1000` runs more seeds, `RINGPOST_SEED=42` one of them.
+ * Whole rings of real members on simulated time, network and disks, a quarter of them on the real
+ * store: members crash, freeze, are cut off, join, leave and lose their disks under the hands of
+ * clients, and what the clients were told must hold in the end (I1 to I9, I11 and I12).
+ * `RINGPOST_SEEDS=1000` runs more seeds, `RINGPOST_SEED=42` one of them; `npm run simulate` says more.
  */
 import { expect, test } from "vitest";
-import { allEvents, type EventKind, simulate } from "./replication-scenario.js";
+import { allEvents, type EventKind } from "./replication-plan.js";
+import { simulate } from "./replication-scenario.js";
 
 const chosen = process.env["RINGPOST_SEED"];
-const seedCount = Number(process.env["RINGPOST_SEEDS"] ?? 100);
+const seedCount = Number(process.env["RINGPOST_SEEDS"] ?? 80);
 const perTest = 20;
 
 async function holds(
@@ -18,7 +19,6 @@ async function holds(
   const verdict = await simulate({ seed, ...options });
   expect(verdict.violations, `seed ${seed}`).toEqual([]);
   expect(verdict.acknowledged, `seed ${seed}`).toBe(verdict.mails);
-  expect(verdict.mails).toBeGreaterThan(5);
 }
 
 const firstSeeds = chosen
@@ -30,28 +30,47 @@ test.each(firstSeeds)("seeds from %i: some kinds of events, drawn", async (first
   for (let seed = first; seed < first + count; seed += 1) await holds(seed, {});
 });
 
-test("all kinds of events at once", async () => {
-  for (let seed = 5_001; seed <= 5_005; seed += 1) await holds(seed, { events: allEvents });
-});
+test.each(["memory", "journal"] as const)(
+  "all kinds of events at once, %s disks",
+  async (disks) => {
+    for (let seed = 5_001; seed <= 5_002; seed += 1)
+      await holds(seed, { events: allEvents, disks });
+  },
+);
 
-const alone: readonly (readonly EventKind[])[] = [["crash"], ["crashAll"], ["join", "leave"]];
-test.each(alone)("%s %s, and seldom any repair", async (...events) => {
-  const options = { events: events.filter(Boolean), repairIntervalMs: 60_000 };
-  for (let seed = 6_001; seed <= 6_005; seed += 1) await holds(seed, options);
-});
-
-test("the whole ring crashes, on slow disks", async () => {
-  for (let seed = 7_001; seed <= 7_005; seed += 1) {
-    await holds(seed, { events: ["crashAll"], flushMaxMs: 1_000 });
+const alone: readonly { readonly kinds: string; readonly events: readonly EventKind[] }[] = [
+  { kinds: "crashes", events: ["crash"] },
+  { kinds: "crashes of all", events: ["crashAll"] },
+  { kinds: "joining and leaving", events: ["join", "leave"] },
+];
+test.each(alone)("$kinds, and seldom any repair", async ({ events }) => {
+  for (let seed = 6_001; seed <= 6_003; seed += 1) {
+    await holds(seed, { events, repairIntervalMs: 60_000, disks: "memory" });
   }
 });
 
-test("the same seed gives the same run, event by event", async () => {
-  const [first, second, other] = [
-    await simulate({ seed: 1, events: allEvents }),
-    await simulate({ seed: 1, events: allEvents }),
-    await simulate({ seed: 2, events: allEvents }),
-  ];
-  expect(second).toEqual(first);
-  expect(other.hash).not.toBe(first.hash);
+test.each(["memory", "journal"] as const)("all crash on slow disks, %s", async (disks) => {
+  for (let seed = 7_001; seed <= 7_002; seed += 1) {
+    await holds(seed, { events: ["crashAll"], flushMaxMs: 1_000, disks });
+  }
 });
+
+test.each([1, 2])("a ring of %i keeps the promises that it makes", async (members) => {
+  for (let seed = 8_001; seed <= 8_006; seed += 1) await holds(seed, { members });
+});
+
+test.each(["memory", "journal"] as const)(
+  "a seed is a run, event by event: %s disks",
+  async (disks) => {
+    const hashes = new Set<string>();
+    for (const seed of [1, 2, 3]) {
+      const first = await simulate({ seed, disks, busyMs: 15_000 });
+      expect(await simulate({ seed, disks, busyMs: 15_000 })).toEqual(first);
+      // Somebody who looks on changes nothing.
+      const witness = () => undefined;
+      expect(await simulate({ seed, disks, busyMs: 15_000, witness })).toEqual(first);
+      hashes.add(first.hash);
+    }
+    expect(hashes.size).toBe(3);
+  },
+);
