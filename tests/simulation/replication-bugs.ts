@@ -254,11 +254,11 @@ export const bugs: readonly Bug[] = [
       return Promise.resolve(accepted);
     },
   }),
-  bug("who can't be asked for an account has none", ["split"], /no such user/, {
+  bug("what members know of an account gets lost on the way", ["crash"], /no such user/, {
     members: 5,
-    tamper: insteadOfSilence({
-      readRegister: { kind: "register", accepted: zero, value: null } as PeerMessage,
-    }),
+    tamper: changingAnswer("readRegister", (answer) =>
+      "accepted" in answer ? ({ ...answer, accepted: zero, value: null } as PeerMessage) : answer,
+    ),
   }),
   bug("a roster is not on disk when it is followed", ["joinKill", "crashAll"], /: epoch/, {
     flushMaxMs: 1_500,
