@@ -145,7 +145,8 @@ const accepted = { kind: "accepted" } as PeerMessage;
 const stored = { kind: "stored" } as PeerMessage;
 
 export const bugs: readonly Bug[] = [
-  bug("a mail is acknowledged after one copy", ["wipe", "part"], /: lost: /, {
+  bug("a mail is acknowledged after one copy", ["wipe"], /: lost: /, {
+    repairIntervalMs: 60_000,
     tamper: ({ method, answer }) => {
       if (method !== "replicate") return answer;
       answer.catch(() => undefined);
@@ -253,11 +254,11 @@ export const bugs: readonly Bug[] = [
       return Promise.resolve(accepted);
     },
   }),
-  bug("who can't be asked for an account has none", ["split", "part"], /no such user/, {
+  bug("what members know of an account gets lost on the way", ["crash"], /no such user/, {
     members: 5,
-    tamper: insteadOfSilence({
-      readRegister: { kind: "register", accepted: zero, value: null } as PeerMessage,
-    }),
+    tamper: changingAnswer("readRegister", (answer) =>
+      "accepted" in answer ? ({ ...answer, accepted: zero, value: null } as PeerMessage) : answer,
+    ),
   }),
   bug("a roster is not on disk when it is followed", ["joinKill", "crashAll"], /: epoch/, {
     flushMaxMs: 1_500,

@@ -232,7 +232,7 @@ export class Clients {
       history.noteUidl(this.uidlOf(message, index), id, mailbox);
     }
     // In a ring of two that falls apart, each side goes on by itself.
-    if (this.plan.members !== 2) history.checkShown(mailbox, messages, loginMs);
+    if (this.plan.members !== 2 && !world.hasShrunk) history.checkShown(mailbox, messages, loginMs);
   }
 
   /** RETR: the octets have to be those that were sent. False when it failed. */

@@ -217,7 +217,9 @@ export class Misfortune {
       // Once it is a member like the others, it is not for this to take it away for good.
       const isJoining = !member.life.serving;
       world.crash(member, dice.chance(0.5) ? "power" : "process");
-      if (isJoining && dice.chance(0.4) && !this.#isMember(member)) this.#forget(member);
+      // Two disks of a group may not be lost.
+      const mayLose = !this.plan.kinds.includes("wipe");
+      if (isJoining && mayLose && dice.chance(0.4) && !this.#isMember(member)) this.#forget(member);
       else this.#later(dice.between(100, 20_000), () => world.restart(member));
     });
   }
@@ -263,7 +265,7 @@ export class Misfortune {
     const { world, plan } = this;
     const member = dice.pick(world.members);
     // The last members of the ring can't be rebuilt from fewer.
-    if (!member?.life || !this.canWipe || world.members.length < 3) return;
+    if (!member?.life || !this.canWipe || world.members.length < 3 || world.hasShrunk) return;
     if (plan.kinds.includes("leave") || plan.kinds.includes("away")) return;
     this.canWipe = false;
     const successor = world.loseDisk(member);

@@ -78,8 +78,11 @@ export class History {
     for (const mail of new Set([...ids].flatMap((id) => this.byId.get(id) ?? []))) {
       if (!isRecognisable(mail)) continue;
       const here = mail.ids.filter((id) => ids.has(id));
-      // What is deleted while a login goes on may be in its list or not.
-      const isRemoved = mail.ids.some((id) => (this.removed.get(id) ?? Infinity) < loginMs);
+      // What is deleted while a login goes on may be in its list or not. A try that came after the
+      // deletion goes away when all members know; a session may see it until then.
+      const isRemoved = mail.ids.some(
+        (id) => (this.removed.get(id) ?? Infinity) < loginMs && here.some((other) => other <= id),
+      );
       const what = `${mail.text} in ${mailbox}, as ${here.join(" ")}`;
       if (here.length > 1) this.world.violate(`doubled: a session sees ${what}`);
       if (isRemoved) this.world.violate(`resurrected: a session sees ${what}`);

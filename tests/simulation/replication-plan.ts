@@ -112,7 +112,7 @@ export function drawPlan(options: PlanOptions): Plan {
 const journalEvery = 4;
 
 /** Kinds that leave no acknowledgement in doubt: two honest identical mails stay two. */
-const calm: readonly EventKind[] = ["join", "leave", "double", "overtake", "slow", "full"];
+const calm: readonly EventKind[] = ["join", "double", "overtake", "slow", "full"];
 
 function drawMembers(dice: Dice): number {
   const share = dice.next();

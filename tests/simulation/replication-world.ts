@@ -62,6 +62,10 @@ export class ReplicationWorld {
   readonly rosters = new Map<number, string>();
   /** What went wrong, in the order in which it was seen. */
   readonly violations: string[] = [];
+  /** Evictions left two members or fewer: from then on they promise less (ARCHITECTURE.md). */
+  hasShrunk = false;
+  /** The ring has the members that it is to have at the start. */
+  isFormed = false;
   readonly #trace: Trace;
   #created = 0;
 
@@ -187,6 +191,7 @@ export class ReplicationWorld {
     }
     member.epoch = Math.max(epoch, member.epoch);
     if (epoch === 0) return;
+    if (this.isFormed && roster.members.length <= 2) this.hasShrunk = true;
     const text = createHash("sha256")
       .update(JSON.stringify(rosterToJson(roster)))
       .digest("hex");
