@@ -16,7 +16,10 @@ describe("wrong usage is one line on stderr and exit code 2", () => {
     ["--bit 3", /unknown option '--bit'.*--bits/],
     ["--bits", /'--bits <n>' argument missing/],
     ["statsu", /no command "statsu"; did you mean "status"\?/],
-    ["frobnicate", /no command "frobnicate"; there are up, user, status, locate, lookup, leave/],
+    [
+      "frobnicate",
+      /no command "frobnicate"; there are up, drill, user, status, locate, lookup, leave/,
+    ],
     ["--entry a:1 status", /--entry stands before "status"; put it behind it$/],
     ["--id 9 --addr a:1 --bits 3", /--id 9: must be from 0 to 7 with --bits 3$/],
     ["--addr a:1 --conf /nonexistent", /--conf \/nonexistent: there is no such file/],

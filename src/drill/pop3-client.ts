@@ -174,13 +174,14 @@ export async function loginWhenFree(
       try {
         return await Pop3Client.login(addr, user, password, replyDeadlineMs);
       } catch (error) {
-        if (error instanceof Pop3Refused && !error.line.includes("[IN-USE]")) return error;
+        // Whoever does not answer is not asked again: there are other members.
+        if (!(error instanceof Pop3Refused) || !error.line.includes("[IN-USE]")) return { error };
         throw error;
       }
     },
     { deadlineMs: 10_000, what: `the maildrop of ${user} to be free at ${addr}` },
   );
-  if (client instanceof Pop3Refused) throw client;
+  if ("error" in client) throw client.error;
   return client;
 }
 

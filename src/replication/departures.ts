@@ -79,24 +79,30 @@ export class Departures {
     return answer;
   }
 
-  private async reasonAgainst({ id, uuid, addr }: Member): Promise<string | undefined> {
+  private async reasonAgainst(member: Member): Promise<string | undefined> {
+    const { id, uuid, addr } = member;
     const { peers, heartbeat, membership } = this.options;
     if (peers.isSelf(uuid)) return "a member can't evict itself; use chord leave";
-    if (!heartbeat.isQuiet(uuid)) return `member ${id} is alive; use chord leave --id ${id}`;
+    if (!heartbeat.isQuiet(uuid)) {
+      const isAlive = (await this.silenceAt(member, peers.self.uuid)) !== undefined;
+      return isAlive
+        ? `member ${id} is alive; use chord leave --id ${id}`
+        : `member ${id} was heard a moment ago; try again in a few seconds`;
+    }
     const others = membership.roster.members.filter((other) => other.uuid !== uuid);
-    const heardBy = await Promise.all(others.map((other) => this.hears(other, uuid)));
-    const witness = others.find((_, index) => heardBy[index]);
+    const silences = await Promise.all(others.map((other) => this.silenceAt(other, uuid)));
+    const witness = others.find((_, index) => (silences[index] ?? Infinity) < heardWithinMs);
     if (!witness) return undefined;
     return `member ${id} at ${addr} is alive: member ${witness.id} hears it; mend the network between them`;
   }
 
-  private async hears(other: Member, of: MemberUuid): Promise<boolean> {
+  /** How long `of` has been silent at another member; undefined when that one does not answer. */
+  private async silenceAt(other: Member, of: MemberUuid): Promise<number | undefined> {
     try {
       const options = { deadlineMs: askDeadlineMs };
-      const { silentMs } = await this.options.peers.call(other, "silence", { of }, options);
-      return silentMs < heardWithinMs;
+      return (await this.options.peers.call(other, "silence", { of }, options)).silentMs;
     } catch {
-      return false;
+      return undefined;
     }
   }
 
