@@ -6,10 +6,12 @@ import type { Membership, MembershipAnswer } from "./membership.js";
 import type { Progress } from "./peer-methods.js";
 import type { Peers } from "./peers.js";
 import { neededOf, type Placement, placementOf } from "./placement.js";
+import type { Clock } from "./ports.js";
 import {
   inTransition,
   type Member,
   memberById,
+  memberByUuid,
   nextMembers,
   type Roster,
   tooFew,
@@ -20,6 +22,7 @@ interface DeparturesOptions {
   readonly groups: Groups;
   readonly heartbeat: Heartbeat;
   readonly peers: Peers;
+  readonly clock: Clock;
 }
 
 export interface Departure {
@@ -33,6 +36,8 @@ export interface Departure {
 const askDeadlineMs = 1_000;
 /** Of an evicted member that is heard again, another member says so this soon. */
 const heardWithinMs = 1_500;
+const attemptsMax = 10;
+const retryMs = 300;
 
 export class Departures {
   constructor(private readonly options: DeparturesOptions) {}
@@ -79,21 +84,30 @@ export class Departures {
     return answer;
   }
 
+  /** One that has just died is given the moment until nobody expects its next beat any more. */
   private async reasonAgainst(member: Member): Promise<string | undefined> {
-    const { id, uuid, addr } = member;
-    const { peers, heartbeat, membership } = this.options;
-    if (peers.isSelf(uuid)) return "a member can't evict itself; use chord leave";
-    if (!heartbeat.isQuiet(uuid)) {
+    const { peers, clock } = this.options;
+    const { id, addr } = member;
+    if (peers.isSelf(member.uuid)) return "a member can't evict itself; use chord leave";
+    let witness: Member | undefined;
+    for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
+      witness = await this.witnessOf(member);
+      if (!witness) return undefined;
       const isAlive = (await this.silenceAt(member, peers.self.uuid)) !== undefined;
-      return isAlive
-        ? `member ${id} is alive; use chord leave --id ${id}`
-        : `member ${id} was heard a moment ago; try again in a few seconds`;
+      if (isAlive) return `member ${id} is alive; use chord leave --id ${id}`;
+      await clock.sleep(retryMs);
     }
-    const others = membership.roster.members.filter((other) => other.uuid !== uuid);
+    return `member ${id} at ${addr} is alive: member ${witness?.id} hears it; mend the network between them`;
+  }
+
+  /** Somebody who has heard a member lately. */
+  private async witnessOf({ uuid }: Member): Promise<Member | undefined> {
+    const { membership, heartbeat } = this.options;
+    const { roster, self } = membership;
+    if (!heartbeat.isQuiet(uuid)) return memberByUuid(roster, self.uuid);
+    const others = roster.members.filter((other) => other.uuid !== uuid);
     const silences = await Promise.all(others.map((other) => this.silenceAt(other, uuid)));
-    const witness = others.find((_, index) => (silences[index] ?? Infinity) < heardWithinMs);
-    if (!witness) return undefined;
-    return `member ${id} at ${addr} is alive: member ${witness.id} hears it; mend the network between them`;
+    return others.find((_, index) => (silences[index] ?? Infinity) < heardWithinMs);
   }
 
   /** How long `of` has been silent at another member; undefined when that one does not answer. */

@@ -150,7 +150,10 @@ export class Replication {
       ...timings,
       heartbeat: this.heartbeat,
     });
-    this.departures = new Departures({ membership, groups, peers, heartbeat: this.heartbeat });
+    this.departures = new Departures({
+      ...{ membership, groups, peers, clock },
+      heartbeat: this.heartbeat,
+    });
     this.joining = new Joining({ self, membership, peers, clock, log });
     this.settlements = new Settlements(peers, groups, clock);
     this.coordinator = new Coordinator({
