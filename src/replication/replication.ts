@@ -186,6 +186,7 @@ export class Replication {
         ...{ store, membership, groups, peers, locks, bodies, log, boot },
         retries: this.retries,
         doubts: this.doubts,
+        ringClock,
         repair: this.repair,
         transfer: this.transfer,
         heartbeat: this.heartbeat,

@@ -21,6 +21,7 @@ import type {
   ReplyOf,
   RequestOf,
 } from "./peer-methods.js";
+import { timeOf } from "./message-id.js";
 import type { Peers } from "./peers.js";
 import { isInGroup } from "./placement.js";
 import type { Store } from "./ports.js";
@@ -28,6 +29,7 @@ import { deletionOf, type Doubts, removalsOfDeleted, removalsOfRepeated } from "
 import { fetchBodyOctetsMax } from "./pull.js";
 import type { Repair } from "./repair.js";
 import type { Retries, Unsettled } from "./retries.js";
+import type { RingClock } from "./ring-clock.js";
 import { memberByUuid, type Member, rosterToJson } from "./roster.js";
 import { type SharedNames } from "./shared-names.js";
 import type { Survey } from "./survey.js";
@@ -41,6 +43,7 @@ export interface ServiceOptions {
   readonly locks: LockTable;
   readonly retries: Retries;
   readonly doubts: Doubts;
+  readonly ringClock: RingClock;
   readonly bodies: Bodies;
   readonly repair: Repair;
   readonly transfer: Transfer;
@@ -203,6 +206,8 @@ class Service {
     switch (operation.kind) {
       case "AddMessage": {
         const { mailbox, message } = operation;
+        // A retry that comes here next gets a higher id, whatever the clocks show.
+        this.options.ringClock.hear(timeOf(message.id));
         if (!isInGroup(groups.placementOf(mailbox), membership.self.uuid)) {
           repair.noteForeignWrite(mailbox);
         }
