@@ -59,6 +59,13 @@ describe("a mail repeats an earlier one with its fingerprint", () => {
   });
 });
 
+test("a mail is not outstanding when the news that its client has read is faster", () => {
+  retries.confirm(first.id);
+  retries.note(ann, first);
+  expect(retries.coordinatorGone(first.coordinator)).toEqual([]);
+  expect(retries.repeatedBy(second)).toEqual([]);
+});
+
 describe("a retry of a mail that its reader has deleted", () => {
   beforeEach(() => {
     retries.note(ann, first);

@@ -55,12 +55,15 @@ const defaultLimits: RetryLimits = {
 };
 
 const earlyMax = 10_000;
+const confirmedMax = 10_000;
 
 export class Retries {
   private readonly byId = new Map<MessageId, Entry>();
   private readonly byFingerprint = new Map<string, Set<MessageId>>();
   /** Doubts about mails that this member has not seen, but may be about to. */
   private early = new Set<MessageId>();
+  /** Confirmed lately: the news may be faster than the mail, which is not outstanding then. */
+  private readonly confirmed = new Set<MessageId>();
   /** Coordinators whose connection broke: what comes from them late has nobody to settle it. */
   private readonly gone = new Set<MemberUuid>();
 
@@ -81,7 +84,7 @@ export class Retries {
     doubtful = false,
   ): void {
     const { id, fingerprint, coordinator } = message;
-    if (this.byId.has(id)) return;
+    if (this.byId.has(id) || this.confirmed.has(id)) return;
     this.forgetOld();
     const isDoubtful = this.early.delete(id) || doubtful || this.gone.has(coordinator);
     const state = isDoubtful ? "doubtful" : "outstanding";
@@ -130,6 +133,11 @@ export class Retries {
    * this one was deleted.
    */
   confirm(id: MessageId): void {
+    this.confirmed.add(id);
+    for (const oldest of this.confirmed) {
+      if (this.confirmed.size <= confirmedMax) break;
+      this.confirmed.delete(oldest);
+    }
     const entry = this.byId.get(id);
     if (!entry) return;
     for (const earlier of this.doubtfulBefore(entry)) {

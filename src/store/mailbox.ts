@@ -16,6 +16,11 @@ export interface OpenView {
   readonly file: ViewFile;
   /** Monotonic ms. */
   usedMs: number;
+  /**
+   * Made anew from the journal. Nothing of it is in the file, which is replaced as a whole: a part of
+   * the new one, after a power cut, would look like what is known to be in the old one.
+   */
+  rebuilt: boolean;
 }
 
 /** What is in memory of every mailbox, read or not: a catalog entry and what is pending. */

@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import type { CatalogEntry, MailboxContents } from "../replication/ports.js";
 import type { MailboxName } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
@@ -20,7 +21,7 @@ import {
 import { emptyTotals, MailboxModel, sameTotals, summaryOf } from "./mailbox-model.js";
 import type { StoreLimits } from "./options.js";
 import type { StoreSystem } from "./system.js";
-import type { ViewFile } from "./view-file.js";
+import type { ViewDocument, ViewFile } from "./view-file.js";
 
 export interface MailboxesOptions {
   /** The `views` directory. */
@@ -244,11 +245,11 @@ export class Mailboxes {
       // After a crash the file may have more than the catalog says, but not less.
       const whole = soundOctets >= mailbox.syncedOctets;
       const right = !mailbox.exact || sameTotals(model.totals, mailbox.totals);
-      if (!damaged && whole && right) return { model, file, usedMs: this.options.system.nowMs() };
+      if (!damaged && whole && right) return this.#opened(model, file, false);
     } catch (error) {
       this.options.log.warn({ err: error, mailbox: mailbox.name }, "a view cannot be read");
     }
-    if (mailbox.epoch !== epoch) return { model, file, usedMs: this.options.system.nowMs() };
+    if (mailbox.epoch !== epoch) return this.#opened(model, file, false);
     this.options.log.warn({ mailbox: mailbox.name }, "a view is damaged: rebuilding it");
     return this.#rebuild(mailbox, file);
   }
@@ -256,12 +257,15 @@ export class Mailboxes {
   async #rebuild(mailbox: Mailbox, file: ViewFile): Promise<OpenView> {
     const { epoch } = mailbox;
     const operations = await this.options.recover(mailbox.name);
-    await file.unlink();
     const model = new MailboxModel();
     for (const operation of operations) {
       if (operation.epoch === epoch) applyTo(model, operation);
     }
-    return { model, file, usedMs: this.options.system.nowMs() };
+    return this.#opened(model, file, true);
+  }
+
+  #opened(model: MailboxModel, file: ViewFile, rebuilt: boolean): OpenView {
+    return { model, file, rebuilt, usedMs: this.options.system.nowMs() };
   }
 
   /** Closes the least recently used views until the bounds hold. */
@@ -302,7 +306,8 @@ export class Mailboxes {
     this.#flushing.add(mailbox);
     this.#unsynced.set(file.path, mailbox);
     try {
-      await file.change(taken.added, taken.removed);
+      if (view.rebuilt) await this.#replaceFile(view, taken);
+      else await file.change(taken.added, taken.removed);
       this.trouble = undefined;
     } catch (error) {
       this.trouble = error;
@@ -316,6 +321,22 @@ export class Mailboxes {
     } finally {
       this.#flushing.delete(mailbox);
     }
+  }
+
+  /** Puts a whole file in the place of a damaged one, durably, or leaves that as it is. */
+  async #replaceFile(view: OpenView, all: { added: ViewDocument[]; removed: string[] }) {
+    const { views, viewDisk } = this.options.system;
+    const { path } = view.file;
+    const made = views.at(`${path}.new`);
+    await made.unlink();
+    await made.change(all.added, all.removed);
+    await made.sync();
+    made.close();
+    view.file.close();
+    if (viewDisk.exists(made.path)) await viewDisk.rename(made.path, path);
+    else await view.file.unlink();
+    await viewDisk.syncDirectory(dirname(path));
+    view.rebuilt = false;
   }
 
   /** Writes to view files what is due now. Called by a timer, and when much is waiting. */

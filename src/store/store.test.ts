@@ -83,6 +83,34 @@ describe("after a restart nobody knows", () => {
   });
 });
 
+test("a damaged view stays until a whole one takes its place: a part of that looks like a good one", async () => {
+  const directory = temporaryDirectory();
+  const ownLog = collectLog();
+  const limits = { flushAfterMs: 600_000, checkpointIdleMs: 600_000 };
+  const body = bodyOf("hello");
+  const first = await openStore({ directory, log: ownLog });
+  for (let n = 1; n <= 20; n += 1) await first.write([add(alice, n, body)], [body]);
+  await first.close();
+  const views = join(directory, "views", "mailboxes");
+  const name = filesIn(views).find((file) => file.endsWith(".db")) ?? "";
+  const path = join(views, name);
+  flip(path, 40);
+  const damaged = fs.readFileSync(path);
+  const second = await openStore({ directory, log: ownLog, limits });
+  expect((await second.contents(alice)).messages).toHaveLength(20);
+  expect(fs.readFileSync(path).equals(damaged)).toBe(true);
+  await second.close();
+  const rebuilds = () =>
+    ownLog.lines.filter(({ message }) => message.includes("rebuilding")).length;
+  const before = rebuilds();
+  expect(before).toBeGreaterThan(0);
+  const third = await openStore({ directory, log: ownLog });
+  expect((await third.contents(alice)).messages).toHaveLength(20);
+  expect(rebuilds()).toBe(before);
+  expect(filesIn(views).filter((file) => file.endsWith(".new"))).toEqual([]);
+  await third.close();
+});
+
 test("a tombstone says what its reader deleted, also from a view and from the journal", async () => {
   const directory = temporaryDirectory();
   const tombstone = { id: idOf(1), removedAtMs: 5, fingerprint: "what it was" };
