@@ -72,7 +72,7 @@ export class Clients {
   #compose(text: string, isLarge: boolean, dice: Dice, hasTwin = false): Mail {
     const mailbox = dice.pick(this.#mailboxes) ?? ("" as MailboxName);
     const body = isLarge ? Buffer.alloc(largeOctets, `${text} `) : Buffer.from(text);
-    const mail = { text, body, mailbox, ids: [], hasTwin, acknowledged: false };
+    const mail = { text, body, mailbox, ids: [], hasTwin, lastTryMs: 0, acknowledged: false };
     this.history.mails.push(mail);
     return mail;
   }
@@ -151,6 +151,7 @@ export class Clients {
       body,
       traceFor: (_, id) => {
         mail.ids.push(id);
+        mail.lastTryMs = world.clock.nowMs;
         history.byId.set(id, mail);
         world.note(() => `${mail.text} is ${id} at ${life.self.uuid}`);
         return `Received: ${id}\r\n`;
