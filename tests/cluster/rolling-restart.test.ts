@@ -63,7 +63,9 @@ class SteadyClients {
         else this.#refusals.push(refusal);
       } catch (error) {
         // A connection to a member that has just been told to stop may end: one connects again.
-        const goesOn = error instanceof WireError || String(error).includes("greeting: 421 ");
+        // It may say so at any step (RFC 5321 §3.8); the mail is then not taken.
+        const isStopping = /: 421 .*shutting down/.test(String(error));
+        const goesOn = error instanceof WireError || isStopping;
         if (!goesOn) this.#refusals.push(String(error));
       }
     }
