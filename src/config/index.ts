@@ -3,6 +3,13 @@ export { ConfigError } from "./config-error.js";
 export { formatEndpoint, parseEndpoint, portMax } from "./endpoint.js";
 export { nearest } from "./nearest.js";
 export { type FlagTexts, loadNodeConfig, type NodeConfig } from "./node-config.js";
-export { defaults, type OptionKey, optionKeys, optionSpecs } from "./options.js";
+export {
+  defaults,
+  type Listener,
+  type OptionKey,
+  optionKeys,
+  optionSpecs,
+  type PlainAuth,
+} from "./options.js";
 export type { Parsed } from "./parsed.js";
 export { type LogLevel, parseName, parsePath, parseWhole } from "./values.js";

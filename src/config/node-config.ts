@@ -4,7 +4,15 @@ import type { Address, RingId } from "../shared/ids.js";
 import { type RawOption, readConfFile } from "./conf-file.js";
 import { ConfigError } from "./config-error.js";
 import { type Endpoint, formatEndpoint, isWildcard, portMax } from "./endpoint.js";
-import { defaults, type OptionKey, type OptionValues, optionKeys, optionSpecs } from "./options.js";
+import {
+  defaults,
+  type Listener,
+  type OptionKey,
+  type OptionValues,
+  optionKeys,
+  optionSpecs,
+  type PlainAuth,
+} from "./options.js";
 import { fitsBits, type LogLevel, parseName } from "./values.js";
 
 /** Everything a member has to know to run; complete, checked and frozen. */
@@ -27,6 +35,12 @@ export interface NodeConfig {
   /** Port 0: the system picks one, `RunningNode.info` tells which. */
   readonly smtp: Endpoint;
   readonly pop3: Endpoint;
+  readonly submission: Listener;
+  readonly submissions: Listener;
+  readonly pop3s: Listener;
+  /** Absent: the node's self-signed certificate. */
+  readonly tls: { readonly certPath: string; readonly keyPath: string } | undefined;
+  readonly plainAuth: PlainAuth;
   readonly evictAfterMs: number;
   /** Bounds of what this member copies from the others when members come, go or differ. */
   readonly copyOctetsPerSecond: number;
@@ -73,9 +87,14 @@ function resolveNodeConfig(raw: readonly RawOption[]): NodeConfig {
   const { values } = given;
   const ring = ringEndpoint(given);
   const bits = values.bits ?? defaults.bits;
-  const smtp = values.smtp ?? beside(ring, "smtp", defaults.smtpPortOffset);
-  const pop3 = values.pop3 ?? beside(ring, "pop3", defaults.pop3PortOffset);
-  refuseSharedPorts({ addr: ring, smtp, pop3 });
+  const listeners = {
+    smtp: values.smtp ?? beside(ring, "smtp", defaults.smtpPortOffset),
+    pop3: values.pop3 ?? beside(ring, "pop3", defaults.pop3PortOffset),
+    submission: values.submission ?? beside(ring, "submission", defaults.submissionPortOffset),
+    submissions: values.submissions ?? beside(ring, "submissions", defaults.submissionsPortOffset),
+    pop3s: values.pop3s ?? beside(ring, "pop3s", defaults.pop3sPortOffset),
+  };
+  refuseSharedPorts({ addr: ring, ...listeners });
   const addr = formatEndpoint(ring) as Address;
   return Object.freeze({
     id: ringId(given, bits),
@@ -86,8 +105,9 @@ function resolveNodeConfig(raw: readonly RawOption[]): NodeConfig {
     replicas: values.replicas ?? defaults.replicas,
     dataDir: resolve(values.data ?? defaultDataDir(addr)),
     domain: values.domain ?? defaults.domain,
-    smtp: Object.freeze(smtp),
-    pop3: Object.freeze(pop3),
+    ...listeners,
+    tls: tlsPaths(given),
+    plainAuth: values["plain-auth"] ?? "loopback",
     evictAfterMs: (values["evict-after"] ?? defaults.evictAfterSeconds) * 1_000,
     copyOctetsPerSecond: values["copy-rate"] ?? defaults.copyOctetsPerSecond,
     copyStreams: values["copy-streams"] ?? defaults.copyStreams,
@@ -133,7 +153,21 @@ function ringId({ values, origins }: Given, bits: number): RingId | undefined {
   throw new ConfigError(`${origins.id ?? "--id"}: must be from 0 to ${last} with --bits ${bits}`);
 }
 
-function beside(ring: Endpoint, key: "smtp" | "pop3", offset: number): Endpoint {
+/** Certificate and key come together or not at all. */
+function tlsPaths({ values, origins }: Given): NodeConfig["tls"] {
+  const { "tls-cert": cert, "tls-key": key } = values;
+  if (cert !== undefined && key !== undefined) {
+    return Object.freeze({ certPath: resolve(cert), keyPath: resolve(key) });
+  }
+  if (cert === undefined && key === undefined) return undefined;
+  const given = cert === undefined ? origins["tls-key"] : origins["tls-cert"];
+  const missing = cert === undefined ? "tls-cert" : "tls-key";
+  throw new ConfigError(`${given ?? "--tls-cert"}: needs --${missing} as well`);
+}
+
+type ListenerKey = "smtp" | "pop3" | "submission" | "submissions" | "pop3s";
+
+function beside(ring: Endpoint, key: ListenerKey, offset: number): Endpoint {
   const port = ring.port + offset;
   if (port <= portMax) return { host: ring.host, port };
   throw new ConfigError(
@@ -142,9 +176,10 @@ function beside(ring: Endpoint, key: "smtp" | "pop3", offset: number): Endpoint 
   );
 }
 
-function refuseSharedPorts(endpoints: Readonly<Record<"addr" | "smtp" | "pop3", Endpoint>>): void {
+function refuseSharedPorts(endpoints: Readonly<Record<"addr" | ListenerKey, Listener>>): void {
   const seen = new Map<string, string>();
   for (const [key, endpoint] of Object.entries(endpoints)) {
+    if (endpoint === "off") continue;
     const text = formatEndpoint(endpoint);
     const other = seen.get(text);
     if (endpoint.port !== 0 && other !== undefined) {

@@ -24,6 +24,12 @@ export interface OptionValues {
   readonly domain: string;
   readonly smtp: Endpoint;
   readonly pop3: Endpoint;
+  readonly submission: Listener;
+  readonly submissions: Listener;
+  readonly pop3s: Listener;
+  readonly "tls-cert": string;
+  readonly "tls-key": string;
+  readonly "plain-auth": PlainAuth;
   readonly "evict-after": number;
   readonly "copy-rate": number;
   readonly "copy-streams": number;
@@ -31,6 +37,12 @@ export interface OptionValues {
   readonly "max-message": number;
   readonly "log-level": LogLevel;
 }
+
+/** A listener that may be left out. */
+export type Listener = Endpoint | "off";
+/** Where passwords may be sent without TLS. */
+export type PlainAuth = (typeof plainAuths)[number];
+export const plainAuths = ["loopback", "always", "never"] as const;
 
 export type OptionKey = keyof OptionValues;
 
@@ -57,6 +69,9 @@ export const defaults = {
   /** A listener's default port is the ring port plus its well-known number. */
   smtpPortOffset: 25,
   pop3PortOffset: 110,
+  submissionPortOffset: 587,
+  submissionsPortOffset: 465,
+  pop3sPortOffset: 995,
 } as const;
 
 const entriesMax = 64;
@@ -72,6 +87,17 @@ function parseEntries(text: string): Parsed<readonly Endpoint[]> {
 }
 
 const listener = (text: string): Parsed<Endpoint> => parseEndpoint(text, { portMin: 0 });
+
+function optionalListener(text: string): Parsed<Listener> {
+  if (text === "off") return ok("off");
+  const endpoint = listener(text);
+  return endpoint.ok ? endpoint : no(`${endpoint.why}, or off`);
+}
+
+function parsePlainAuth(text: string): Parsed<PlainAuth> {
+  const value = plainAuths.find((one) => one === text);
+  return value === undefined ? no(`be one of ${plainAuths.join(", ")}`) : ok(value);
+}
 
 export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K]> } = {
   id: {
@@ -134,6 +160,47 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
     defaultText: "ring port + 110",
     fileTypes: ["string"],
     parse: listener,
+  },
+  submission: {
+    placeholder: "<host:port>",
+    help: "submission listener (SMTP with AUTH, STARTTLS), or off",
+    defaultText: "ring port + 587",
+    fileTypes: ["string"],
+    parse: optionalListener,
+  },
+  submissions: {
+    placeholder: "<host:port>",
+    help: "submission listener with TLS from the first octet, or off",
+    defaultText: "ring port + 465",
+    fileTypes: ["string"],
+    parse: optionalListener,
+  },
+  pop3s: {
+    placeholder: "<host:port>",
+    help: "POP3 listener with TLS from the first octet, or off",
+    defaultText: "ring port + 995",
+    fileTypes: ["string"],
+    parse: optionalListener,
+  },
+  "tls-cert": {
+    placeholder: "<file>",
+    help: "certificate chain of the mail listeners, PEM; read again when it changes",
+    defaultText: "a self-signed one, made once",
+    fileTypes: ["string"],
+    parse: parsePath,
+  },
+  "tls-key": {
+    placeholder: "<file>",
+    help: "its private key, PEM",
+    fileTypes: ["string"],
+    parse: parsePath,
+  },
+  "plain-auth": {
+    placeholder: "<where>",
+    help: "passwords without TLS are taken on loopback, always or never",
+    defaultText: "loopback",
+    fileTypes: ["string"],
+    parse: parsePlainAuth,
   },
   "evict-after": {
     placeholder: "<seconds>",

@@ -1,12 +1,12 @@
 import { createServer, type Server } from "node:net";
 
 /** Offsets of the listeners above the ring port, and the ring port itself. */
-const offsets = [0, 25, 110] as const;
-/** Ring ports come from the first 25 of every 250, so that no member's listener meets another's. */
-const blockPorts = 250;
+const offsets = [0, 25, 110, 465, 587, 995] as const;
+/** Ring ports come from the first 25 of every 1,024, so that no member's listener meets another's. */
+const blockPorts = 1_024;
 /** Below Linux's ephemeral range: no outgoing connection takes the port of a node that is down. */
 const firstPort = 10_000;
-const blocks = 88;
+const blocks = 22;
 
 /** Held as long as its block is ours: several test processes choose ports at the same time. */
 const reservationOffset = blockPorts - 1;
@@ -50,7 +50,7 @@ async function candidate(): Promise<number> {
   return firstPort + block * blockPorts + given - 1;
 }
 
-/** A ring port whose SMTP (+25) and POP3 (+110) ports are free too; never the same one twice. */
+/** A ring port whose listeners' default ports are free too; never the same one twice. */
 export async function freeRingPort(): Promise<number> {
   for (let tries = 0; tries < blocks * ringPortsPerBlock; tries += 1) {
     const port = await candidate();

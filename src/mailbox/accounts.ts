@@ -5,17 +5,54 @@ import type { Registers } from "../replication/registers.js";
 import type { MailboxName } from "../shared/ids.js";
 import type { Passwords } from "./passwords.js";
 
-/** The value of an account's register; null and `removed` mean that there is none. */
-interface AccountValue {
-  /** Of the proposal that made it, to recognise one's own after an interrupted round. */
-  readonly nonce: string;
-  readonly passwordHash?: string;
-  readonly createdAtMs?: number;
-  readonly removed?: true;
+/** What an account consists of, besides its name. */
+export interface AccountFields {
+  /** PHC string, Argon2id. */
+  readonly passwordHash: string;
+  readonly createdAtMs: number;
+  /** For SCRAM-SHA-256; made with the password. */
+  readonly scram?: ScramVerifier;
+  readonly appPasswords?: readonly AppPassword[];
+  /** Nobody logs in, and no mail is taken. */
+  readonly disabled?: true;
+  /** Absent: the ring's default. */
+  readonly quota?: Quota;
+  /** Session tokens of an earlier generation are void. Absent: 0. */
+  readonly generation?: number;
 }
 
-export interface Account {
-  readonly passwordHash: string;
+/** RFC 5803, without what the mechanism's name says. All base64. */
+export interface ScramVerifier {
+  readonly salt: string;
+  readonly iterations: number;
+  readonly storedKey: string;
+  readonly serverKey: string;
+}
+
+/** A password of its own for one program, to be revoked alone. */
+export interface AppPassword {
+  readonly id: string;
+  /** What the user calls it. */
+  readonly label: string;
+  /** Of a random password of 128 bits: a fast hash is enough (base64 SHA-256). */
+  readonly hash: string;
+  readonly createdAtMs: number;
+}
+
+/** Absent: no bound. */
+export interface Quota {
+  readonly octets?: number;
+  readonly messages?: number;
+}
+
+/** The value of an account's register; null and `removed` mean that there is none. */
+type AccountValue = Partial<AccountFields> & {
+  /** Of the proposal that made it, to recognise one's own after an interrupted round. */
+  readonly nonce: string;
+  readonly removed?: true;
+};
+
+export interface Account extends AccountFields {
   /** Changes whenever anything of the account does. */
   readonly version: string;
 }
@@ -62,12 +99,10 @@ export class Accounts {
     if (answer.kind === "undecided") return { kind: "undecided" };
     if (answer.kind === "absent") return { kind: "unknown", former: false };
     const value = answer.value as AccountValue | null;
-    if (!value?.passwordHash) return { kind: "unknown", former: value?.removed === true };
+    const fields = fieldsOf(value);
+    if (!fields || !value) return { kind: "unknown", former: value?.removed === true };
     // The nonce stays when a later round only confirms the value, and changes with every change.
-    return {
-      kind: "account",
-      account: { passwordHash: value.passwordHash, version: value.nonce },
-    };
+    return { kind: "account", account: { ...fields, version: value.nonce } };
   }
 
   /** The account has changed somewhere. */
@@ -99,53 +134,53 @@ export class Accounts {
     if (parsed.kind === "invalid") return parsed;
     const refusal = refusePassword(password);
     if (refusal) return refusal;
-    return this.put(parsed.mailbox, password, (value) => !value?.passwordHash, "exists");
+    const passwordHash = await this.options.passwords.hash(password);
+    const fields = { passwordHash, createdAtMs: this.options.clock.wallMs() };
+    return this.change(parsed.mailbox, (before) => (before ? "exists" : fields));
   }
 
   async changePassword(name: string, password: string): Promise<AccountChange> {
-    const mailbox = parseLogin(name, this.options.domain);
-    if (!mailbox) return { kind: "unknown" };
     const refusal = refusePassword(password);
     if (refusal) return refusal;
-    return this.put(mailbox, password, (value) => Boolean(value?.passwordHash), "unknown");
+    const passwordHash = await this.options.passwords.hash(password);
+    return this.update(name, (account) => ({ ...account, passwordHash }));
   }
 
-  private async put(
-    mailbox: MailboxName,
-    password: string,
-    mayPut: (value: AccountValue | null) => boolean,
-    otherwise: "exists" | "unknown",
+  /** Changes an account that exists. `make` may run several times, on newer values. */
+  async update(
+    name: string,
+    make: (account: AccountFields) => AccountFields,
   ): Promise<AccountChange> {
-    const passwordHash = await this.options.passwords.hash(password);
-    const nonce = this.nonce();
-    const value: AccountValue = { nonce, passwordHash, createdAtMs: this.options.clock.wallMs() };
-    return this.change(mailbox, value, mayPut, otherwise);
+    const mailbox = parseLogin(name, this.options.domain);
+    if (!mailbox) return { kind: "unknown" };
+    return this.change(mailbox, (before) => (before ? make(before) : "unknown"));
   }
 
   async remove(name: string): Promise<AccountChange> {
     const mailbox = parseLogin(name, this.options.domain);
     if (!mailbox) return { kind: "unknown" };
-    const value: AccountValue = { nonce: this.nonce(), removed: true };
-    return this.change(mailbox, value, (before) => Boolean(before?.passwordHash), "unknown");
+    return this.change(mailbox, (before) => (before ? { removed: true } : "unknown"));
   }
 
   private async change(
     mailbox: MailboxName,
-    value: AccountValue,
-    may: (before: AccountValue | null) => boolean,
-    otherwise: "exists" | "unknown",
+    make: (
+      before: AccountFields | undefined,
+    ) => AccountFields | { readonly removed: true } | "exists" | "unknown",
   ): Promise<AccountChange> {
+    const nonce = this.nonce();
     let triedOn: string | undefined;
     const answer = await this.options.registers.change(accountRegister(mailbox), (before) => {
       const present = before as AccountValue | null;
-      const nonce = present?.nonce ?? "";
-      if (nonce === value.nonce) return { result: "done" as const };
+      const found = present?.nonce ?? "";
+      if (found === nonce) return { result: "done" as const };
       // An interrupted round may have made the change before others made theirs on top of it: it
       // must neither be made twice nor be called refused.
-      if (triedOn !== undefined && triedOn !== nonce) return { result: "undecided" as const };
-      if (!may(present)) return { result: otherwise };
-      triedOn = nonce;
-      return { set: { value }, result: "done" as const };
+      if (triedOn !== undefined && triedOn !== found) return { result: "undecided" as const };
+      const made = make(fieldsOf(present));
+      if (typeof made === "string") return { result: made };
+      triedOn = found;
+      return { set: { value: { ...made, nonce } }, result: "done" as const };
     });
     await this.options.announceChanged(accountRegister(mailbox));
     const kind = answer.kind === "undecided" ? "undecided" : answer.result;
@@ -175,4 +210,11 @@ function refusePassword(password: string): { kind: "invalid"; why: string } | un
     return { kind: "invalid", why: `the password is longer than ${passwordOctetsMax} octets` };
   }
   return undefined;
+}
+
+/** Undefined when the register holds no account. */
+function fieldsOf(value: AccountValue | null): AccountFields | undefined {
+  if (!value?.passwordHash) return undefined;
+  const { nonce: _nonce, removed: _removed, passwordHash, createdAtMs = 0, ...rest } = value;
+  return { ...rest, passwordHash, createdAtMs };
 }
