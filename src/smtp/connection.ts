@@ -78,7 +78,7 @@ export class SmtpConnection extends ReplyingConnection {
       this.reply(replies.lineTooLong);
       this._whenWritable(resume);
     };
-    parser.onend = () => this.close();
+    parser.onend = () => this.#onClientEnd();
     parser.on("error", (error) => this._onError(error));
     return parser;
   }
@@ -249,9 +249,14 @@ export class SmtpConnection extends ReplyingConnection {
       this.reply(reply);
       resume();
     };
+    // An end that has come already is seen before the 250 is written: two turns are a whole one.
+    const answerStored = (stored: Outcome) => {
+      if (stored.ids === undefined) answer(stored);
+      else setImmediate(() => setImmediate(() => this.#guard(() => answer(stored))));
+    };
     const giveUp = () => answer({ reply: late });
     this.#deadlines.receiver(giveUp);
-    outcome.then(answer, (error: unknown) => {
+    outcome.then(answerStored, (error: unknown) => {
       this.#context.log.error({ err: error }, "a mail transaction failed");
       giveUp();
     });
@@ -278,6 +283,19 @@ export class SmtpConnection extends ReplyingConnection {
   /** The server closes: those who are in the middle of a mail may end it. */
   shutDown(): void {
     if (this.#deadlines.waitsForCommand) this.reply(replies.closing);
+  }
+
+  /**
+   * The client ended its side. Behind a 250 that may be one that has read it, or one that gave up
+   * while the 250 was on its way: the kernel of the latter answers the 250 with a reset. So we
+   * wait a moment, and then write: after a reset that fails, and the connection ends in an error.
+   */
+  #onClientEnd(): void {
+    if (!this.#settlement.isWaiting) return this.close();
+    setTimeout(() => {
+      this.reply(replies.bye);
+      this.close();
+    }, this.#context.limits.resetWaitMs);
   }
 
   override _setListeners(callback: () => void): void {

@@ -27,6 +27,8 @@ export interface SmtpLimits {
   readonly transactionMs: number;
   /** For the receiver to answer; after that the client is told to come again. */
   readonly receiverMs: number;
+  /** For the reset of a client that left before its 250 came: longer than most round trips. */
+  readonly resetWaitMs: number;
   /** How often deadlines are looked at. */
   readonly sweepIntervalMs: number;
   /** For running transactions when the server closes. */
@@ -49,6 +51,7 @@ export const smtpLimits: SmtpLimits = {
   dataBlockOctets: 1_024,
   transactionMs: 1_800_000,
   receiverMs: 60_000,
+  resetWaitMs: 300,
   sweepIntervalMs: 500,
   closeMs: 10_000,
 };

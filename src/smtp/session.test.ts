@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import net from "node:net";
+import { Worker } from "node:worker_threads";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import type { SmtpLimits } from "./limits.js";
 import { createSmtpServer } from "./server.js";
@@ -33,6 +35,28 @@ function gate() {
   });
   return { promise, release };
 }
+
+/** 1 once the impatient client has closed its connection. */
+const left = new Int32Array(new SharedArrayBuffer(4));
+
+/** What happens outside meanwhile is noticed by this thread when it is over. */
+function blockUntilClientLeft(): void {
+  Atomics.wait(left, 0, 0, 10_000);
+}
+
+/** In a thread of its own: sends a mail and closes its connection while the server is busy. */
+const impatientClient = `
+  const { connect } = require("node:net");
+  const { workerData: { port, left } } = require("node:worker_threads");
+  const steps = ["EHLO c", "MAIL FROM:<bob@else.test>", "RCPT TO:<alice@ring.test>", "DATA"];
+  const socket = connect(port, "127.0.0.1");
+  socket.on("data", () => {
+    const next = steps.shift();
+    if (next !== undefined) return socket.write(next + "\\r\\n");
+    socket.write("hi\\r\\n.\\r\\n", () => setTimeout(() => socket.destroy(), 100));
+  });
+  socket.on("close", () => { left[0] = 1; Atomics.notify(left, 0); });
+`;
 
 function delivering(receiver: FakeReceiver): Promise<void> {
   return new Promise((resolve) => {
@@ -88,6 +112,41 @@ describe("S33: what became of the 250", () => {
     stored.release();
     expect(await receiver.settledCount(1)).toEqual(["doubtful"]);
     expect(receiver.kept).toHaveLength(1);
+  });
+
+  test("a client that ends its side while the server is busy is doubtful", async () => {
+    const { receiver } = await setUp();
+    receiver.onDeliver = blockUntilClientLeft;
+    const { port } = running as Running;
+    const worker = new Worker(impatientClient, { eval: true, workerData: { port, left } });
+    await once(worker, "exit");
+    expect(await receiver.settledCount(1)).toEqual(["doubtful"]);
+  });
+
+  test("a client that left while its 250 was on the way is doubtful", async () => {
+    const { receiver } = await setUp();
+    const { port } = running as Running;
+    // Like a long line: the end of one side arrives after the reply has set out, the reset that
+    // answers the reply a little later.
+    const line = net.createServer((near) => {
+      const far = net.connect(port, "127.0.0.1");
+      near.pipe(far, { end: false });
+      far.on("error", () => undefined);
+      far.on("data", (data: Buffer) => {
+        if (!data.includes("stored=")) return near.write(data);
+        near.destroy();
+        far.end();
+        setTimeout(() => far.resetAndDestroy(), 20);
+        return undefined;
+      });
+    });
+    line.listen(0, "127.0.0.1");
+    await once(line, "listening");
+    const client = await connect((line.address() as net.AddressInfo).port);
+    await client.toData();
+    client.write("hi\r\n.\r\n");
+    expect(await receiver.settledCount(1)).toEqual(["doubtful"]);
+    line.close();
   });
 
   test("a client that ended its side still reads its reply", async () => {

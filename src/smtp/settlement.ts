@@ -15,6 +15,11 @@ export class Settlement {
     this.#settled = settled;
   }
 
+  /** True when the client of a mail has not shown yet whether it has read its 250. */
+  get isWaiting(): boolean {
+    return this.#open.length > 0;
+  }
+
   /** A 250 was written to a connection that was well. */
   replied(ids: readonly MessageId[], readOctets: number): void {
     this.#open.push({ ids, readOctets });
@@ -39,7 +44,7 @@ export class Settlement {
 
   /**
    * The connection is gone. `orderly`: the client ended its side without an error after all had
-   * been written. Popular clients do that instead of saying QUIT, so it counts as having read;
+   * been written, and more could be written to it a moment later. Popular clients do that instead of saying QUIT, so it counts as having read;
    * a connection that is lost is reset, or ends at a deadline.
    */
   closed(orderly: boolean): void {
