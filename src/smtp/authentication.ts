@@ -72,7 +72,10 @@ export class Authentication {
   begin(line: Buffer): Reply | Promise<Reply> {
     if (this.#identity !== undefined) return replies.authenticatedAlready;
     if (this.#failures >= this.#options.limits.authFailuresMax) return replies.tooManyDenials;
-    const [, name, initial, ...rest] = line.toString("latin1").trim().split(/[ \t]+/);
+    const [, name, initial, ...rest] = line
+      .toString("latin1")
+      .trim()
+      .split(/[ \t]+/);
     if (name === undefined || rest.length > 0) {
       return replies.parameterSyntax("syntax is AUTH mechanism [initial-response]");
     }

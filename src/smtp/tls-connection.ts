@@ -51,7 +51,10 @@ export abstract class TlsConnection extends ReplyingConnection {
     const current = (run: () => void) => () => {
       if (socket === this._socket) run();
     };
-    socket.on("end", current(() => this.#noteEnd()));
+    socket.on(
+      "end",
+      current(() => this.#noteEnd()),
+    );
     socket.on("error", (error) => this._onError(error));
     socket.on("close", (hadError) => current(() => this._onCloseEvent(hadError))());
   }
