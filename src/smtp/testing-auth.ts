@@ -155,7 +155,7 @@ interface Pem {
 }
 
 /** A fresh certificate for `name` and 127.0.0.1. */
-export function certificate(name = "mx.ring.test"): Pem {
+function certificate(name = "mx.ring.test"): Pem {
   const folder = mkdtempSync(path.join(tmpdir(), "ringpost-cert-"));
   const [key, cert] = [path.join(folder, "key.pem"), path.join(folder, "cert.pem")];
   const options = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
