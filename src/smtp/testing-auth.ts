@@ -19,8 +19,13 @@ import type {
 import type { MailboxName } from "../shared/ids.js";
 import type { TlsContexts } from "../shared/tls.js";
 
-/** Alice, whose password is as long and odd as they come. */
-export const alice = { user: "alice@ring.test", pass: 'pässword, with "quotes"', token: "t0k3n" };
+/** Alice, whose password is as odd as they come, and who has a plainer one for old clients. */
+export const alice = {
+  user: "alice@ring.test",
+  pass: 'p\u00e4ssword, with "quotes"',
+  plainer: "correct horse",
+  token: "t0k3n",
+};
 
 const done = (result: AuthenticationResult): SaslReply => ({ kind: "done", result });
 const challenge = (text: string): SaslReply => ({ kind: "challenge", data: Buffer.from(text) });
@@ -35,7 +40,8 @@ export class FakeAuthenticator implements Authenticator {
   async password(username: string, password: string): Promise<AuthenticationResult> {
     await this.gate;
     if (this.answer !== undefined) return this.answer;
-    if (username !== alice.user || password !== alice.pass) return { kind: "denied" };
+    const right = password === alice.pass || password === alice.plainer;
+    if (username !== alice.user || !right) return { kind: "denied" };
     return { kind: "granted", identity: { mailbox: username as MailboxName, folder: "inbox" } };
   }
 
