@@ -8,7 +8,7 @@ const rooms = {
   rpc: ["ring", "replication/ports", "shared"],
   mime: ["shared"],
   mailbox: ["replication", "mime", "shared"],
-  smtp: ["mailbox/ports", "mime", "shared"],
+  smtp: ["mailbox/authentication", "mailbox/outbox", "mailbox/ports", "mime", "shared"],
   pop3: ["shared"],
   drill: ["shared"],
   operator: ["mailbox", "replication", "ring", "mime", "shared"],

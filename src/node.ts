@@ -6,6 +6,7 @@ import { Passwords } from "./mailbox/passwords.js";
 import { keepId, NodeStartError, ownId, refuseOtherRing } from "./node/identity.js";
 import { opened, probeListeners } from "./node/listeners.js";
 import { createMailPop3Server } from "./node/mail-pop3.js";
+import { createMailSmtpServers, type MailSmtpServers } from "./node/mail-smtp.js";
 import { clock, random } from "./node/system.js";
 import { memberStatus, type MemberFacts } from "./operator/member-status.js";
 import { Operator } from "./operator/operator.js";
@@ -23,7 +24,6 @@ import {
 } from "./rpc/index.js";
 import type { Address, MemberUuid, RingId } from "./shared/ids.js";
 import type { Log } from "./shared/log.js";
-import { createSmtpServer, type SmtpServer } from "./smtp/server.js";
 import { type DurableStore, openStore } from "./store/index.js";
 import { spoolFiles } from "./store/spool-files.js";
 
@@ -33,6 +33,9 @@ export interface RunningNode {
     readonly addr: string;
     readonly smtp: string;
     readonly pop3: string;
+    /** Absent where there is no such listener. */
+    readonly submission?: string;
+    readonly submissions?: string;
   };
   /** Drains and stops; the ring is not told, the data stays. Idempotent. */
   stop(): Promise<void>;
@@ -73,10 +76,10 @@ class Node implements RunningNode {
   private readonly rpc: RpcServer;
   private readonly replication: Replication;
   private readonly ring: Ring;
-  private readonly smtp: SmtpServer;
+  private readonly smtp: MailSmtpServers;
   private readonly pop3: ReturnType<typeof createMailPop3Server>;
   private readonly stopping = new AbortController();
-  private listeners: { smtp?: string; pop3?: string } = {};
+  private listeners: MemberFacts["listeners"] = {};
   private stopped: Promise<void> | undefined;
 
   constructor(
@@ -142,13 +145,8 @@ class Node implements RunningNode {
       onPeerGone: (uuid) => replication.peerGone(uuid),
       log,
     });
-    this.smtp = createSmtpServer({
-      name: config.hostName,
-      nodeText: this.self.id.toString(),
-      receiver: mailboxes,
-      log,
-      limits: { messageOctetsMax: config.messageOctetsMax },
-    });
+    const nodeText = this.self.id.toString();
+    this.smtp = createMailSmtpServers({ config, nodeText, receiver: mailboxes, log });
     this.pop3 = createMailPop3Server({ name: config.hostName, mailboxes, log });
     store.onFailure((error) => this.fail(error));
     replication.membership.onChange((roster, before) => this.rosterChanged(roster, before));
@@ -176,8 +174,9 @@ class Node implements RunningNode {
     return {
       id: this.self.id.toString(),
       addr: this.self.addr,
-      smtp: this.listeners.smtp ?? "",
-      pop3: this.listeners.pop3 ?? "",
+      smtp: "",
+      pop3: "",
+      ...this.listeners,
     };
   }
 
@@ -230,7 +229,7 @@ class Node implements RunningNode {
   async start(): Promise<void> {
     const { store, self, config, replication } = this;
     if (replication.roster.epoch > 0) refuseOtherRing(config, replication.roster);
-    await probeListeners(config);
+    await probeListeners({ ...this.smtp.endpoints, pop3: config.pop3 });
     await this.rpc.start();
     if (replication.roster.epoch > 0) await this.resume();
     else if (config.entries.length === 0) await this.found();
@@ -302,13 +301,10 @@ class Node implements RunningNode {
   }
 
   private async listen(): Promise<void> {
-    const { smtp, pop3 } = this.config;
-    const takes = await opened("smtp", smtp, () => this.smtp.listen(smtp));
+    const { pop3 } = this.config;
+    const takes = await this.smtp.listen();
     const gives = await opened("pop3", pop3, () => this.pop3.listen(pop3));
-    this.listeners = {
-      smtp: formatEndpoint({ host: smtp.host, port: takes.port }),
-      pop3: formatEndpoint({ host: pop3.host, port: gives.port }),
-    };
+    this.listeners = { ...takes, pop3: formatEndpoint({ host: pop3.host, port: gives.port }) };
   }
 
   stop(): Promise<void> {

@@ -12,6 +12,7 @@ export interface MemberInfo {
   readonly addr: string;
   readonly smtp: string;
   readonly pop3: string;
+  readonly submission?: string;
 }
 
 export type MemberReport =

@@ -12,9 +12,13 @@ export interface ReadyRing {
 
 export function readyText({ domain, dataDir, members, accounts }: ReadyRing): string[] {
   const size = members.length === 1 ? "one member" : `${members.length} members`;
+  const submits = members.some(({ submission }) => submission !== undefined);
+  const titles = ["node", "ring", "SMTP", "POP3", ...(submits ? ["submission"] : [])];
   const endpoints = formatTable(
-    [{ title: "node" }, { title: "ring" }, { title: "SMTP" }, { title: "POP3" }],
-    members.map(({ addr, smtp, pop3 }, index) => [String(index + 1), addr, smtp, pop3]),
+    titles.map((title) => ({ title })),
+    members.map(({ addr, smtp, pop3, submission = "" }, index) =>
+      [String(index + 1), addr, smtp, pop3, submission].slice(0, titles.length),
+    ),
   );
   const logins = accounts.map(({ name, password }) => `${name}@${domain}  password ${password}`);
   return [

@@ -19,7 +19,7 @@ export interface Delivery {
   /** Distinct mailboxes. */
   readonly mailboxes: readonly MailboxName[];
   readonly body: Body;
-  /** The trace of each mailbox's copy: `Return-Path:` and `Received:`, lines ending in CRLF. */
+  /** What stands in front of each mailbox's copy: its trace and more, lines ending in CRLF. */
   readonly traceFor: (mailbox: MailboxName, id: MessageId) => string;
 }
 

@@ -31,6 +31,8 @@ export interface MemberStatus {
   readonly messages: number;
   readonly rosterEpoch: number;
   readonly smtp?: string;
+  readonly submission?: string;
+  readonly submissions?: string;
   readonly pop3?: string;
   readonly rssBytes?: number;
   /** Present while this member copies what it gains by a change of members. */

@@ -9,7 +9,10 @@ export interface StoredMessage {
   readonly digest: BodyDigest;
   /** Octets of the body as it came over SMTP, dots undone, without the trace. */
   readonly bodyOctets: number;
-  /** `Return-Path:` and `Received:` lines put in front when it is read; each ends in CRLF. */
+  /**
+   * Header lines put in front when it is read, each ending in CRLF: `Return-Path:`, `Received:`, and
+   * of a submission the `Message-ID:` and `Date:` that it lacked.
+   */
   readonly trace: string;
   /** When the front node took responsibility, milliseconds since 1970. */
   readonly receivedAtMs: number;

@@ -6,13 +6,20 @@ import type { SmtpLimits } from "./limits.js";
 
 /** Whom the connection waits for, since when. `data` also knows how far the mail had come then. */
 type Waiting =
+  | { readonly for: "handshake"; readonly sinceMs: number }
   | { readonly for: "command"; readonly sinceMs: number }
   | { readonly for: "data"; readonly sinceMs: number; readonly octets: number }
   | { readonly for: "receiver"; readonly sinceMs: number; readonly giveUp: () => void };
 
 type DeadlineLimits = Pick<
   SmtpLimits,
-  "commandMs" | "dataBlockMs" | "dataBlockOctets" | "transactionMs" | "receiverMs"
+  | "handshakeMs"
+  | "commandMs"
+  | "dataBlockMs"
+  | "dataBlockOctets"
+  | "transactionMs"
+  | "sessionMs"
+  | "receiverMs"
 >;
 
 export class Deadlines {
@@ -20,16 +27,23 @@ export class Deadlines {
   readonly #nowMs: () => number;
   #waiting: Waiting;
   #transactionSinceMs: number;
+  readonly #sessionSinceMs: number;
 
   constructor(limits: DeadlineLimits, nowMs: () => number) {
     this.#limits = limits;
     this.#nowMs = nowMs;
     this.#transactionSinceMs = nowMs();
+    this.#sessionSinceMs = this.#transactionSinceMs;
     this.#waiting = { for: "command", sinceMs: this.#transactionSinceMs };
   }
 
   get waitsForCommand(): boolean {
     return this.#waiting.for === "command";
+  }
+
+  /** A TLS handshake is under way. */
+  handshake(): void {
+    this.#waiting = { for: "handshake", sinceMs: this.#nowMs() };
   }
 
   /** The client has the word. */
@@ -63,8 +77,11 @@ export class Deadlines {
       if (waitedMs > this.#limits.receiverMs) this.#waiting.giveUp();
       return false;
     }
-    const { commandMs, dataBlockMs, transactionMs } = this.#limits;
-    const limitMs = this.#waiting.for === "command" ? commandMs : dataBlockMs;
-    return waitedMs > limitMs || nowMs - this.#transactionSinceMs > transactionMs;
+    const { commandMs, dataBlockMs, handshakeMs, transactionMs, sessionMs } = this.#limits;
+    const limitMs = { handshake: handshakeMs, command: commandMs, data: dataBlockMs };
+    if (waitedMs > limitMs[this.#waiting.for]) return true;
+    // A mail that has begun may end; that it does is seen to by the transaction's time.
+    if (this.waitsForCommand && nowMs - this.#sessionSinceMs > sessionMs) return true;
+    return nowMs - this.#transactionSinceMs > transactionMs;
   }
 }

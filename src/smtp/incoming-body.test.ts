@@ -25,7 +25,12 @@ vi.mock("node:fs/promises", async (original) => {
 async function body() {
   const spool = await mkdtemp(path.join(tmpdir(), "ringpost-body-"));
   const memory = { octets: 0 };
-  const limits = { messageOctetsMax: 1_000, inlineBodyOctetsMax: 10, bodyMemoryOctetsMax: 100 };
+  const limits = {
+    messageOctetsMax: 1_000,
+    headerOctetsMax: 500,
+    inlineBodyOctetsMax: 10,
+    bodyMemoryOctetsMax: 100,
+  };
   const spoolPath = () => path.join(spool, "one");
   return { spool, memory, body: new IncomingBody({ limits, log: silentLog, spoolPath, memory }) };
 }

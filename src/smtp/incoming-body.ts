@@ -4,6 +4,7 @@
  */
 import { createHash, hash, type Hash } from "node:crypto";
 import { open, unlink, type FileHandle } from "node:fs/promises";
+import { HeaderScan } from "../mime/header-scan.js";
 import { hasMessageId } from "../mime/message-id.js";
 import type { Body } from "../shared/body.js";
 import type { BodyDigest } from "../shared/ids.js";
@@ -13,7 +14,7 @@ import type { SmtpLimits } from "./limits.js";
 export interface BodyContext {
   readonly limits: Pick<
     SmtpLimits,
-    "messageOctetsMax" | "inlineBodyOctetsMax" | "bodyMemoryOctetsMax"
+    "messageOctetsMax" | "headerOctetsMax" | "inlineBodyOctetsMax" | "bodyMemoryOctetsMax"
   >;
   readonly log: Log;
   readonly spoolPath: () => string;
@@ -21,8 +22,8 @@ export interface BodyContext {
   readonly memory: { octets: number };
 }
 
-/** Why there is no body: over the limit, disk full, or the disk failed otherwise. */
-export type BodyRefusal = "tooLarge" | "full" | "failed";
+/** Why there is no body: over a limit, disk full, or the disk failed otherwise. */
+export type BodyRefusal = "tooLarge" | "headerTooLarge" | "full" | "failed";
 
 type Spool = {
   readonly path: string;
@@ -32,6 +33,8 @@ type Spool = {
 };
 
 export class IncomingBody {
+  /** What is known of the header by now. */
+  readonly header = new HeaderScan();
   readonly #context: BodyContext;
   #octets = 0;
   #memory: Buffer = Buffer.alloc(0);
@@ -54,7 +57,10 @@ export class IncomingBody {
     const before = this.#octets;
     this.#octets += content.length;
     if (this.#refusal !== undefined) return undefined;
-    if (this.#octets > this.#context.limits.messageOctetsMax) return this.#refuse("tooLarge");
+    const { messageOctetsMax, headerOctetsMax } = this.#context.limits;
+    if (this.#octets > messageOctetsMax) return this.#refuse("tooLarge");
+    if (!this.header.ended) this.header.feed(content);
+    if (this.header.octets > headerOctetsMax) return this.#refuse("headerTooLarge");
     if (this.#spool === undefined && this.#keepInMemory(content, before)) return undefined;
     this.#busy = this.#writeSpool(content, before).catch((error: unknown) =>
       this.#refuse(refusalOf(error), error),

@@ -8,9 +8,21 @@ export interface SmtpLimits {
   readonly inlineBodyOctetsMax: number;
   /** What the bodies of all connections together may take in memory before they spool earlier. */
   readonly bodyMemoryOctetsMax: number;
+  /** Header of a mail. Servers read headers into memory; over that it is an attack on them. */
+  readonly headerOctetsMax: number;
   readonly recipientsMax: number;
   /** A command line with its end. RFC 5321 §4.5.3.1.4 asks for 512, extensions add to it. */
   readonly commandOctetsMax: number;
+  /** Base64 of one line of an AUTH exchange: RFC 4954 §4. */
+  readonly authLineOctetsMax: number;
+  /** Commands from one mail to the next, then 421; refused recipients are among them. */
+  readonly commandsPerMailMax: number;
+  /** Replies of 500 and above from one mail to the next, then 421. */
+  readonly errorsPerMailMax: number;
+  /** Commands before AUTH where it is required, then 421. */
+  readonly commandsBeforeAuthMax: number;
+  /** Wrong passwords on one connection; the next try is answered 421. */
+  readonly authFailuresMax: number;
   readonly connectionsMax: number;
   readonly connectionsPerAddressMax: number;
   /** How long a greeting is held back to see who talks first. */
@@ -18,6 +30,8 @@ export interface SmtpLimits {
   /** The same for an address that talked first before, and for how long that is remembered. */
   readonly earlyTalkerHoldMs: number;
   readonly earlyTalkerMemoryMs: number;
+  /** For a TLS handshake to be over. */
+  readonly handshakeMs: number;
   /** For the next command to arrive whole: RFC 5321 §4.5.3.2.7. */
   readonly commandMs: number;
   /** For the next `dataBlockOctets` of a mail: RFC 5321 §4.5.3.2.5. */
@@ -25,6 +39,8 @@ export interface SmtpLimits {
   readonly dataBlockOctets: number;
   /** From one mail to the end of the next, whatever the client does meanwhile. */
   readonly transactionMs: number;
+  /** From the greeting to the last mail that may begin. */
+  readonly sessionMs: number;
   /** For the receiver to answer; after that the client is told to come again. */
   readonly receiverMs: number;
   /** For the reset of a client that left before its 250 came: longer than most round trips. */
@@ -39,17 +55,25 @@ export const smtpLimits: SmtpLimits = {
   messageOctetsMax: limits.messageOctetsMax,
   inlineBodyOctetsMax: limits.inlineBodyOctetsMax,
   bodyMemoryOctetsMax: 64 * 1024 * 1024,
+  headerOctetsMax: 512 * 1024,
   recipientsMax: limits.recipientsMax,
   commandOctetsMax: 4_096,
+  authLineOctetsMax: 12_288,
+  commandsPerMailMax: 200_000,
+  errorsPerMailMax: 100,
+  commandsBeforeAuthMax: 50,
+  authFailuresMax: 10,
   connectionsMax: 2_000,
   connectionsPerAddressMax: 500,
   greetingHoldMs: 3,
   earlyTalkerHoldMs: 1_000,
   earlyTalkerMemoryMs: 600_000,
+  handshakeMs: 60_000,
   commandMs: 300_000,
   dataBlockMs: 180_000,
   dataBlockOctets: 1_024,
   transactionMs: 1_800_000,
+  sessionMs: 86_400_000,
   receiverMs: 60_000,
   resetWaitMs: 300,
   sweepIntervalMs: 500,

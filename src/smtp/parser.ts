@@ -21,17 +21,21 @@ const CR = 0x0d;
 /** Commands in one go before others get a turn. */
 const commandsPerTurn = 100;
 
+const nothing = Buffer.alloc(0);
+
 type Next = (error?: Error | null) => void;
 
 export class SmtpParser extends SMTPStream {
-  /** Octets that commands and data were made of; comparable with the socket's `bytesRead`. */
+  /** Octets that commands and data were made of, of all `receivedOctets`. */
   consumedOctets = 0;
+  /** A line with its end; may change from line to line. */
+  lineOctetsMax: number;
   /** Called when the client has ended its side and all before was handled. */
   onend: (() => void) | undefined;
   /** Called for a line over the limit, in place of `oncommand`. */
   onlongline: ((resume: () => void) => void) | undefined;
 
-  #chunk: Buffer = Buffer.alloc(0);
+  #chunk: Buffer = nothing;
   #at = 0;
   #next: Next | undefined;
   #pumping = false;
@@ -41,6 +45,17 @@ export class SmtpParser extends SMTPStream {
   #partial: Buffer | undefined = Buffer.alloc(0);
   #sink: DataSink | undefined;
   #unstuffer = new Unstuffer();
+
+  constructor({ lineOctetsMax }: { readonly lineOctetsMax: number }) {
+    super();
+    this.lineOctetsMax = lineOctetsMax;
+  }
+
+  /** Octets that have come in, whether they were handled yet or not. */
+  get receivedOctets(): number {
+    // The stream counts the chunk that is being worked on until all of it was.
+    return this.consumedOctets - this.#at + this.writableLength;
+  }
 
   /** True while more of the client's input is at hand. */
   get hasInput(): boolean {
@@ -85,6 +100,8 @@ export class SmtpParser extends SMTPStream {
     if (this.isClosed || this.#at >= this.#chunk.length) {
       const next = this.#next;
       this.#next = undefined;
+      this.#chunk = nothing;
+      this.#at = 0;
       next?.();
       return;
     }
@@ -136,7 +153,7 @@ export class SmtpParser extends SMTPStream {
   /** The line so far; undefined once it is over the limit. */
   #join(piece: Buffer): Buffer | undefined {
     if (this.#partial === undefined) return undefined;
-    if (this.#partial.length + piece.length + 1 > this._maxCommandLength) return undefined;
+    if (this.#partial.length + piece.length + 1 > this.lineOctetsMax) return undefined;
     return this.#partial.length === 0 ? piece : Buffer.concat([this.#partial, piece]);
   }
 

@@ -132,10 +132,12 @@ describe("early talkers", () => {
 
 describe("deadlines (RFC 5321 §4.5.3.2)", () => {
   const limits = {
+    handshakeMs: 100,
     commandMs: 300,
     dataBlockMs: 180,
     dataBlockOctets: 1_000,
     transactionMs: 1_800,
+    sessionMs: 10_000,
     receiverMs: 60,
   };
 
@@ -151,6 +153,25 @@ describe("deadlines (RFC 5321 §4.5.3.2)", () => {
     clock.ms = 500;
     expect(deadlines.check()).toBe(false);
     clock.ms = 501;
+    expect(deadlines.check()).toBe(true);
+  });
+
+  test("a handshake has its time", () => {
+    const { clock, deadlines } = clocked();
+    deadlines.handshake();
+    clock.ms = 100;
+    expect(deadlines.check()).toBe(false);
+    clock.ms = 101;
+    expect(deadlines.check()).toBe(true);
+  });
+
+  test("mail after mail, a session ends; a mail that has begun may end", () => {
+    const { clock, deadlines } = clocked();
+    clock.ms = 10_001;
+    deadlines.transactionOver();
+    deadlines.data(0);
+    expect(deadlines.check()).toBe(false);
+    deadlines.command();
     expect(deadlines.check()).toBe(true);
   });
 

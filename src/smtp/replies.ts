@@ -1,5 +1,6 @@
 import { unreachable } from "../shared/unreachable.js";
 import type { BodyRefusal } from "./incoming-body.js";
+import type { SmtpLimits } from "./limits.js";
 
 /** Replies: RFC 5321 §4.2, with the enhanced status codes of RFC 3463 and RFC 2034. */
 export interface Reply {
@@ -37,6 +38,7 @@ export const replies = {
   unknownUser: reply(550, "5.1.1", "no such user here"),
   relay: reply(550, "5.7.1", "relaying denied"),
   undecided: reply(451, "4.3.0", "can't tell now, try again later"),
+  senderNotYours: reply(553, "5.7.1", "not an address of yours"),
   tooManyRecipients: reply(452, "4.5.3", "too many recipients"),
 
   stored: (id: string, copies: number, copiesWanted: number) =>
@@ -44,7 +46,31 @@ export const replies = {
   tempfail: (why: string) => reply(451, "4.3.0", why),
   full: reply(452, "4.3.1", "no space left, try again later"),
   tooLarge: (octetsMax: number) => reply(552, "5.3.4", `a mail has at most ${octetsMax} octets`),
+  headerTooLarge: (octetsMax: number) =>
+    reply(552, "5.3.4", `a header has at most ${octetsMax} octets`),
   bareLineEnd: reply(550, "5.5.2", "bare CR or LF in data"),
+
+  startTls: reply(220, "2.0.0", "ready to start TLS"),
+  tlsActive: reply(503, "5.5.1", "TLS is active"),
+
+  // RFC 4954 §4 and §6.
+  challenge: (data: Buffer): Reply => ({ code: 334, text: data.toString("base64") }),
+  authenticated: reply(235, "2.7.0", "authenticated"),
+  authenticationRequired: reply(530, "5.7.0", "authentication required"),
+  authenticatedAlready: reply(503, "5.5.1", "authenticated already"),
+  encryptionRequired: reply(538, "5.7.11", "encryption required for this mechanism"),
+  mechanismUnknown: reply(504, "5.5.4", "mechanism not offered"),
+  authenticationCancelled: reply(501, "5.7.0", "authentication cancelled"),
+  authenticationSyntax: (why: string) => reply(501, "5.5.2", why),
+  authenticationLineTooLong: reply(500, "5.5.6", "line of the exchange is too long"),
+  denied: reply(535, "5.7.8", "authentication failed"),
+  authenticationLater: reply(454, "4.7.0", "can't tell now, try again later"),
+  throttled: (retryAfterMs: number) =>
+    reply(421, "4.7.0", `too many tries, come again in ${Math.ceil(retryAfterMs / 1_000)} s`),
+  tooManyDenials: reply(421, "4.7.0", "authentication failed too often"),
+  tooManyCommandsBeforeAuth: reply(421, "4.7.0", "too many commands before AUTH"),
+  tooManyCommands: reply(421, "4.7.0", "too many commands without a mail"),
+  tooManyErrors: reply(421, "4.7.0", "too many errors"),
 
   // RFC 5321 §3.1: 554 instead of the greeting.
   talkedFirst: reply(554, "5.5.1", "you talked before the greeting"),
@@ -54,12 +80,17 @@ export const replies = {
 } as const;
 
 /** Why the data of a mail was not taken. */
-export function bodyRefused(refusal: BodyRefusal | "bareLineEnd", octetsMax: number): Reply {
+export function bodyRefused(
+  refusal: BodyRefusal | "bareLineEnd",
+  limits: Pick<SmtpLimits, "messageOctetsMax" | "headerOctetsMax">,
+): Reply {
   switch (refusal) {
     case "bareLineEnd":
       return replies.bareLineEnd;
     case "tooLarge":
-      return replies.tooLarge(octetsMax);
+      return replies.tooLarge(limits.messageOctetsMax);
+    case "headerTooLarge":
+      return replies.headerTooLarge(limits.headerOctetsMax);
     case "full":
       return replies.full;
     case "failed":
@@ -75,8 +106,13 @@ export function formatReply(code: number, status: string, lines: readonly string
   return lines
     .map((text, index) => {
       // Texts may quote the client or another node; neither may begin a line of its own.
-      const safe = text.replace(/[\p{Cc}\p{Cs}\u2028\u2029]/gu, " ").slice(0, 400);
+      // A challenge is base64 and whole, or it is nothing.
+      const safe = code === 334 ? text : oneLine(text).slice(0, 400);
       return `${code}${index < last ? "-" : " "}${status === "" ? "" : `${status} `}${safe}\r\n`;
     })
     .join("");
+}
+
+function oneLine(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cs}\u2028\u2029]/gu, " ");
 }

@@ -7,7 +7,7 @@ import { SMTPConnection } from "smtp-server/lib/smtp-connection.js";
 import { SmtpParser } from "./parser.js";
 import { formatReply, type Reply } from "./replies.js";
 
-export class ReplyingConnection extends SMTPConnection {
+export abstract class ReplyingConnection extends SMTPConnection {
   /** True when we closed the connection for the client's fault or our end. */
   protected gaveUp = false;
   /** Replies that wait for the others of their segment. */
@@ -22,7 +22,7 @@ export class ReplyingConnection extends SMTPConnection {
     this.#write(code, formatReply(code, status, [text]));
   }
 
-  /** The library's own replies come through here: the greeting, EHLO's, a few errors. */
+  /** The library's own replies come through here: the greeting, a few errors. */
   override send(code: number, data?: string | string[] | null, context?: string | false): void {
     const lines = Array.isArray(data) ? data : [data ?? ""];
     if (code >= 400) this.session.error = lines.join(" ");
@@ -36,25 +36,31 @@ export class ReplyingConnection extends SMTPConnection {
   }
 
   override close(): void {
-    this.#flush();
+    this.flush();
     super.close();
   }
 
+  /** Called with the code of every reply. */
+  protected abstract replied(code: number): void;
+
   /** RFC 2920 §3.2: the replies to commands that came in one segment go out together. */
   #write(code: number, reply: string): void {
+    this.replied(code);
     const more = this._parser instanceof SmtpParser && this._parser.hasInput;
     // Nobody waits longer than a turn, whatever the rest of the segment takes.
-    if (more && this.#unsent === "") setImmediate(() => this.#flush());
+    if (more && this.#unsent === "") setImmediate(() => this.flush());
     this.#unsent += reply;
-    if (!more) this.#flush();
+    if (!more) this.flush();
     if (code !== 421) return;
     this.gaveUp = true;
     this.close();
   }
 
-  #flush(): void {
+  protected flush(): void {
     const unsent = this.#unsent;
     this.#unsent = "";
+    // While TLS is being agreed on, a reply would be an octet too many for both sides.
+    if (this._upgrading) return;
     // A client that has ended its side may still read (RFC 9293 §3.6).
     if (unsent !== "" && this._socket.writable) this._socket.write(unsent);
   }

@@ -1,10 +1,16 @@
-/** The SMTP listener of a node: takes mail from anybody for the mailboxes of this ring. */
+/**
+ * The SMTP listeners of a node. `transfer` takes mail from anybody for the mailboxes of this ring
+ * (RFC 5321), `submission` from its users (RFC 6409).
+ */
 import { once } from "node:events";
 import type net from "node:net";
 import { SMTPServer, type SMTPServerOptions } from "smtp-server";
 import type { SMTPConnectionOptions } from "smtp-server/lib/smtp-connection.js";
+import type { Authenticator, Senders } from "../mailbox/authentication.js";
 import type { MailReceiver } from "../mailbox/ports.js";
 import type { Log } from "../shared/log.js";
+import type { TlsContexts } from "../shared/tls.js";
+import type { PlainAuth } from "./authentication.js";
 import { SmtpConnection, type ConnectionContext } from "./connection.js";
 import { EarlyTalkers } from "./early-talkers.js";
 import { smtpLimits, type SmtpLimits } from "./limits.js";
@@ -18,6 +24,19 @@ export interface SmtpServerOptions {
   readonly receiver: MailReceiver;
   readonly log: Log;
   readonly limits?: Partial<SmtpLimits>;
+  /** STARTTLS is offered when there are certificates. */
+  readonly tls?: TlsContexts | undefined;
+  /** TLS is spoken from the first octet (RFC 8314 §3.3); needs `tls`. */
+  readonly implicitTls?: boolean;
+  /** Makes this a listener for submission: AUTH is required before MAIL. Absent: transfer. */
+  readonly submission?: Submission | undefined;
+}
+
+export interface Submission {
+  readonly authenticator: Authenticator;
+  readonly senders: Senders;
+  /** Where passwords may come without TLS. Mechanisms that don't show them are offered anyway. */
+  readonly plainAuth: PlainAuth;
 }
 
 export interface SmtpServer {
@@ -30,8 +49,9 @@ export interface SmtpServer {
   close(): Promise<void>;
 }
 
-/** RFC 5321 server without AUTH and TLS. Every mail is handed to `receiver`; see its contract. */
+/** Every mail is handed to `receiver`; see its contract. */
 export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
+  if (options.implicitTls && options.tls === undefined) throw new Error("TLS needs a certificate");
   const server = new Listener(options);
   return {
     listen: (at) => server.open(at),
@@ -43,14 +63,16 @@ class Listener extends SMTPServer {
   readonly #limits: SmtpLimits;
   readonly #log: Log;
   readonly #context: ConnectionContext;
-  readonly #sockets = new Set<net.Socket>();
+  /** What was accepted, and what stands on top of it: itself, or TLS. */
+  readonly #sockets = new Map<net.Socket, net.Socket>();
   readonly #socketsByAddress = new Map<string, number>();
   readonly #running = new Set<Promise<void>>();
   #sweep: NodeJS.Timeout | undefined;
   #closed: Promise<void> | undefined;
 
-  constructor({ name, nodeText, receiver, log, limits: given }: SmtpServerOptions) {
-    const limits = { ...smtpLimits, ...given };
+  constructor(options: SmtpServerOptions) {
+    const { name, nodeText, receiver, log, tls, implicitTls = false, submission } = options;
+    const limits = { ...smtpLimits, ...options.limits };
     super(libraryOptions(name, limits));
     this.#limits = limits;
     this.#log = log;
@@ -61,6 +83,14 @@ class Listener extends SMTPServer {
       limits,
       log,
       nodeText,
+      tls,
+      implicitTls,
+      authenticator: submission?.authenticator,
+      senders: submission?.senders,
+      plainAuth: submission?.plainAuth ?? "never",
+      wrapped: (plain, secure) => {
+        if (this.#sockets.has(plain)) this.#sockets.set(plain, secure);
+      },
       earlyTalkers: new EarlyTalkers(limits),
       memory: { octets: 0 },
       spoolPath: () => receiver.spoolPath(),
@@ -94,12 +124,12 @@ class Listener extends SMTPServer {
     await Promise.resolve();
     for (const connection of this.#own()) connection.shutDown();
     const force = setTimeout(() => {
-      for (const socket of this.#sockets) socket.destroy();
+      for (const socket of this.#sockets.values()) socket.destroy();
     }, this.#limits.closeMs);
     await closed;
     clearTimeout(force);
     // The listener is closed before its last sockets say so.
-    await Promise.all(Array.from(this.#sockets, socketClosed));
+    await Promise.all(Array.from(this.#sockets.keys(), socketClosed));
     clearInterval(this.#sweep);
     await Promise.all(this.#running);
   }
@@ -124,7 +154,7 @@ class Listener extends SMTPServer {
       refuse(socket, replies.tooManyConnections);
       return false;
     }
-    this.#sockets.add(socket);
+    this.#sockets.set(socket, socket);
     this.#socketsByAddress.set(address, ofAddress + 1);
     socket.once("close", () => this.#forget(socket, address));
     return () => undefined;
@@ -159,11 +189,10 @@ function libraryOptions(name: string, limits: SmtpLimits): SMTPServerOptions {
     allowHalfOpen: true,
     size: limits.messageOctetsMax,
     maxCommandLength: limits.commandOctetsMax,
-    heloResponse: "%s",
     hideENHANCEDSTATUSCODES: false,
-    hideDSN: true,
-    hideSTARTTLS: true,
-    disabledCommands: ["AUTH", "STARTTLS", "LHLO", "WIZ", "SHELL", "KILL"],
+    disabledCommands: ["LHLO", "WIZ", "SHELL", "KILL"],
+    // Whether AUTH is needed, and how often it may fail, is ours to say.
+    authOptional: true,
     disableReverseLookup: true,
     logger: false,
   };

@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdtemp, readFile, readdir } from "node:fs/promises";
 import net from "node:net";
+import tls from "node:tls";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { Delivery, DeliveryAnswer, MailReceiver, RecipientAnswer } from "../mailbox/ports.js";
@@ -133,6 +134,41 @@ export class RawClient {
   static async greeted(port: number): Promise<RawClient> {
     const client = new RawClient(net.connect({ host: "127.0.0.1", port }));
     await client.reply();
+    return client;
+  }
+
+  /** A TLS handshake on the connection as it is; rejects when it fails. */
+  async secure(options: tls.ConnectionOptions = {}): Promise<RawClient> {
+    this.socket.removeAllListeners("data");
+    return RawClient.#secured(
+      tls.connect({ rejectUnauthorized: false, ...options, socket: this.socket }),
+    );
+  }
+
+  /** TLS from the first octet; the greeting is read. */
+  static async greetedSecurely(port: number, options: tls.ConnectionOptions = {}) {
+    const at = { host: "127.0.0.1", port, rejectUnauthorized: false };
+    const client = await RawClient.#secured(tls.connect({ ...at, ...options }));
+    await client.reply();
+    return client;
+  }
+
+  /** EHLO, STARTTLS and the handshake. */
+  static async startedTls(port: number, options: tls.ConnectionOptions = {}): Promise<RawClient> {
+    const client = await RawClient.greeted(port);
+    await client.ask("EHLO client.test");
+    const ready = await client.ask("STARTTLS");
+    if (!ready.startsWith("220 ")) throw new Error(ready);
+    return client.secure(options);
+  }
+
+  static async #secured(socket: tls.TLSSocket): Promise<RawClient> {
+    const client = new RawClient(socket);
+    await new Promise<void>((resolve, reject) => {
+      socket.once("secureConnect", resolve);
+      socket.once("error", reject);
+      socket.once("close", () => reject(new Error("closed in the handshake")));
+    });
     return client;
   }
 

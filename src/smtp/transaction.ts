@@ -2,6 +2,8 @@
  * One mail transaction after the other: RFC 5321 §3.3 and §4.1.4. Knows the rules and the replies;
  * knows nothing of sockets or of the library that reads the commands.
  */
+import type { Identity, SenderAnswer, Senders } from "../mailbox/authentication.js";
+import { outboxOf } from "../mailbox/outbox.js";
 import type { DeliveryAnswer, MailReceiver, RecipientAnswer } from "../mailbox/ports.js";
 import { parseAddress } from "../mime/address.js";
 import type { Body } from "../shared/body.js";
@@ -11,16 +13,24 @@ import { unreachable } from "../shared/unreachable.js";
 import { parsePathArguments, type PathArguments } from "./command-arguments.js";
 import type { SmtpLimits } from "./limits.js";
 import { replies, type Reply } from "./replies.js";
-import { traceLines, type TraceFacts } from "./trace.js";
+import { type AddedFields, protocolOf, traceLines, type TraceFacts } from "./trace.js";
 
 export interface TransactionContext {
   readonly receiver: MailReceiver;
   readonly limits: Pick<SmtpLimits, "messageOctetsMax" | "recipientsMax">;
   readonly log: Log;
+  /**
+   * Present where users hand in their mail (RFC 6409): who is nobody, or sends as somebody else,
+   * is refused, and the sender's outbox gets a copy.
+   */
+  readonly senders?: Senders | undefined;
 }
 
 /** What the trace says of the client; the rest comes from the transaction. */
-export type ClientFacts = Pick<TraceFacts, "helo" | "clientAddress" | "serverName" | "nodeText"> & {
+export type ClientFacts = Pick<
+  TraceFacts,
+  "helo" | "clientAddress" | "serverName" | "nodeText" | "tls"
+> & {
   readonly extended: boolean;
 };
 
@@ -33,6 +43,8 @@ export interface Outcome {
 interface Envelope {
   readonly sender: string;
   readonly utf8: boolean;
+  /** Who hands the mail in, when that is known. */
+  readonly user: Identity | undefined;
   /** Mailbox by recipient address as given, in order. Several may mean one mailbox. */
   readonly recipients: Map<string, MailboxName>;
 }
@@ -42,16 +54,31 @@ type Path = Extract<PathArguments, { kind: "path" }>;
 export class Transaction {
   readonly #context: TransactionContext;
   #envelope: Envelope | undefined;
+  /** Replaced whenever an answer that is still out has lost its meaning. */
+  #turn = {};
 
   constructor(context: TransactionContext) {
     this.#context = context;
   }
 
-  reset(): void {
-    this.#envelope = undefined;
+  get active(): boolean {
+    return this.#envelope !== undefined;
   }
 
-  mail(line: Buffer): Reply {
+  reset(): void {
+    this.#envelope = undefined;
+    this.abandon();
+  }
+
+  /** The client was told something else: an answer that is still out changes nothing any more. */
+  abandon(): void {
+    this.#turn = {};
+  }
+
+  /** A reply at once, or a promise of one that never rejects. `user` is who has authenticated. */
+  mail(line: Buffer, user?: Identity): Reply | Promise<Reply> {
+    const { senders } = this.#context;
+    if (senders !== undefined && user === undefined) return replies.authenticationRequired;
     const parsed = parsePathArguments(line, "MAIL FROM:");
     if (parsed.kind === "invalid") {
       return parsed.part === "path"
@@ -68,8 +95,35 @@ export class Transaction {
       if (address.kind === "invalid") return replies.senderSyntax(address.why);
       if (address.domain === "") return replies.senderSyntax("domain is missing");
     }
-    this.#envelope = { sender: parsed.path, utf8, recipients: new Map() };
+    const envelope = { sender: parsed.path, utf8, user, recipients: new Map() };
+    // RFC 8098 §3: a user's notice of having read a mail comes from the null sender.
+    if (senders !== undefined && user !== undefined && parsed.path !== "") {
+      return this.#checkSender(senders, user, envelope);
+    }
+    this.#envelope = envelope;
     return replies.senderOk;
+  }
+
+  async #checkSender(senders: Senders, user: Identity, envelope: Envelope): Promise<Reply> {
+    const turn = this.#turn;
+    let answer: SenderAnswer;
+    try {
+      answer = await senders.maySend(user, envelope.sender);
+    } catch (error) {
+      this.#context.log.error({ err: error }, "can't check a sender");
+      return replies.undecided;
+    }
+    switch (answer) {
+      case "allowed":
+        if (this.#turn === turn) this.#envelope = envelope;
+        return replies.senderOk;
+      case "refused":
+        return replies.senderNotYours;
+      case "undecided":
+        return replies.undecided;
+      default:
+        return unreachable(answer);
+    }
   }
 
   /** RFC 5321 §4.1.1.11: a parameter that was not announced is refused, never ignored. */
@@ -98,6 +152,11 @@ export class Transaction {
           : replies.parameterSyntax("BODY is 7BIT or 8BITMIME");
       case "SMTPUTF8": // RFC 6531 §3.4
         return value === undefined ? undefined : replies.parameterSyntax("SMTPUTF8 has no value");
+      case "AUTH": // RFC 4954 §5: who is said to have sent it first; believed of nobody.
+        if (this.#context.senders === undefined) return replies.parameterUnknown(keyword);
+        return value !== undefined && isXtextAddress(value)
+          ? undefined
+          : replies.parameterSyntax("AUTH needs an address in xtext, or <>");
       default:
         return replies.parameterUnknown(keyword);
     }
@@ -127,6 +186,7 @@ export class Transaction {
   }
 
   async #resolve(address: string, envelope: Envelope): Promise<Reply> {
+    const turn = this.#turn;
     let answer: RecipientAnswer;
     try {
       answer = await this.#context.receiver.resolve(address);
@@ -136,7 +196,7 @@ export class Transaction {
     }
     switch (answer.kind) {
       case "mailbox":
-        envelope.recipients.set(address, answer.mailbox);
+        if (this.#turn === turn) envelope.recipients.set(address, answer.mailbox);
         return replies.recipientOk;
       case "unknown":
         return replies.unknownUser;
@@ -160,24 +220,36 @@ export class Transaction {
     return recipients === 0 ? replies.sequence("send RCPT first") : replies.startMail;
   }
 
-  /** Hands the mail over and ends the transaction. Never rejects. */
-  async deliver(body: Body, client: ClientFacts, receivedAt: Date): Promise<Outcome> {
+  /**
+   * Hands the mail over and ends the transaction. Never rejects.
+   * @param added fields that are put in front of the header as it came
+   */
+  async deliver(
+    body: Body,
+    client: ClientFacts,
+    receivedAt: Date,
+    added?: AddedFields,
+  ): Promise<Outcome> {
     const envelope = this.#envelope;
     this.#envelope = undefined;
     if (envelope === undefined) throw new Error("data without an envelope");
+    const { sender, utf8, user } = envelope;
     const recipients = firstRecipients(envelope);
-    const protocol = envelope.utf8 ? "UTF8SMTP" : client.extended ? "ESMTP" : "SMTP";
+    const [secure, authenticated] = [client.tls !== undefined, user !== undefined];
+    const protocol = protocolOf({ extended: client.extended, utf8, secure, authenticated });
+    const outbox = this.#context.senders && user ? [outboxOf(user.mailbox)] : [];
     try {
       const answer = await this.#context.receiver.deliver({
-        sender: envelope.sender,
-        mailboxes: [...recipients.keys()],
+        sender,
+        mailboxes: [...recipients.keys(), ...outbox],
         body,
         traceFor: (mailbox, id) =>
           traceLines({
             ...client,
-            sender: envelope.sender,
-            recipient: recipients.get(mailbox) ?? mailbox,
+            sender,
+            recipient: recipients.get(mailbox),
             protocol,
+            added,
             id,
             receivedAt,
           }),
@@ -212,4 +284,9 @@ function outcomeOf(answer: DeliveryAnswer): Outcome {
     default:
       return unreachable(answer);
   }
+}
+
+/** RFC 3461 §4, for the value of AUTH; what it says is not used. */
+function isXtextAddress(value: string): boolean {
+  return value === "<>" || /^(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})+$/.test(value);
 }
