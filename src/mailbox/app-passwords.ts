@@ -71,8 +71,7 @@ export function isAppPassword(text: string, present: readonly AppPassword[] = []
   });
 }
 
-const hashOf = (password: string): string =>
-  createHash("sha256").update(password).digest("base64");
+const hashOf = (password: string): string => createHash("sha256").update(password).digest("base64");
 
 function textOf(bytes: Buffer): string {
   let value = BigInt(`0x${bytes.toString("hex")}`);
