@@ -259,7 +259,8 @@ export class Logins implements Authenticator {
   private async holdBack(ms: number, gone: AbortSignal | undefined): Promise<void> {
     const { clock, stopping } = this.options;
     if (ms === 0) return;
-    const signal = gone ? AbortSignal.any([stopping, gone]) : stopping;
+    // A signal of its own each time, however many wait for the node to stop.
+    const signal = AbortSignal.any(gone ? [stopping, gone] : [stopping]);
     await clock.sleep(ms, signal).catch(() => undefined);
   }
 }
