@@ -1,8 +1,13 @@
 /** One member, put together: the only place that knows every room. */
 import { formatEndpoint, type NodeConfig } from "./config/index.js";
 import { Accounts } from "./mailbox/accounts.js";
+import { AppPasswords } from "./mailbox/app-passwords.js";
+import { Logins } from "./mailbox/logins.js";
 import { Mailboxes } from "./mailbox/mailboxes.js";
 import { Passwords } from "./mailbox/passwords.js";
+import { RingKeys } from "./mailbox/ring-keys.js";
+import { keyLifeMs, Sessions } from "./mailbox/sessions.js";
+import { Tries } from "./mailbox/tries.js";
 import { keepId, NodeStartError, ownId, refuseOtherRing } from "./node/identity.js";
 import { opened, probeListeners } from "./node/listeners.js";
 import { createMailPop3Server } from "./node/mail-pop3.js";
@@ -128,13 +133,31 @@ class Node implements RunningNode {
       registers: this.replication.registers,
       announceChanged: (register) => this.replication.announceChanged(register),
     });
-    this.replication.onRegisterChanged((register) => accounts.forget(register));
     const { replication } = this;
+    const { registers, groups } = replication;
+    const keys = new RingKeys({
+      ...{ registers, clock, random, tokenMs: keyLifeMs },
+      announceChanged: (register) => replication.announceChanged(register),
+    });
+    replication.onRegisterChanged((register) => {
+      accounts.forget(register);
+      keys.forget(register);
+    });
+    const sessions = new Sessions({ keys, accounts, domain, clock });
+    const logins = new Logins({
+      ...{ accounts, passwords, sessions, keys, domain, clock, log },
+      tries: new Tries({ groups, random, limits: config.tries }),
+      stopping: this.stopping.signal,
+    });
     const mailboxes = new Mailboxes({
-      ...{ replication, accounts, passwords, store, domain, clock, log },
+      ...{ replication, accounts, store, domain, clock, log },
       self: store.identity,
     });
-    const operator = new Operator(Object.assign(facts, { accounts, mailboxes, domain }));
+    const appPasswords = new AppPasswords({ accounts, random, clock });
+    const credentials = { accounts, appPasswords, sessions, keys, logins };
+    const operator = new Operator(
+      Object.assign(facts, { accounts, mailboxes, credentials, domain }),
+    );
     this.rpc = createRpcServer({
       listen: addr,
       self: identity,
@@ -146,8 +169,11 @@ class Node implements RunningNode {
       log,
     });
     const nodeText = this.self.id.toString();
-    this.smtp = createMailSmtpServers({ config, nodeText, receiver: mailboxes, log });
-    this.pop3 = createMailPop3Server({ name: config.hostName, mailboxes, log });
+    const { hostName: name } = config;
+    this.smtp = createMailSmtpServers({
+      ...{ config, nodeText, receiver: mailboxes, log },
+    });
+    this.pop3 = createMailPop3Server({ name, authenticator: logins, mailboxes, log });
     store.onFailure((error) => this.fail(error));
     replication.membership.onChange((roster, before) => this.rosterChanged(roster, before));
   }

@@ -38,6 +38,25 @@ export async function readNewPassword(
   }
 }
 
+/** The password of an account, to log in with: typed once. @throws CliError */
+export async function readPassword(
+  world: World,
+  { passwordStdin = false }: PasswordOptions,
+): Promise<string> {
+  if (passwordStdin) return firstLine(world.stdin);
+  if (!world.stdin.isTTY) {
+    throw usageError(
+      "there is no terminal to ask for the password; give it on stdin with --password-stdin",
+    );
+  }
+  const terminal = openHidden(world);
+  try {
+    return await terminal.ask("Password: ");
+  } finally {
+    terminal.close();
+  }
+}
+
 function accepted(password: string, charsMin = 1): string {
   const refuse = (why: string) => new CliError(`the password ${why}; nothing was changed`);
   if (password === "") throw refuse("is empty");
@@ -52,14 +71,18 @@ function accepted(password: string, charsMin = 1): string {
   return password;
 }
 
-async function firstLine(stdin: NodeJS.ReadStream): Promise<string> {
+/** Without its line end. A longer one is cut. */
+export async function firstLine(
+  stdin: NodeJS.ReadStream,
+  octetsMax = 2 * passwordOctetsMax,
+): Promise<string> {
   const chunks: Buffer[] = [];
   let octets = 0;
   for await (const chunk of stdin) {
     const piece = Buffer.from(chunk as Buffer);
     chunks.push(piece);
     octets += piece.length;
-    if (piece.includes(0x0a) || octets > 2 * passwordOctetsMax) break;
+    if (piece.includes(0x0a) || octets > octetsMax) break;
   }
   const [line = ""] = Buffer.concat(chunks).toString("utf8").split("\n");
   return line.replace(/\r$/, "");

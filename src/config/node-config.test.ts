@@ -36,6 +36,7 @@ test("an address is enough", async () => {
     pop3s: { host: "127.0.0.1", port: 5995 },
     tls: undefined,
     plainAuth: "loopback",
+    tries: { perAccount: 10, perAddress: 100, windowMs: 300_000 },
     evictAfterMs: 600_000,
     copyOctetsPerSecond: 32 * 1024 * 1024,
     copyStreams: 4,

@@ -41,6 +41,12 @@ export interface NodeConfig {
   /** Absent: the node's self-signed certificate. */
   readonly tls: { readonly certPath: string; readonly keyPath: string } | undefined;
   readonly plainAuth: PlainAuth;
+  /** Wrong passwords that are checked within a window, across the ring. */
+  readonly tries: {
+    readonly perAccount: number;
+    readonly perAddress: number;
+    readonly windowMs: number;
+  };
   readonly evictAfterMs: number;
   /** Bounds of what this member copies from the others when members come, go or differ. */
   readonly copyOctetsPerSecond: number;
@@ -108,6 +114,11 @@ function resolveNodeConfig(raw: readonly RawOption[]): NodeConfig {
     ...listeners,
     tls: tlsPaths(given),
     plainAuth: values["plain-auth"] ?? "loopback",
+    tries: Object.freeze({
+      perAccount: values["auth-tries"] ?? defaults.authTries,
+      perAddress: values["auth-tries-per-address"] ?? defaults.authTriesPerAddress,
+      windowMs: (values["auth-window"] ?? defaults.authWindowSeconds) * 1_000,
+    }),
     evictAfterMs: (values["evict-after"] ?? defaults.evictAfterSeconds) * 1_000,
     copyOctetsPerSecond: values["copy-rate"] ?? defaults.copyOctetsPerSecond,
     copyStreams: values["copy-streams"] ?? defaults.copyStreams,

@@ -30,6 +30,9 @@ export interface OptionValues {
   readonly "tls-cert": string;
   readonly "tls-key": string;
   readonly "plain-auth": PlainAuth;
+  readonly "auth-tries": number;
+  readonly "auth-tries-per-address": number;
+  readonly "auth-window": number;
   readonly "evict-after": number;
   readonly "copy-rate": number;
   readonly "copy-streams": number;
@@ -61,6 +64,9 @@ export const defaults = {
   bits: bitsMax,
   replicas: 2,
   domain: "ring.test",
+  authTries: 10,
+  authTriesPerAddress: 100,
+  authWindowSeconds: 300,
   evictAfterSeconds: 600,
   copyOctetsPerSecond: 32 * 1024 * 1024,
   copyStreams: 4,
@@ -201,6 +207,27 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
     defaultText: "loopback",
     fileTypes: ["string"],
     parse: parsePlainAuth,
+  },
+  "auth-tries": {
+    placeholder: "<n>",
+    help: "wrong passwords of one account, in the whole ring; the same on every member",
+    defaultText: `${defaults.authTries} within --auth-window`,
+    fileTypes: ["number"],
+    parse: (text) => parseWhole(text, { min: 1, max: 1_000 }),
+  },
+  "auth-tries-per-address": {
+    placeholder: "<n>",
+    help: "wrong passwords from one client address, in the whole ring",
+    defaultText: `${defaults.authTriesPerAddress} within --auth-window`,
+    fileTypes: ["number"],
+    parse: (text) => parseWhole(text, { min: 1, max: 1_000 }),
+  },
+  "auth-window": {
+    placeholder: "<seconds>",
+    help: "a wrong password counts for so long",
+    defaultText: String(defaults.authWindowSeconds),
+    fileTypes: ["number"],
+    parse: (text) => parseWhole(text, { min: 1, max: 86_400, unit: "seconds" }),
   },
   "evict-after": {
     placeholder: "<seconds>",

@@ -4,6 +4,7 @@ import type { MailboxName } from "../shared/ids.js";
 import { Accounts } from "./accounts.js";
 import type { Passwords } from "./passwords.js";
 
+const scram = { salt: "c2FsdA==", iterations: 4_096, storedKey: "", serverKey: "" };
 const ann = "ann@ring.test" as MailboxName;
 let value: unknown;
 let decides: boolean;
@@ -41,7 +42,9 @@ beforeEach(() => {
   };
   accounts = new Accounts({
     registers: registers as unknown as Registers,
-    passwords: { hash: (text: string) => Promise.resolve(`h:${text}`) } as unknown as Passwords,
+    passwords: {
+      credentials: (text: string) => Promise.resolve({ passwordHash: `h:${text}`, scram }),
+    } as unknown as Passwords,
     domain: "ring.test",
     clock: { wallMs: () => 7, monotonicMs: () => nowMs, sleep: () => Promise.resolve() },
     random: {
@@ -72,6 +75,16 @@ describe("an account", () => {
     expect(announced).not.toHaveLength(0);
   });
 
+  test("has what SCRAM needs, and its tokens end with a password", async () => {
+    await accounts.add("ann", "one");
+    const added = await accounts.read(ann);
+    expect(added).toMatchObject({ account: { scram } });
+    expect(added.kind === "account" && added.account.generation).toBeUndefined();
+    await accounts.changePassword("ann", "two");
+    await accounts.changePassword("ann", "two");
+    expect(await accounts.read(ann)).toMatchObject({ account: { scram, generation: 2 } });
+  });
+
   test("has another version after every change", async () => {
     await accounts.add("ann", "one");
     const before = await accounts.read(ann);
@@ -84,6 +97,7 @@ describe("an account", () => {
   test.each([
     ["without a password", "ann", ""],
     ["with a password without end", "ann", "x".repeat(1_025)],
+    ["with a password that no client can send", "ann", "a\tb"],
     ["of another domain", "ann@example.org", "x"],
     ["with a name that is none", "a b", "x"],
   ])("is refused %s", async (_, name, password) => {

@@ -2,6 +2,7 @@
 import { parseLogin, validateAccountName } from "../mime/address.js";
 import type { Clock, Randomness } from "../replication/ports.js";
 import type { Registers } from "../replication/registers.js";
+import { passwordOctetsMax, prepareOpaque, type ScramVerifier } from "../sasl/index.js";
 import type { MailboxName } from "../shared/ids.js";
 import type { Passwords } from "./passwords.js";
 
@@ -19,14 +20,6 @@ export interface AccountFields {
   readonly quota?: Quota;
   /** Session tokens of an earlier generation are void. Absent: 0. */
   readonly generation?: number;
-}
-
-/** RFC 5803, without what the mechanism's name says. All base64. */
-export interface ScramVerifier {
-  readonly salt: string;
-  readonly iterations: number;
-  readonly storedKey: string;
-  readonly serverKey: string;
 }
 
 /** A password of its own for one program, to be revoked alone. */
@@ -71,7 +64,6 @@ export type AccountChange =
   /** No majority of the members that keep the account answered. */
   | { readonly kind: "undecided" };
 
-const passwordOctetsMax = 1_024;
 const existsRememberedMs = 5_000;
 const existsRememberedMax = 50_000;
 
@@ -134,16 +126,17 @@ export class Accounts {
     if (parsed.kind === "invalid") return parsed;
     const refusal = refusePassword(password);
     if (refusal) return refusal;
-    const passwordHash = await this.options.passwords.hash(password);
-    const fields = { passwordHash, createdAtMs: this.options.clock.wallMs() };
+    const credentials = await this.options.passwords.credentials(password);
+    const fields = { ...credentials, createdAtMs: this.options.clock.wallMs() };
     return this.change(parsed.mailbox, (before) => (before ? "exists" : fields));
   }
 
+  /** Session tokens end with the old password; app passwords stay. */
   async changePassword(name: string, password: string): Promise<AccountChange> {
     const refusal = refusePassword(password);
     if (refusal) return refusal;
-    const passwordHash = await this.options.passwords.hash(password);
-    return this.update(name, (account) => ({ ...account, passwordHash }));
+    const credentials = await this.options.passwords.credentials(password);
+    return this.update(name, (account) => ({ ...nextGeneration(account), ...credentials }));
   }
 
   /** Changes an account that exists. `make` may run several times, on newer values. */
@@ -204,10 +197,19 @@ export class Accounts {
   }
 }
 
+/** Voids the account's session tokens. */
+export const nextGeneration = (account: AccountFields): AccountFields => ({
+  ...account,
+  generation: (account.generation ?? 0) + 1,
+});
+
 function refusePassword(password: string): { kind: "invalid"; why: string } | undefined {
   if (password.length === 0) return { kind: "invalid", why: "the password is empty" };
   if (Buffer.byteLength(password) > passwordOctetsMax) {
     return { kind: "invalid", why: `the password is longer than ${passwordOctetsMax} octets` };
+  }
+  if (prepareOpaque(password) === undefined) {
+    return { kind: "invalid", why: "the password has a control character" };
   }
   return undefined;
 }

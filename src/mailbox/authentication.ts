@@ -12,7 +12,10 @@ export interface Identity {
 export interface ClientOrigin {
   /** IP address, without a port. */
   readonly address: string;
-  readonly protocol: "smtp" | "pop3";
+  /** `command`: of a member's operator; has no address. */
+  readonly protocol: "smtp" | "pop3" | "command";
+  /** Aborted when nobody waits for the answer any more: it ends the delay of a refusal. */
+  readonly signal?: AbortSignal;
 }
 
 export type AuthenticationResult =

@@ -5,7 +5,6 @@ import type { Body } from "../shared/body.js";
 import type { MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
 import type { Accounts } from "./accounts.js";
 import { Mailboxes } from "./mailboxes.js";
-import { type Passwords, PasswordsBusyError } from "./passwords.js";
 
 const [ann, bob] = ["ann@ring.test", "bob@ring.test"] as MailboxName[] as [
   MailboxName,
@@ -16,9 +15,7 @@ const body: Body = { kind: "bytes", digest: "d" as Body["digest"], bytes: Buffer
 let result: object;
 let settled: string[];
 let withdrawn: string[];
-let known: object;
-let matches: boolean | Error;
-let checked: unknown[];
+let asked: string[];
 let opened: object;
 let mailboxes: Mailboxes;
 
@@ -26,9 +23,7 @@ beforeEach(() => {
   result = { kind: "stored", durable: 2, wanted: 3 };
   settled = [];
   withdrawn = [];
-  known = { kind: "account", account: { passwordHash: "h", version: "1" } };
-  matches = true;
-  checked = [];
+  asked = [];
   opened = { kind: "inUse" };
   let count = 0;
   const replication = {
@@ -40,24 +35,18 @@ beforeEach(() => {
     withdraw: (copies: readonly { mailbox: string; message: { id: string } }[]) => {
       withdrawn.push(...copies.map(({ mailbox, message }) => `${mailbox} ${message.id}`));
     },
-    openMaildrop: () => Promise.resolve(opened),
+    openMaildrop: (mailbox: string) => {
+      asked.push(mailbox);
+      return Promise.resolve(opened);
+    },
   };
   const accounts = {
-    read: () => Promise.resolve(known),
     exists: (mailbox: string) =>
       Promise.resolve(mailbox === ann ? "yes" : mailbox === bob ? "no" : "undecided"),
-  };
-  const passwords = {
-    check: (_: string, __: string, account: unknown) => {
-      checked.push(account);
-      if (matches instanceof Error) return Promise.reject(matches);
-      return Promise.resolve(matches && account !== undefined);
-    },
   };
   mailboxes = new Mailboxes({
     replication: replication as unknown as Replication,
     accounts: accounts as unknown as Accounts,
-    passwords: passwords as unknown as Passwords,
     store: { spoolPath: () => "/spool/1" } as never,
     domain: "ring.test",
     self: "u1" as MemberUuid,
@@ -99,27 +88,11 @@ describe("a mail", () => {
   });
 });
 
-describe("a login", () => {
-  test.each([
-    ["with the password", "ann", true, "inUse"],
-    ["with another", "ann", false, "denied"],
-    ["when too many wait", "ann", new PasswordsBusyError("busy"), "tempfail"],
-  ] as const)("%s", async (_, name, answer, kind) => {
-    matches = answer;
-    expect((await mailboxes.login(name, "x")).kind).toBe(kind);
-  });
-
-  test("of nobody is denied, and checked all the same", async () => {
-    known = { kind: "unknown", former: false };
-    expect((await mailboxes.login("ann", "x")).kind).toBe("denied");
-    expect((await mailboxes.login("no name@@", "x")).kind).toBe("denied");
-    expect(checked).toEqual([undefined, undefined]);
-  });
-
-  test("is put off while the account can't be read", async () => {
-    known = { kind: "undecided" };
-    expect((await mailboxes.login("ann", "x")).kind).toBe("tempfail");
-    expect(checked).toEqual([]);
+describe("a maildrop", () => {
+  test("is that of the account, or that of what it has sent", async () => {
+    expect((await mailboxes.open({ mailbox: ann, folder: "inbox" })).kind).toBe("inUse");
+    expect((await mailboxes.open({ mailbox: ann, folder: "outbox" })).kind).toBe("inUse");
+    expect(asked).toEqual([ann, `${ann}/outbox`]);
   });
 });
 
@@ -128,7 +101,7 @@ describe("a purge", () => {
     ["of an empty mailbox", [], true, true],
     ["that is durable", [1], true, true],
     ["that is not", [1], false, false],
-  ])("%s, and the lock goes back", async (_, messages, removes, expected) => {
+  ])("%s, outbox and all, and the locks go back", async (_, messages, removes, expected) => {
     let released = 0;
     const maildrop = {
       messages,
@@ -138,7 +111,8 @@ describe("a purge", () => {
       },
     };
     opened = { kind: "open", maildrop };
-    expect([await mailboxes.purge(ann), released]).toEqual([expected, 1]);
+    expect([await mailboxes.purge(ann), released]).toEqual([expected, 2]);
+    expect(asked.sort()).toEqual([ann, `${ann}/outbox`]);
   });
 
   test("is put off while somebody reads", async () => {

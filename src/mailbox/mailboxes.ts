@@ -1,25 +1,19 @@
 /** The mail domain: what the listeners do, said in terms of accounts and messages. */
-import { canonicalMailbox, parseLogin } from "../mime/address.js";
+import { canonicalMailbox } from "../mime/address.js";
 import { type Copy, fingerprintOf } from "../replication/delivery.js";
-import type { ReplicatedMaildrop } from "../replication/maildrop.js";
+import type { OpenAnswer } from "../replication/maildrop.js";
 import type { Clock, Store } from "../replication/ports.js";
 import type { Replication } from "../replication/replication.js";
 import type { BodyDigest, MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
 import type { Accounts } from "./accounts.js";
-import { type Passwords, PasswordsBusyError } from "./passwords.js";
+import type { Identity } from "./authentication.js";
+import { outboxOf } from "./outbox.js";
 import type { Delivery, DeliveryAnswer, MailReceiver, RecipientAnswer } from "./ports.js";
-
-export type LoginAnswer =
-  | { readonly kind: "open"; readonly maildrop: ReplicatedMaildrop }
-  | { readonly kind: "denied" }
-  | { readonly kind: "inUse" }
-  | { readonly kind: "tempfail" };
 
 interface MailboxesOptions {
   readonly replication: Replication;
   readonly accounts: Accounts;
-  readonly passwords: Passwords;
   readonly store: Store;
   readonly domain: string;
   readonly self: MemberUuid;
@@ -109,31 +103,27 @@ export class Mailboxes implements MailReceiver {
     }
   }
 
-  /** Checks name and password and opens the maildrop. Takes the same time for unknown names. */
-  async login(username: string, password: string): Promise<LoginAnswer> {
-    const { accounts, passwords, replication, domain, log } = this.options;
-    const mailbox = parseLogin(username, domain);
-    try {
-      const answer = mailbox ? await accounts.read(mailbox) : undefined;
-      if (answer?.kind === "undecided") return { kind: "tempfail" };
-      const account = answer?.kind === "account" ? answer.account : undefined;
-      if (!(await passwords.check(mailbox ?? "", password, account)) || !mailbox) {
-        return { kind: "denied" };
-      }
-    } catch (error) {
-      if (error instanceof PasswordsBusyError) return { kind: "tempfail" };
-      throw error;
+  /** Opens the maildrop that a client has proved to be the owner of. */
+  async open({ mailbox, folder }: Identity): Promise<OpenAnswer> {
+    const { replication, log } = this.options;
+    const name = folder === "outbox" ? outboxOf(mailbox) : mailbox;
+    const opened = await replication.openMaildrop(name);
+    if (opened.kind === "tempfail") {
+      log.warn({ mailbox: name, why: opened.why }, "maildrop not opened");
     }
-    const opened = await replication.openMaildrop(mailbox);
-    if (opened.kind === "tempfail") log.warn({ mailbox, why: opened.why }, "maildrop not opened");
     return opened;
   }
 
   /**
-   * Deletes all mail of an account that was removed, so that nobody who gets the name later reads
+   * Deletes all mail of an account that was removed, sent copies too, so that nobody who gets the name later reads
    * it. False when that could not be done now.
    */
   async purge(mailbox: MailboxName): Promise<boolean> {
+    const purged = await Promise.all([this.empty(mailbox), this.empty(outboxOf(mailbox))]);
+    return purged.every(Boolean);
+  }
+
+  private async empty(mailbox: MailboxName): Promise<boolean> {
     const opened = await this.options.replication.openMaildrop(mailbox);
     if (opened.kind !== "open") return false;
     const { maildrop } = opened;

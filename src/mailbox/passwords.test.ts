@@ -1,6 +1,6 @@
 import type * as Argon2 from "@node-rs/argon2";
 import { beforeAll, describe, expect, test, vi } from "vitest";
-import { Passwords } from "./passwords.js";
+import { Passwords, scramIterations } from "./passwords.js";
 
 const verified: string[] = [];
 vi.mock("@node-rs/argon2", async (original) => {
@@ -25,7 +25,15 @@ async function check(password: string, of: typeof account | undefined): Promise<
 }
 
 beforeAll(async () => {
-  account = { passwordHash: await passwords.hash("secret"), version: "1" };
+  account = { ...(await passwords.credentials("secret")), version: "1" };
+});
+
+test("what is kept is a SCRAM verifier, too, with a salt of its own each time", async () => {
+  const [one, two] = [await passwords.credentials("x"), await passwords.credentials("x")];
+  expect(one.scram?.iterations).toBe(scramIterations);
+  expect(scramIterations).toBeGreaterThanOrEqual(10_000);
+  expect(one.scram?.salt).not.toBe(two.scram?.salt);
+  expect(one.scram?.storedKey).not.toBe(two.scram?.storedKey);
 });
 
 test("hashes are Argon2id with 19 MiB and two passes", () => {
@@ -48,15 +56,39 @@ describe("a check", () => {
 
   test("does not go by what was remembered of an earlier password", async () => {
     expect(await check("secret", account)).toEqual([true, 0]);
-    const changed = { passwordHash: await passwords.hash("other"), version: "2" };
+    const changed = { ...(await passwords.credentials("other")), version: "2" };
     expect(await check("secret", changed)).toEqual([false, 1]);
     expect(await check("other", changed)).toEqual([true, 1]);
     expect(await check("secret", undefined)).toEqual([false, 1]);
   });
 
-  test("hashes anew after minutes", async () => {
+  test("hashes anew when the password was not used for half an hour", async () => {
     expect((await check("secret", account))[0]).toBe(true);
-    nowMs += 5 * 60 * 1_000 + 1;
+    for (let n = 0; n < 3; n += 1) {
+      nowMs += 30 * 60 * 1_000 - 1;
+      expect(await check("secret", account)).toEqual([true, 0]);
+    }
+    nowMs += 30 * 60 * 1_000;
     expect(await check("secret", account)).toEqual([true, 1]);
+  });
+
+  test("takes one character for the same, however it is composed", async () => {
+    const composed = { ...(await passwords.credentials("p\u00e4ss")), version: "3" };
+    expect(await check("pa\u0308ss", composed)).toEqual([true, 1]);
+    expect(await check("", composed)).toEqual([false, 1]);
+  });
+
+  test("recognises what it has verified, without a hash, and nothing else", async () => {
+    const other = { ...account, version: "4" };
+    const before = verified.length;
+    expect(passwords.recognises("cyd", "secret", other)).toBe(false);
+    await passwords.check("cyd", "secret", other);
+    expect(verified.length).toBe(before + 1);
+    expect(passwords.recognises("cyd", "secret", other)).toBe(true);
+    expect(passwords.recognises("cyd", "Secret", other)).toBe(false);
+    expect(passwords.recognises("dan", "secret", other)).toBe(false);
+    expect(passwords.recognises("cyd", "secret", { ...other, version: "5" })).toBe(false);
+    expect(passwords.recognises("cyd", "secret", undefined)).toBe(false);
+    expect(verified.length).toBe(before + 1);
   });
 });

@@ -1,5 +1,5 @@
 /** What the command line asks of a member, answered for the whole ring. */
-import type { AccountChange, Accounts } from "../mailbox/accounts.js";
+import type { Accounts } from "../mailbox/accounts.js";
 import { accountRegister } from "../mailbox/accounts.js";
 import type { Mailboxes } from "../mailbox/mailboxes.js";
 import { parseLogin } from "../mime/address.js";
@@ -15,7 +15,9 @@ import {
 } from "../shared/admin.js";
 import type { MailboxName, RingId } from "../shared/ids.js";
 import { compareBallots } from "../replication/ballot.js";
+import { changedMailbox } from "./account-change.js";
 import { text } from "./arguments.js";
+import { CredentialCommands, type Credentials } from "./credential-commands.js";
 import { CopyCommands } from "./copy-commands.js";
 import { MemberCommands, parseMember } from "./member-commands.js";
 import { surveyAll } from "./surveys.js";
@@ -25,6 +27,7 @@ import type { RegisterState } from "../shared/operation.js";
 export interface OperatorOptions extends MemberFacts {
   readonly accounts: Accounts;
   readonly mailboxes: Mailboxes;
+  readonly credentials: Credentials;
   readonly domain: string;
 }
 
@@ -41,10 +44,17 @@ export class Operator {
     userAdd: ({ name, password }) => this.userAdd(text(name), text(password)),
     userPasswd: async ({ name, password }) => {
       const change = await this.options.accounts.changePassword(text(name), text(password));
-      return { mailbox: this.changed(change, text(name)) };
+      return { mailbox: changedMailbox(change, text(name)) };
     },
     userRemove: ({ name }) => this.userRemove(text(name)),
     userList: () => this.userList(),
+    appPasswordAdd: ({ name, label }) => this.credentials.addAppPassword(text(name), text(label)),
+    appPasswordList: ({ name }) => this.credentials.listAppPasswords(text(name)),
+    appPasswordRevoke: ({ name, id }) => this.credentials.revokeAppPassword(text(name), text(id)),
+    sessionCreate: ({ name, password }) => this.credentials.login(text(name), text(password)),
+    sessionRefresh: ({ token }) => this.credentials.refresh(text(token)),
+    sessionRevoke: ({ name }) => this.credentials.revokeSessions(text(name)),
+    sessionRotateKey: ({ dropOld }) => this.credentials.rotateKey(dropOld === true),
     status: () => this.status(),
     memberStatus: () => memberStatus(this.options),
     locate: ({ address }) => this.copies.locate(text(address)),
@@ -59,10 +69,12 @@ export class Operator {
 
   private readonly members: MemberCommands;
   private readonly copies: CopyCommands;
+  private readonly credentials: CredentialCommands;
 
   constructor(private readonly options: OperatorOptions) {
     this.members = new MemberCommands(options);
     this.copies = new CopyCommands(options);
+    this.credentials = new CredentialCommands(options.credentials, options.domain);
   }
 
   /** @throws AdminError */
@@ -88,32 +100,14 @@ export class Operator {
         throw new AdminError("unavailable", why);
       }
     }
-    return { mailbox: this.changed(await accounts.add(name, password), name) };
+    return { mailbox: changedMailbox(await accounts.add(name, password), name) };
   }
 
   private async userRemove(name: string): Promise<{ mailbox: string }> {
-    const mailbox = this.changed(await this.options.accounts.remove(name), name);
+    const mailbox = changedMailbox(await this.options.accounts.remove(name), name);
     // What is left after a failure is cleared before the name is given again.
     await this.options.mailboxes.purge(mailbox);
     return { mailbox };
-  }
-
-  private changed(change: AccountChange, name: string): MailboxName {
-    switch (change.kind) {
-      case "done":
-        return change.mailbox;
-      case "exists":
-        throw new AdminError("exists", `there is an account ${name} already`);
-      case "unknown":
-        throw new AdminError("unknown", `there is no account ${name}`);
-      case "invalid":
-        throw new AdminError("invalid", change.why);
-      case "undecided":
-        throw new AdminError(
-          "unavailable",
-          "no majority of the members that keep this account answers; nothing is certain, try again",
-        );
-    }
   }
 
   private async userList(): Promise<{ users: string[]; complete: boolean }> {

@@ -14,6 +14,7 @@ import type {
 import type { MailboxSummary, PeerMessage } from "./ports.js";
 import type { Unsettled } from "./retries.js";
 import type { RingParameters } from "./roster.js";
+import type { NotedTry, TryBounds } from "./try-table.js";
 
 /** A roster as JSON (`rosterToJson`). */
 export type RosterJson = unknown;
@@ -178,6 +179,13 @@ export interface PeerMethods {
   release: Method<SessionRef, { kind: "ok" }>;
   /** Asked of the front node: is the session alive? */
   holds: Method<SessionRef, { holds: boolean }>;
+
+  /** Notes a try to log in, and answers those that count now. See `mailbox/tries.ts`. */
+  noteTry: Method<
+    { epoch: number; key: string; id: string } & TryBounds,
+    Fenced<{ kind: "tries"; tries: readonly NotedTry[] }>
+  >;
+  releaseTry: Method<{ epoch: number; key: string; id: string }, Fenced<{ kind: "ok" }>>;
 
   summary: Method<
     { epoch: number; mailbox: MailboxName },

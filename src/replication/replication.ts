@@ -32,6 +32,7 @@ import { Restoring } from "./restoring.js";
 import { SharedNames } from "./shared-names.js";
 import { Survey } from "./survey.js";
 import { Transfer } from "./transfer.js";
+import { TryTable } from "./try-table.js";
 
 export interface ReplicationTimings {
   readonly beatIntervalMs: number;
@@ -184,6 +185,7 @@ export class Replication {
     peers.serve(
       createHandlers({
         ...{ store, membership, groups, peers, locks, bodies, log, boot },
+        tries: new TryTable(clock),
         retries: this.retries,
         doubts: this.doubts,
         ringClock,

@@ -34,6 +34,7 @@ import { memberByUuid, type Member, rosterToJson } from "./roster.js";
 import { type SharedNames } from "./shared-names.js";
 import type { Survey } from "./survey.js";
 import type { Transfer } from "./transfer.js";
+import type { TryTable } from "./try-table.js";
 
 export interface ServiceOptions {
   readonly store: Store;
@@ -41,6 +42,7 @@ export interface ServiceOptions {
   readonly groups: Groups;
   readonly peers: Peers;
   readonly locks: LockTable;
+  readonly tries: TryTable;
   readonly retries: Retries;
   readonly doubts: Doubts;
   readonly ringClock: RingClock;
@@ -90,6 +92,16 @@ export function createHandlers(options: ServiceOptions): PeerHandlers {
       return { kind: "ok" };
     },
     holds: (_, { session }) => ({ holds: options.holdsSession(session) }),
+    noteTry: (from, { epoch, key, id, windowMs, max }) =>
+      service.fenced(from, epoch, () => ({
+        kind: "tries",
+        tries: options.tries.note(key, id, { windowMs, max }),
+      })),
+    releaseTry: (from, { epoch, key, id }) =>
+      service.fenced(from, epoch, () => {
+        options.tries.release(key, id);
+        return { kind: "ok" };
+      }),
     summary: (from, { epoch, mailbox }) =>
       service.fenced(from, epoch, async () => {
         const { summary } = await options.store.contents(mailbox);

@@ -135,10 +135,40 @@ export interface DepartureReply {
   readonly waitingFor: readonly { readonly id: string; readonly addr: string }[];
 }
 
+export interface AppPasswordLine {
+  readonly id: string;
+  readonly label: string;
+  /** Since 1970. */
+  readonly createdAtMs: number;
+}
+
+export interface SessionReply {
+  readonly mailbox: string;
+  readonly token: string;
+  /** Since 1970. */
+  readonly expiresAtMs: number;
+}
+
 export interface AdminMethods {
   userAdd: { args: { name: string; password: string }; reply: { mailbox: string } };
   userPasswd: { args: { name: string; password: string }; reply: { mailbox: string } };
   userRemove: { args: { name: string }; reply: { mailbox: string } };
+  /** A password for one program; shown this once. */
+  appPasswordAdd: {
+    args: { name: string; label: string };
+    reply: { mailbox: string; id: string; password: string };
+  };
+  appPasswordList: {
+    args: { name: string };
+    reply: { appPasswords: readonly AppPasswordLine[] };
+  };
+  appPasswordRevoke: { args: { name: string; id: string }; reply: { mailbox: string } };
+  sessionCreate: { args: { name: string; password: string }; reply: SessionReply };
+  sessionRefresh: { args: { token: string }; reply: SessionReply };
+  /** Voids all tokens of an account. */
+  sessionRevoke: { args: { name: string }; reply: { mailbox: string } };
+  /** `dropOld`: tokens that were signed with an earlier key are void at once. */
+  sessionRotateKey: { args: { dropOld: boolean }; reply: { kid: string } };
   userList: {
     args: Record<string, never>;
     reply: { users: readonly string[]; complete: boolean };

@@ -185,7 +185,7 @@ export class Clients {
     const [mailbox, life] = [dice.pick(this.#mailboxes), this.#serving(dice)];
     if (!mailbox || !life) return;
     const loginMs = world.clock.nowMs;
-    const opened = await life.request(() => life.rooms.mailboxes.login(mailbox, mailboxPassword));
+    const opened = await life.request(() => life.login(mailbox, mailboxPassword));
     if (opened === gone) return;
     if (opened.kind === "denied") world.violate(`no such user: ${mailbox} can't log in`);
     if (opened.kind !== "open") return;

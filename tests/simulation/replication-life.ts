@@ -1,13 +1,14 @@
 /** One run of a member's process: the real rooms on simulated ports, from its start to its crash. */
 import { Accounts } from "../../src/mailbox/accounts.js";
 import { Mailboxes } from "../../src/mailbox/mailboxes.js";
+import type { OpenAnswer } from "../../src/replication/maildrop.js";
 import type { Passwords } from "../../src/mailbox/passwords.js";
 import { JoinRefusedError } from "../../src/replication/joining.js";
 import type { Caller } from "../../src/replication/peer-methods.js";
 import type { Clock, PeerMessage, Randomness, Store } from "../../src/replication/ports.js";
 import { defaultTimings, Replication } from "../../src/replication/replication.js";
 import { memberByUuid, type Roster } from "../../src/replication/roster.js";
-import type { Address } from "../../src/shared/ids.js";
+import type { Address, MailboxName } from "../../src/shared/ids.js";
 import { type Dice, diceFor } from "./replication-clock.js";
 import type { OpenedStore } from "./replication-disks.js";
 import type { Host } from "./replication-network.js";
@@ -21,7 +22,7 @@ export const gone = Symbol("the process ended");
 
 /** Hashing is not what is tested here. */
 const passwords = {
-  hash: (password: string) => Promise.resolve(`h:${password}`),
+  credentials: (password: string) => Promise.resolve({ passwordHash: `h:${password}` }),
   check: (_: string, password: string, account?: { passwordHash: string }) =>
     Promise.resolve(account?.passwordHash === `h:${password}`),
 } as unknown as Passwords;
@@ -123,6 +124,16 @@ export class Life implements Host {
     return Promise.race([answer, this.crashed]);
   }
 
+  /** As a listener does it, without counting tries. */
+  async login(mailbox: MailboxName, password: string): Promise<OpenAnswer | { kind: "denied" }> {
+    const { accounts, mailboxes } = this.rooms;
+    const answer = await accounts.read(mailbox);
+    if (answer.kind === "undecided") return { kind: "tempfail", why: "the account can't be read" };
+    const account = answer.kind === "account" ? answer.account : undefined;
+    const isRight = await passwords.check(mailbox, password, account);
+    return isRight ? mailboxes.open({ mailbox, folder: "inbox" }) : { kind: "denied" };
+  }
+
   readonly after = (ms: number, run: () => void): (() => void) =>
     this.world.clock.after(ms, () => this.perform(run));
 
@@ -207,7 +218,7 @@ export class Life implements Host {
     });
     const self = uuid;
     const mailboxes = new Mailboxes({
-      ...{ passwords, accounts, log, self, store, replication, domain, clock },
+      ...{ accounts, log, self, store, replication, domain, clock },
     });
     replication.onRegisterChanged((register) => accounts.forget(register));
     replication.membership.onChange((roster, before) => this.#rosterChanged(roster, before));

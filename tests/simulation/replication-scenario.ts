@@ -198,9 +198,8 @@ class Scenario {
     const { world, clients } = this;
     const life = world.dice.pick(world.lives);
     if (!life) return;
-    const { mailboxes } = life.rooms;
     const maildrop = await this.#eventually(async () => {
-      const opened = await life.request(() => mailboxes.login(mailbox, mailboxPassword));
+      const opened = await life.request(() => life.login(mailbox, mailboxPassword));
       return opened !== gone && opened.kind === "open" ? opened.maildrop : undefined;
     });
     if (!maildrop)
