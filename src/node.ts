@@ -1,8 +1,8 @@
 /** One member, put together: the only place that knows every room. */
 import { formatEndpoint, type NodeConfig } from "./config/index.js";
-import { Accounts } from "./mailbox/accounts.js";
 import { Mailboxes } from "./mailbox/mailboxes.js";
 import { Passwords } from "./mailbox/passwords.js";
+import { createRegistry } from "./mailbox/registry.js";
 import { keepId, NodeStartError, ownId, refuseOtherRing } from "./node/identity.js";
 import { opened, probeListeners } from "./node/listeners.js";
 import { createMailPop3Server } from "./node/mail-pop3.js";
@@ -73,6 +73,7 @@ class Node implements RunningNode {
   private readonly rpc: RpcServer;
   private readonly replication: Replication;
   private readonly ring: Ring;
+  private readonly mailboxes: Mailboxes;
   private readonly smtp: SmtpServer;
   private readonly pop3: ReturnType<typeof createMailPop3Server>;
   private readonly stopping = new AbortController();
@@ -120,18 +121,23 @@ class Node implements RunningNode {
     });
     this.ring = this.createRing();
     const passwords = new Passwords(() => clock.monotonicMs());
-    const accounts = new Accounts({
-      ...{ passwords, domain, clock, random },
-      registers: this.replication.registers,
-      announceChanged: (register) => this.replication.announceChanged(register),
-    });
-    this.replication.onRegisterChanged((register) => accounts.forget(register));
     const { replication } = this;
+    const registry = createRegistry({
+      ...{ passwords, domain, clock, random },
+      registers: replication.registers,
+      announceChanged: (register) => replication.announceChanged(register),
+      quota: config.quota,
+      trial: config.trial,
+      usageOf: (mailbox) => replication.usageOf(mailbox),
+      members: () => replication.roster.members.length,
+    });
+    replication.onRegisterChanged((register) => registry.forget(register));
     const mailboxes = new Mailboxes({
-      ...{ replication, accounts, passwords, store, domain, clock, log },
+      ...{ ...registry, replication, passwords, store, domain, clock, log },
       self: store.identity,
     });
-    const operator = new Operator(Object.assign(facts, { accounts, mailboxes, domain }));
+    this.mailboxes = mailboxes;
+    const operator = new Operator(Object.assign(facts, { ...registry, mailboxes, domain }));
     this.rpc = createRpcServer({
       listen: addr,
       self: identity,
@@ -318,6 +324,7 @@ class Node implements RunningNode {
 
   private async shutDown(): Promise<void> {
     this.stopping.abort();
+    this.mailboxes.stop();
     await Promise.allSettled([this.smtp.close(), this.pop3.close({ deadlineMs: 10_000 })]);
     this.replication.stop();
     this.ring.stop();

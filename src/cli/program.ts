@@ -3,7 +3,6 @@ import { Command, Option } from "commander";
 import {
   defaults,
   type FlagTexts,
-  nearest,
   optionKeys,
   optionSpecs,
   type OptionKey,
@@ -12,12 +11,14 @@ import { evict, leave } from "./departures.js";
 import { drill } from "./drill.js";
 import { upDataDefault } from "./entry.js";
 import { usageError } from "./errors.js";
+import { asking, refuseVerb, takeVerb } from "./grammar.js";
 import { locate } from "./locate.js";
 import { lookup } from "./lookup.js";
 import { runMember } from "./member.js";
 import { repair, restore } from "./repairs.js";
 import { status } from "./status.js";
 import { up } from "./up.js";
+import { addNames, addUserDetails } from "./names-grammar.js";
 import { addUser, changePassword, listUsers, removeUser } from "./user.js";
 import { packageVersion } from "./version.js";
 import type { World } from "./world.js";
@@ -53,6 +54,7 @@ export function createProgram(world: World, setExit: SetExit): Command {
   addUp(program, world, setExit);
   addDrill(program, world, setExit);
   addAccounts(program, world);
+  addNames(program, world);
   addInspection(program, world);
   addDepartures(program, world);
   addRepairs(program, world);
@@ -89,19 +91,6 @@ function flagTexts(options: Readonly<Record<string, unknown>>): FlagTexts {
   return flags;
 }
 
-/** Lets a group of commands see a word that is none of them, to say so in words of its own. */
-function takeVerb(command: Command, name: string): void {
-  command.argument(`[${name}...]`, undefined as unknown as string, [] as string[]);
-}
-
-function refuseVerb(group: Command, [verb]: readonly string[], otherwise: string): void {
-  const known = group.commands.map((command) => command.name());
-  if (verb === undefined) return;
-  const meant = nearest(verb, known);
-  const hint = meant === undefined ? `there are ${known.join(", ")}` : `did you mean "${meant}"?`;
-  throw usageError(`there is no command "${verb}"; ${hint} (or ${otherwise})`);
-}
-
 function addUp(program: Command, world: World, setExit: SetExit): void {
   program
     .command("up")
@@ -128,17 +117,11 @@ function addDrill(program: Command, world: World, setExit: SetExit): void {
     .action(async (options) => setExit(await drill(world, options)));
 }
 
-const entryHelp = "a member to ask (default: RINGPOST_ENTRY, a running chord up, 127.0.0.1:5000)";
-
-function asking(command: Command): Command {
-  return command.option("--entry <host:port>", entryHelp);
-}
-
 function addAccounts(program: Command, world: World): void {
   const user = program.command("user").description("add, change, remove and list accounts");
   takeVerb(user, "verb");
   user.action((verb: string[]) => {
-    const verbs = "add, passwd, remove or list";
+    const verbs = "add, passwd, show, quota, disable, enable, remove or list";
     refuseVerb(user, verb, "see chord user --help");
     throw usageError(`chord user needs one of ${verbs}; see chord user --help`);
   });
@@ -155,6 +138,7 @@ function addAccounts(program: Command, world: World): void {
   asking(user.command("list").description("list the accounts")).action((options) =>
     listUsers(world, options),
   );
+  addUserDetails(user, world);
 }
 
 function addInspection(program: Command, world: World): void {

@@ -33,8 +33,12 @@ export interface Outcome {
 interface Envelope {
   readonly sender: string;
   readonly utf8: boolean;
-  /** Mailbox by recipient address as given, in order. Several may mean one mailbox. */
-  readonly recipients: Map<string, MailboxName>;
+  /** Of the mail, as MAIL said (RFC 1870). */
+  readonly octets: number | undefined;
+  /** As given. Several may mean one mailbox, one may mean several. */
+  readonly recipients: Set<string>;
+  /** One copy each, however often it was named; the copy says the recipient that came first. */
+  readonly mailboxes: Map<MailboxName, string>;
 }
 
 type Path = Extract<PathArguments, { kind: "path" }>;
@@ -68,7 +72,15 @@ export class Transaction {
       if (address.kind === "invalid") return replies.senderSyntax(address.why);
       if (address.domain === "") return replies.senderSyntax("domain is missing");
     }
-    this.#envelope = { sender: parsed.path, utf8, recipients: new Map() };
+    const size = parsed.parameters.find(([keyword]) => keyword === "SIZE")?.[1];
+    const octets = size === undefined ? undefined : Number(size);
+    this.#envelope = {
+      sender: parsed.path,
+      utf8,
+      octets,
+      recipients: new Set(),
+      mailboxes: new Map(),
+    };
     return replies.senderOk;
   }
 
@@ -129,17 +141,22 @@ export class Transaction {
   async #resolve(address: string, envelope: Envelope): Promise<Reply> {
     let answer: RecipientAnswer;
     try {
-      answer = await this.#context.receiver.resolve(address);
+      answer = await this.#context.receiver.resolve(address, { octets: envelope.octets });
     } catch (error) {
       this.#context.log.error({ err: error }, "can't resolve a recipient");
       return replies.undecided;
     }
     switch (answer.kind) {
-      case "mailbox":
-        envelope.recipients.set(address, answer.mailbox);
-        return replies.recipientOk;
+      case "mailboxes":
+        return this.#add(address, answer.mailboxes, envelope);
       case "unknown":
         return replies.unknownUser;
+      case "disabled":
+        return replies.disabled;
+      case "loop":
+        return replies.aliasLoop;
+      case "overQuota":
+        return replies.overQuota;
       case "relay":
         return replies.relay;
       case "invalid":
@@ -149,6 +166,19 @@ export class Transaction {
       default:
         return unreachable(answer);
     }
+  }
+
+  #add(address: string, named: readonly MailboxName[], envelope: Envelope): Reply {
+    const { recipients, mailboxes } = envelope;
+    const more = named.filter((mailbox) => !mailboxes.has(mailbox));
+    // The bound is for copies; an alias alone is taken in any case, it has its own.
+    const all = mailboxes.size + more.length;
+    if (mailboxes.size > 0 && all > this.#context.limits.recipientsMax) {
+      return replies.tooManyRecipients;
+    }
+    recipients.add(address);
+    for (const mailbox of more) mailboxes.set(mailbox, address);
+    return replies.recipientOk;
   }
 
   /** 354, or why not. */
@@ -165,18 +195,18 @@ export class Transaction {
     const envelope = this.#envelope;
     this.#envelope = undefined;
     if (envelope === undefined) throw new Error("data without an envelope");
-    const recipients = firstRecipients(envelope);
+    const { mailboxes } = envelope;
     const protocol = envelope.utf8 ? "UTF8SMTP" : client.extended ? "ESMTP" : "SMTP";
     try {
       const answer = await this.#context.receiver.deliver({
         sender: envelope.sender,
-        mailboxes: [...recipients.keys()],
+        mailboxes: [...mailboxes.keys()],
         body,
         traceFor: (mailbox, id) =>
           traceLines({
             ...client,
             sender: envelope.sender,
-            recipient: recipients.get(mailbox) ?? mailbox,
+            recipient: mailboxes.get(mailbox) ?? mailbox,
             protocol,
             id,
             receivedAt,
@@ -190,15 +220,6 @@ export class Transaction {
   }
 }
 
-/** One copy per mailbox, however often it was named; the copy says the name that came first. */
-function firstRecipients({ recipients }: Envelope): Map<MailboxName, string> {
-  const first = new Map<MailboxName, string>();
-  for (const [address, mailbox] of recipients) {
-    if (!first.has(mailbox)) first.set(mailbox, address);
-  }
-  return first;
-}
-
 function outcomeOf(answer: DeliveryAnswer): Outcome {
   switch (answer.kind) {
     case "stored": {
@@ -209,6 +230,8 @@ function outcomeOf(answer: DeliveryAnswer): Outcome {
       return { reply: replies.tempfail(answer.why) };
     case "full":
       return { reply: replies.full };
+    case "overQuota":
+      return { reply: replies.overQuota };
     default:
       return unreachable(answer);
   }
