@@ -2,10 +2,11 @@
  * How much a mailbox may hold. The group of a mailbox knows how much it does hold; a front node
  * asks a majority of it and remembers the answer for a while, counting what it takes itself.
  *
- * Nodes do not wait for each other, so a quota can be overshot, by bounds: on a remembered answer a
- * node takes no more than its share of the free room; beyond that it asks anew. Too much can
- * therefore only be taken by deliveries that are under way through several nodes at the same
- * moment, each within what was free then: at most (members - 1) times that.
+ * Nodes do not wait for each other, so a quota can be overshot, by bounds. On a remembered answer a
+ * node takes no more than its share of a tenth of what was free then; for the rest it asks anew. So
+ * mails that come one after the other, through whatever nodes, overshoot by a tenth of the quota at
+ * most; and of those that are under way through several nodes at the same moment, each node takes
+ * what is free: (members - 1) times that can come on top.
  */
 import type { Clock } from "../replication/ports.js";
 import type { MailboxName } from "../shared/ids.js";
@@ -102,29 +103,39 @@ export class Quotas {
       }
     };
     await Promise.all(
-      bounded.map(async ({ mailbox, book, amount }) => {
-        if ((await this.fits(book, mailbox, amount)) === "full") return;
-        // In the same turn as the answer: two mails never fit into the room of one.
-        book.taken = plus(book.taken, amount);
-        book.takenSince = plus(book.takenSince, amount);
-        book.underWay = plus(book.underWay, amount);
-        taken.push([book, amount]);
-      }),
+      bounded.map(({ mailbox, book, amount }) =>
+        this.fits(book, mailbox, amount, () => {
+          book.taken = plus(book.taken, amount);
+          book.takenSince = plus(book.takenSince, amount);
+          book.underWay = plus(book.underWay, amount);
+          taken.push([book, amount]);
+        }),
+      ),
     );
     if (taken.length === bounded.length) return { end };
     end(false);
     return undefined;
   }
 
+  /**
+   * `take` is called unless it does not fit, in the same turn as that is decided: two mails never
+   * get the room of one.
+   */
   private async fits(
     book: Book,
     mailbox: MailboxName,
     mail: Amount,
+    take: () => void = () => undefined,
   ): Promise<"fits" | "full" | "undecided"> {
     const { clock, members } = this.options;
-    if (book.usedUntilMs > clock.monotonicMs() && withinShare(book, mail, members())) return "fits";
-    if (!(await this.ask(book, mailbox))) return "undecided";
-    return within(book.quota, plus(plus(book.used, book.taken), mail)) ? "fits" : "full";
+    const isFresh = book.usedUntilMs > clock.monotonicMs();
+    let answer: "fits" | "full" | "undecided" = "fits";
+    if (!isFresh || !withinShare(book, mail, members())) {
+      if (!(await this.ask(book, mailbox))) answer = "undecided";
+      else if (!within(book.quota, plus(plus(book.used, book.taken), mail))) answer = "full";
+    }
+    if (answer !== "full") take();
+    return answer;
   }
 
   /** One question at a time for a mailbox, however many mails wait for its answer. */
@@ -177,10 +188,13 @@ function within({ octets, messages }: Quota, amount: Amount): boolean {
   return amount.octets <= (octets ?? Infinity) && amount.messages <= (messages ?? Infinity);
 }
 
-/** Whether what this node took on a remembered answer, and this mail, is its part of the room. */
+/** The part of the free room that all members together take without asking. */
+const rememberedShare = 1 / 10;
+
+/** Whether what this node took on a remembered answer, and this mail, is its part of that. */
 function withinShare({ quota, used, taken }: Book, mail: Amount, members: number): boolean {
   const part = (bound: number | undefined, held: number): number =>
-    bound === undefined ? Infinity : Math.max(0, bound - held) / members;
+    bound === undefined ? Infinity : (Math.max(0, bound - held) * rememberedShare) / members;
   const { octets, messages } = plus(taken, mail);
   return (
     octets <= part(quota.octets, used.octets) && messages <= part(quota.messages, used.messages)
