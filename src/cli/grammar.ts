@@ -21,3 +21,11 @@ export function refuseVerb(group: Command, [verb]: readonly string[], otherwise:
   const hint = meant === undefined ? `there are ${known.join(", ")}` : `did you mean "${meant}"?`;
   throw usageError(`there is no command "${verb}"; ${hint} (or ${otherwise})`);
 }
+
+/** What a group of commands says when none of them is named. */
+export function needsOne(group: Command): Error {
+  const path = `chord ${group.name()}`;
+  const verbs = group.commands.map((command) => command.name());
+  const last = verbs.pop() ?? "";
+  return usageError(`${path} needs one of ${verbs.join(", ")} or ${last}; see ${path} --help`);
+}

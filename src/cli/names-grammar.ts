@@ -1,6 +1,6 @@
 /** The grammar of `chord alias`, `chord domain` and what `chord user` has besides. */
 import type { Command } from "commander";
-import { asking, refuseVerb, takeVerb } from "./grammar.js";
+import { asking, needsOne, refuseVerb, takeVerb } from "./grammar.js";
 import {
   addAlias,
   addDomain,
@@ -11,7 +11,6 @@ import {
 } from "./names.js";
 import { disableUser, setQuota, showUser } from "./user-details.js";
 import type { World } from "./world.js";
-import { usageError } from "./errors.js";
 
 const quotaHelp = `
 chord user quota NAME --size 1G --messages 10000 sets bounds; what is not named stays as it is, and
@@ -41,7 +40,7 @@ function group(program: Command, name: string, description: string): Command {
   takeVerb(command, "verb");
   command.action((verb: string[]) => {
     refuseVerb(command, verb, `see chord ${name} --help`);
-    throw usageError(`chord ${name} needs one of add, remove or list; see chord ${name} --help`);
+    throw needsOne(command);
   });
   return command;
 }

@@ -11,7 +11,7 @@ import { evict, leave } from "./departures.js";
 import { drill } from "./drill.js";
 import { upDataDefault } from "./entry.js";
 import { usageError } from "./errors.js";
-import { asking, refuseVerb, takeVerb } from "./grammar.js";
+import { asking, needsOne, refuseVerb, takeVerb } from "./grammar.js";
 import { locate } from "./locate.js";
 import { lookup } from "./lookup.js";
 import { runMember } from "./member.js";
@@ -121,9 +121,8 @@ function addAccounts(program: Command, world: World): void {
   const user = program.command("user").description("add, change, remove and list accounts");
   takeVerb(user, "verb");
   user.action((verb: string[]) => {
-    const verbs = "add, passwd, show, quota, disable, enable, remove or list";
     refuseVerb(user, verb, "see chord user --help");
-    throw usageError(`chord user needs one of ${verbs}; see chord user --help`);
+    throw needsOne(user);
   });
   const fromStdin = "read the password from the first line of stdin";
   asking(user.command("add <name>").description("add an account"))

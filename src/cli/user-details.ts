@@ -41,7 +41,7 @@ function list(title: string, items: readonly string[]): string[] {
 }
 
 const dateInWords = (ms: number): string =>
-  new Date(ms).toISOString().slice(0, 16).replace("T", " ");
+  `${new Date(ms).toISOString().slice(0, 16).replace("T", " ")} UTC`;
 
 function amountInWords({ octets, messages }: { octets: number; messages: number }): string {
   return `${counted(messages, "mail")}, ${size(octets)}`;

@@ -40,11 +40,13 @@ export class AccountCommands {
     return { mailbox: this.changed(change, name) };
   }
 
-  async remove(name: string): Promise<{ mailbox: string }> {
-    const mailbox = this.changed(await this.options.accounts.remove(name), name);
+  async remove(name: string): Promise<AdminMethods["userRemove"]["reply"]> {
+    const { accounts, mailboxes, replication } = this.options;
+    const mailbox = this.changed(await accounts.remove(name), name);
     // What is left after a failure is cleared before the name is given again.
-    await this.options.mailboxes.purge(mailbox);
-    return { mailbox };
+    await mailboxes.purge(mailbox);
+    const { names } = await ringNames(replication);
+    return { mailbox, aliases: aliasesTo(names, mailbox) };
   }
 
   async disable(name: string, disabled: unknown): Promise<{ mailbox: string }> {

@@ -167,7 +167,11 @@ export interface AliasReply {
 export interface AdminMethods {
   userAdd: { args: { name: string; password: string }; reply: { mailbox: string } };
   userPasswd: { args: { name: string; password: string }; reply: { mailbox: string } };
-  userRemove: { args: { name: string }; reply: { mailbox: string } };
+  /** `aliases`: those that still lead to it. */
+  userRemove: {
+    args: { name: string };
+    reply: { mailbox: string; aliases: readonly string[] };
+  };
   userList: {
     args: Record<string, never>;
     reply: { users: readonly string[]; complete: boolean };
