@@ -40,7 +40,7 @@ async function serveOurs(): Promise<number> {
     name: "mx.ring.test",
     log: { debug: ignore, info: ignore, warn: ignore, error: ignore },
     receiver: {
-      resolve: async (address) => ({ kind: "mailbox", mailbox: address as MailboxName }),
+      resolve: async (address) => ({ kind: "mailboxes", mailboxes: [address as MailboxName] }),
       deliver: async ({ mailboxes, traceFor }) => {
         const ids = mailboxes.map((mailbox) => {
           const id = (count++).toString(16).padStart(32, "0") as MessageId;

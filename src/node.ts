@@ -1,10 +1,10 @@
 /** One member, put together: the only place that knows every room. */
 import { formatEndpoint, type NodeConfig } from "./config/index.js";
-import { Accounts } from "./mailbox/accounts.js";
 import { AppPasswords } from "./mailbox/app-passwords.js";
 import { Logins } from "./mailbox/logins.js";
 import { Mailboxes } from "./mailbox/mailboxes.js";
 import { Passwords } from "./mailbox/passwords.js";
+import { createRegistry } from "./mailbox/registry.js";
 import { RingKeys } from "./mailbox/ring-keys.js";
 import { keyLifeMs, Sessions } from "./mailbox/sessions.js";
 import { Tries } from "./mailbox/tries.js";
@@ -81,6 +81,7 @@ class Node implements RunningNode {
   private readonly rpc: RpcServer;
   private readonly replication: Replication;
   private readonly ring: Ring;
+  private readonly mailboxes: Mailboxes;
   private readonly smtp: MailSmtpServers;
   private readonly pop3: ReturnType<typeof createMailPop3Server>;
   private readonly stopping = new AbortController();
@@ -128,19 +129,22 @@ class Node implements RunningNode {
     });
     this.ring = this.createRing();
     const passwords = new Passwords(() => clock.monotonicMs());
-    const accounts = new Accounts({
-      ...{ passwords, domain, clock, random },
-      registers: this.replication.registers,
-      announceChanged: (register) => this.replication.announceChanged(register),
-    });
     const { replication } = this;
     const { registers, groups } = replication;
+    const announceChanged = (register: string) => replication.announceChanged(register);
+    const registry = createRegistry({
+      ...{ passwords, domain, clock, random, registers, announceChanged },
+      quota: config.quota,
+      trial: config.trial,
+      usageOf: (mailbox) => replication.usageOf(mailbox),
+      members: () => replication.roster.members.length,
+    });
+    const { accounts, senders } = registry;
     const keys = new RingKeys({
-      ...{ registers, clock, random, tokenMs: keyLifeMs },
-      announceChanged: (register) => replication.announceChanged(register),
+      ...{ registers, clock, random, tokenMs: keyLifeMs, announceChanged },
     });
     replication.onRegisterChanged((register) => {
-      accounts.forget(register);
+      registry.forget(register);
       keys.forget(register);
     });
     const sessions = new Sessions({ keys, accounts, domain, clock });
@@ -150,13 +154,14 @@ class Node implements RunningNode {
       stopping: this.stopping.signal,
     });
     const mailboxes = new Mailboxes({
-      ...{ replication, accounts, store, domain, clock, log },
+      ...{ ...registry, replication, store, domain, clock, log },
       self: store.identity,
     });
+    this.mailboxes = mailboxes;
     const appPasswords = new AppPasswords({ accounts, random, clock });
     const credentials = { accounts, appPasswords, sessions, keys, logins };
     const operator = new Operator(
-      Object.assign(facts, { accounts, mailboxes, credentials, domain }),
+      Object.assign(facts, { ...registry, mailboxes, credentials, domain }),
     );
     this.rpc = createRpcServer({
       listen: addr,
@@ -172,6 +177,7 @@ class Node implements RunningNode {
     const { hostName: name } = config;
     this.smtp = createMailSmtpServers({
       ...{ config, nodeText, receiver: mailboxes, log },
+      users: { authenticator: logins, senders },
     });
     this.pop3 = createMailPop3Server({ name, authenticator: logins, mailboxes, log });
     store.onFailure((error) => this.fail(error));
@@ -340,6 +346,7 @@ class Node implements RunningNode {
 
   private async shutDown(): Promise<void> {
     this.stopping.abort();
+    this.mailboxes.stop();
     await Promise.allSettled([this.smtp.close(), this.pop3.close({ deadlineMs: 10_000 })]);
     this.replication.stop();
     this.ring.stop();

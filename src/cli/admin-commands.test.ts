@@ -94,7 +94,7 @@ describe("user", () => {
   const added: FakeMember = {
     userAdd: () => ({ mailbox: "alice@ring.test" }),
     userPasswd: () => ({ mailbox: "alice@ring.test" }),
-    userRemove: () => ({ mailbox: "alice@ring.test" }),
+    userRemove: () => ({ mailbox: "alice@ring.test", aliases: [] }),
   };
 
   test.each([

@@ -19,7 +19,7 @@ export function percent(part: number, all: number): string {
 
 const units = ["octets", "KiB", "MiB", "GiB", "TiB"];
 
-function size(octets: number): string {
+export function size(octets: number): string {
   let [value, unit] = [octets, 0];
   while (value >= 1024 && unit < units.length - 1) [value, unit] = [value / 1024, unit + 1];
   return `${value >= 10 || unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit] ?? ""}`;

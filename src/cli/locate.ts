@@ -17,6 +17,7 @@ export async function locate(
 
 const accountInWords = {
   exists: "the account exists",
+  alias: "an alias, so its mail lies elsewhere",
   unknown: "there is no such account",
   undecided: "too few members answer to tell whether the account exists",
 } as const;

@@ -3,7 +3,6 @@ import { Command, Option } from "commander";
 import {
   defaults,
   type FlagTexts,
-  nearest,
   optionKeys,
   optionSpecs,
   type OptionKey,
@@ -13,6 +12,7 @@ import { evict, leave } from "./departures.js";
 import { drill } from "./drill.js";
 import { upDataDefault } from "./entry.js";
 import { usageError } from "./errors.js";
+import { asking, needsOne, refuseVerb, takeVerb } from "./grammar.js";
 import { locate } from "./locate.js";
 import { lookup } from "./lookup.js";
 import { runMember } from "./member.js";
@@ -20,6 +20,7 @@ import { repair, restore } from "./repairs.js";
 import { createSession, refreshSession, revokeSessions, rotateKey } from "./session.js";
 import { status } from "./status.js";
 import { up } from "./up.js";
+import { addNames, addUserDetails } from "./names-grammar.js";
 import { addUser, changePassword, listUsers, removeUser } from "./user.js";
 import { packageVersion } from "./version.js";
 import type { World } from "./world.js";
@@ -55,6 +56,7 @@ export function createProgram(world: World, setExit: SetExit): Command {
   addUp(program, world, setExit);
   addDrill(program, world, setExit);
   addAccounts(program, world);
+  addNames(program, world);
   addInspection(program, world);
   addDepartures(program, world);
   addRepairs(program, world);
@@ -92,19 +94,6 @@ function flagTexts(options: Readonly<Record<string, unknown>>): FlagTexts {
   return flags;
 }
 
-/** Lets a group of commands see a word that is none of them, to say so in words of its own. */
-function takeVerb(command: Command, name: string): void {
-  command.argument(`[${name}...]`, undefined as unknown as string, [] as string[]);
-}
-
-function refuseVerb(group: Command, [verb]: readonly string[], otherwise: string): void {
-  const known = group.commands.map((command) => command.name());
-  if (verb === undefined) return;
-  const meant = nearest(verb, known);
-  const hint = meant === undefined ? `there are ${known.join(", ")}` : `did you mean "${meant}"?`;
-  throw usageError(`there is no command "${verb}"; ${hint} (or ${otherwise})`);
-}
-
 function addUp(program: Command, world: World, setExit: SetExit): void {
   program
     .command("up")
@@ -131,19 +120,12 @@ function addDrill(program: Command, world: World, setExit: SetExit): void {
     .action(async (options) => setExit(await drill(world, options)));
 }
 
-const entryHelp = "a member to ask (default: RINGPOST_ENTRY, a running chord up, 127.0.0.1:5000)";
-
-function asking(command: Command): Command {
-  return command.option("--entry <host:port>", entryHelp);
-}
-
 function addAccounts(program: Command, world: World): void {
   const user = program.command("user").description("add, change, remove and list accounts");
   takeVerb(user, "verb");
   user.action((verb: string[]) => {
-    const verbs = "add, passwd, remove or list";
     refuseVerb(user, verb, "see chord user --help");
-    throw usageError(`chord user needs one of ${verbs}; see chord user --help`);
+    throw needsOne(user);
   });
   const fromStdin = "read the password from the first line of stdin";
   asking(user.command("add <name>").description("add an account"))
@@ -158,6 +140,7 @@ function addAccounts(program: Command, world: World): void {
   asking(user.command("list").description("list the accounts")).action((options) =>
     listUsers(world, options),
   );
+  addUserDetails(user, world);
   addAppPasswords(user, world);
 }
 

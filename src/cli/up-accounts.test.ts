@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { AdminError } from "../shared/admin.js";
 import { openEntry } from "./entry.js";
 import { type FakeMember, fakeWorld } from "./testing.js";
-import { ensureAccounts, trialAccounts } from "./up-accounts.js";
+import { ensureAccounts, ensurePostmaster, trialAccounts } from "./up-accounts.js";
 
 let folder: string;
 beforeEach(() => {
@@ -50,4 +50,28 @@ test("the ring gets what the file says, even where it had another password", asy
   const signal = new AbortController().signal;
   await ensureAccounts(entry, accounts, { deadlineMs: 10_000, signal });
   expect([...passwords]).toEqual(accounts.map(({ name, password }) => [name, password]));
+});
+
+test.each([
+  ["gets its mail when nobody does", [], undefined, ["alice"]],
+  ["stays whose it is", [{ alias: "postmaster@ring.test", targets: ["bob"] }], undefined, []],
+  ["may be an account", [], "exists" as const, []],
+])("postmaster %s", async (_, aliases, refusal, expected) => {
+  const added: string[] = [];
+  let early = 1;
+  const member: FakeMember = {
+    domainList: () => ({ domains: ["ring.test", "second.test"] }),
+    aliasList: () => ({ aliases, complete: true }),
+    aliasAdd: ({ alias, targets }) => {
+      if (early-- > 0) return new AdminError("unavailable", "no majority yet");
+      if (refusal) return new AdminError(refusal, "an account");
+      added.push(...targets);
+      return { alias, targets };
+    },
+  };
+  const world = fakeWorld({ members: { "a:1": member } });
+  const entry = await openEntry(world, { entry: "a:1" });
+  const signal = new AbortController().signal;
+  await ensurePostmaster(entry, "alice", { deadlineMs: 10_000, signal });
+  expect(added).toEqual(expected);
 });

@@ -68,6 +68,11 @@ function newPassword(): string {
   return [group(), group(), group(), group()].join("-");
 }
 
+interface Patience {
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Makes the ring have the accounts. `fresh`: the passwords were made just now, so an account that
  * exists has another one. @throws AdminError when the ring does not agree within `deadlineMs`
@@ -75,18 +80,42 @@ function newPassword(): string {
 export async function ensureAccounts(
   entry: Entry,
   accounts: readonly TrialAccount[],
-  { deadlineMs, signal }: { readonly deadlineMs: number; readonly signal: AbortSignal },
+  patience: Patience,
 ): Promise<void> {
-  for (const account of accounts) {
-    for (let waitedMs = 0; ; waitedMs += retryMs) {
-      try {
-        await ensureAccount(entry, account);
-        break;
-      } catch (error) {
-        const isEarly = error instanceof AdminError && error.code === "unavailable";
-        if (!isEarly || waitedMs >= deadlineMs) throw error;
-        await sleep(retryMs, undefined, { signal });
-      }
+  for (const account of accounts) await untilAgreed(() => ensureAccount(entry, account), patience);
+}
+
+/** RFC 5321 §4.5.1: somebody gets the mail for postmaster; `name`, if nobody does yet. */
+export async function ensurePostmaster(
+  entry: Entry,
+  name: string,
+  patience: Patience,
+): Promise<void> {
+  await untilAgreed(async () => {
+    const { domains } = await entry.ask("domainList", {});
+    const { aliases } = await entry.ask("aliasList", {});
+    if (aliases.some(({ alias }) => alias === `postmaster@${domains[0] ?? ""}`)) return;
+    try {
+      await entry.ask("aliasAdd", { alias: "postmaster", targets: [name] });
+    } catch (error) {
+      // An account of that name will do.
+      if (!(error instanceof AdminError && error.code === "exists")) throw error;
+    }
+  }, patience);
+}
+
+async function untilAgreed(
+  run: () => Promise<void>,
+  { deadlineMs, signal }: Patience,
+): Promise<void> {
+  for (let waitedMs = 0; ; waitedMs += retryMs) {
+    try {
+      await run();
+      return;
+    } catch (error) {
+      const isEarly = error instanceof AdminError && error.code === "unavailable";
+      if (!isEarly || waitedMs >= deadlineMs) throw error;
+      await sleep(retryMs, undefined, { signal });
     }
   }
 }

@@ -55,7 +55,16 @@ export function planUp(options: UpOptions): UpPlan {
   if (2 ** bits < nodes) {
     throw usageError(`--bits ${bits}: has only ${2 ** bits} ids, too few for ${nodes} members`);
   }
-  const shared = ["--bits", String(bits), "--replicas", String(replicas), "--domain", domain];
+  const shared = [
+    "--bits",
+    String(bits),
+    "--replicas",
+    String(replicas),
+    "--domain",
+    domain,
+    "--trial",
+    "on",
+  ];
   const members = Array.from({ length: nodes }, (_, index) =>
     planMember({ index, ringPort: port + index, bits, dataDir, shared }),
   );

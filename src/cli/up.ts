@@ -9,7 +9,7 @@ import { openEntry, upNoteName, type UpNote } from "./entry.js";
 import { CliError, exitCodes } from "./errors.js";
 import type { MemberInfo } from "./parent-link.js";
 import { stopRequests } from "./stop-requests.js";
-import { ensureAccounts, trialAccounts } from "./up-accounts.js";
+import { ensureAccounts, ensurePostmaster, trialAccounts } from "./up-accounts.js";
 import { type PlannedMember, planUp, type UpOptions, type UpPlan } from "./up-plan.js";
 import { UpRing } from "./up-ring.js";
 import { readyText } from "./up-text.js";
@@ -97,7 +97,9 @@ async function openRing(world: World, plan: UpPlan, { ring, signal }: Opening): 
   await noteMembers(plan);
   const accounts = await trialAccounts(plan.dataDir);
   const entry = await openEntry(world, { entry: plan.members[0]?.addr ?? "" });
-  await ensureAccounts(entry, accounts, { deadlineMs: agreementDeadlineMs, signal });
+  const patience = { deadlineMs: agreementDeadlineMs, signal };
+  await ensureAccounts(entry, accounts, patience);
+  await ensurePostmaster(entry, accounts[0]?.name ?? "", patience);
   const { domain, dataDir } = plan;
   for (const line of readyText({ domain, dataDir, members: infos, accounts })) {
     world.output.line(line);

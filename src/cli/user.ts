@@ -33,8 +33,12 @@ export async function changePassword(
 
 export async function removeUser(world: World, name: string, options: EntryOptions): Promise<void> {
   const entry = await openEntry(world, options);
-  const { mailbox } = await entry.ask("userRemove", { name });
+  const { mailbox, aliases } = await entry.ask("userRemove", { name });
   world.output.line(`${mailbox} removed`);
+  if (aliases.length > 0) {
+    const which = aliases.join(", ");
+    world.output.note(`aliases lead to it still and go to nobody or to fewer: ${which}`);
+  }
 }
 
 export async function listUsers(world: World, options: EntryOptions): Promise<void> {

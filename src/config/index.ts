@@ -12,4 +12,11 @@ export {
   type PlainAuth,
 } from "./options.js";
 export type { Parsed } from "./parsed.js";
-export { type LogLevel, parseName, parsePath, parseWhole } from "./values.js";
+export {
+  type LogLevel,
+  parseBound,
+  parseName,
+  parsePath,
+  parseQuotaOctets,
+  parseWhole,
+} from "./values.js";

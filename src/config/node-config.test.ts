@@ -42,9 +42,23 @@ test("an address is enough", async () => {
     copyStreams: 4,
     hostName: hostname().toLowerCase(),
     messageOctetsMax: 64 * 1024 * 1024,
+    quota: {},
+    trial: false,
     logLevel: "info",
   });
   expect(Object.isFrozen(config)).toBe(true);
+});
+
+test("the quota of all accounts and the trial", async () => {
+  const confPath = confFile('{ "addr": "a:1000", "quota": "1G", "trial": "on" }');
+  const config = await loadNodeConfig({}, { confPath });
+  expect(config).toMatchObject({ quota: { octets: 2 ** 30 }, trial: true });
+  const both = await loadNodeConfig({ quota: ["none"], "quota-messages": ["10"] }, { confPath });
+  expect(both.quota).toEqual({ messages: 10 });
+  for (const bad of ["0", "-1", "much", "1e400"]) {
+    await expect(loadNodeConfig({ addr, quota: [bad] })).rejects.toThrow(/must be a size such as/);
+  }
+  await expect(loadNodeConfig({ addr, trial: ["yes"] })).rejects.toThrow(/must be on or off/);
 });
 
 test("flags win over the file, the file wins over the defaults", async () => {

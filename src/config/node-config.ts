@@ -54,6 +54,10 @@ export interface NodeConfig {
   /** In the SMTP greeting and in `Received:`. */
   readonly hostName: string;
   readonly messageOctetsMax: number;
+  /** Of mailboxes whose account has no quota of its own. Absent: no bound. */
+  readonly quota: { readonly octets?: number; readonly messages?: number };
+  /** Recipients that fail on purpose are there. */
+  readonly trial: boolean;
   readonly logLevel: LogLevel;
 }
 
@@ -124,6 +128,8 @@ function resolveNodeConfig(raw: readonly RawOption[]): NodeConfig {
     copyStreams: values["copy-streams"] ?? defaults.copyStreams,
     hostName: values["host-name"] ?? machineName(),
     messageOctetsMax: values["max-message"] ?? defaults.messageOctetsMax,
+    quota: quotaOf(values),
+    trial: values.trial ?? false,
     logLevel: values["log-level"] ?? defaults.logLevel,
   });
 }
@@ -174,6 +180,16 @@ function tlsPaths({ values, origins }: Given): NodeConfig["tls"] {
   const given = cert === undefined ? origins["tls-key"] : origins["tls-cert"];
   const missing = cert === undefined ? "tls-cert" : "tls-key";
   throw new ConfigError(`${given ?? "--tls-cert"}: needs --${missing} as well`);
+}
+
+function quotaOf({
+  quota = "none",
+  "quota-messages": messages = "none",
+}: Partial<OptionValues>): NodeConfig["quota"] {
+  return Object.freeze({
+    ...(quota !== "none" && { octets: quota }),
+    ...(messages !== "none" && { messages }),
+  });
 }
 
 type ListenerKey = "smtp" | "pop3" | "submission" | "submissions" | "pop3s";

@@ -3,13 +3,17 @@ import { limits } from "../shared/limits.js";
 import { type Endpoint, parseEndpoint } from "./endpoint.js";
 import { no, ok, type Parsed } from "./parsed.js";
 import {
+  type Bound,
   type LogLevel,
   parseCopyRate,
   parseId,
+  parseBound,
   parseLogLevel,
   parseMessageOctets,
   parseName,
+  parseOnOff,
   parsePath,
+  parseQuotaOctets,
   parseWhole,
 } from "./values.js";
 
@@ -38,6 +42,9 @@ export interface OptionValues {
   readonly "copy-streams": number;
   readonly "host-name": string;
   readonly "max-message": number;
+  readonly quota: Bound;
+  readonly "quota-messages": Bound;
+  readonly trial: boolean;
   readonly "log-level": LogLevel;
 }
 
@@ -263,6 +270,27 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
     defaultText: "64M",
     fileTypes: ["number", "string"],
     parse: parseMessageOctets,
+  },
+  quota: {
+    placeholder: "<size>",
+    help: "octets in a mailbox whose account has no quota, as 10G, or none",
+    defaultText: "none",
+    fileTypes: ["number", "string"],
+    parse: parseQuotaOctets,
+  },
+  "quota-messages": {
+    placeholder: "<n>",
+    help: "mails in a mailbox whose account has no quota, or none",
+    defaultText: "none",
+    fileTypes: ["number", "string"],
+    parse: parseBound,
+  },
+  trial: {
+    placeholder: "<on|off>",
+    help: "recipients temperror, permerror and timeout fail on purpose",
+    defaultText: "off",
+    fileTypes: ["string"],
+    parse: parseOnOff,
   },
   "log-level": {
     placeholder: "<level>",

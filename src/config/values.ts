@@ -57,6 +57,28 @@ export function parseMessageOctets(text: string): Parsed<number> {
   return no("be a size from 64K to 1G, for example 64M (RFC 5321 asks for at least 64K)");
 }
 
+/** `none`: as much as comes. */
+export type Bound = number | "none";
+
+const quotaCeiling = 2 ** 50;
+
+export function parseQuotaOctets(text: string): Parsed<Bound> {
+  if (text === "none") return ok("none");
+  const octets = octetsIn(text);
+  if (octets >= 1 && octets <= quotaCeiling) return ok(octets);
+  return no("be a size such as 500M or 10G, or none");
+}
+
+export function parseBound(text: string): Parsed<Bound> {
+  if (text === "none") return ok("none");
+  const count = parseWhole(text, { min: 1, max: 1_000_000_000 });
+  return count.ok ? count : no(`${count.why}, or none`);
+}
+
+export function parseOnOff(text: string): Parsed<boolean> {
+  return text === "on" || text === "off" ? ok(text === "on") : no("be on or off");
+}
+
 export function parseLogLevel(text: string): Parsed<LogLevel> {
   const level = logLevels.find((known) => known === text);
   return level === undefined ? no(`be one of ${logLevels.join(", ")}`) : ok(level);

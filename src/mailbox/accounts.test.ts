@@ -1,63 +1,15 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import type { Registers } from "../replication/registers.js";
-import type { MailboxName } from "../shared/ids.js";
-import { Accounts } from "./accounts.js";
-import type { Passwords } from "./passwords.js";
+import type { Accounts } from "./accounts.js";
+import { box, createWorld, scram, type World } from "./testing.js";
 
-const scram = { salt: "c2FsdA==", iterations: 4_096, storedKey: "", serverKey: "" };
-const ann = "ann@ring.test" as MailboxName;
-let value: unknown;
-let decides: boolean;
-let reads: number;
-let nowMs: number;
-let announced: string[];
-/** Done by somebody else between two rounds of a change. */
-let meanwhile: (() => void) | undefined;
+const ann = box("ann");
+const register = `account:${ann}`;
+let world: World;
 let accounts: Accounts;
 
 beforeEach(() => {
-  value = null;
-  decides = true;
-  reads = 0;
-  nowMs = 0;
-  announced = [];
-  meanwhile = undefined;
-  let nonces = 0;
-  const registers = {
-    read: () => {
-      reads += 1;
-      if (!decides) return Promise.resolve({ kind: "undecided" });
-      return Promise.resolve(value === null ? { kind: "absent" } : { kind: "value", value });
-    },
-    change: (_: string, update: (v: unknown) => { set?: { value: unknown }; result: unknown }) => {
-      if (!decides) return Promise.resolve({ kind: "undecided" });
-      // As in an interrupted round: the update runs again on what it made itself.
-      for (let round = 0; ; round += 1) {
-        const { set, result } = update(value);
-        if (set) value = set.value;
-        if (round === 0) meanwhile?.();
-        if (!set || round === 1) return Promise.resolve({ kind: "changed", value, result });
-      }
-    },
-  };
-  accounts = new Accounts({
-    registers: registers as unknown as Registers,
-    passwords: {
-      credentials: (text: string) => Promise.resolve({ passwordHash: `h:${text}`, scram }),
-    } as unknown as Passwords,
-    domain: "ring.test",
-    clock: { wallMs: () => 7, monotonicMs: () => nowMs, sleep: () => Promise.resolve() },
-    random: {
-      bytes: (n) => {
-        nonces += 1;
-        return Buffer.alloc(n, nonces);
-      },
-    },
-    announceChanged: (register) => {
-      announced.push(register);
-      return Promise.resolve();
-    },
-  });
+  world = createWorld();
+  ({ accounts } = world.registry);
 });
 
 describe("an account", () => {
@@ -72,7 +24,7 @@ describe("an account", () => {
     expect((await accounts.read(ann)).kind).toBe("unknown");
     expect(await accounts.remove("ann")).toEqual({ kind: "unknown" });
     expect((await accounts.add("ann", "three")).kind).toBe("done");
-    expect(announced).not.toHaveLength(0);
+    expect(world.announced).toContain(register);
   });
 
   test("has what SCRAM needs, and its tokens end with a password", async () => {
@@ -102,42 +54,64 @@ describe("an account", () => {
     ["with a name that is none", "a b", "x"],
   ])("is refused %s", async (_, name, password) => {
     expect((await accounts.add(name, password)).kind).toBe("invalid");
-    expect(value).toBeNull();
+    expect(world.registers.values.size).toBe(0);
   });
 
   test("that others changed on top of an interrupted change is left to them", async () => {
     await accounts.add("ann", "one");
-    meanwhile = () => {
-      value = { nonce: "theirs", removed: true };
+    world.registers.meanwhile = () => {
+      world.registers.values.set(register, { nonce: "theirs", removed: true });
     };
     expect(await accounts.changePassword("ann", "two")).toEqual({ kind: "undecided" });
-    expect(value).toEqual({ nonce: "theirs", removed: true });
+    expect(world.registers.values.get(register)).toEqual({ nonce: "theirs", removed: true });
   });
 
   test("is neither there nor away when too few answer", async () => {
-    decides = false;
-    expect(await accounts.exists(ann)).toBe("undecided");
+    world.registers.silent.add("all");
+    expect(await accounts.read(ann)).toEqual({ kind: "undecided" });
     expect(await accounts.add("ann", "x")).toEqual({ kind: "undecided" });
   });
 });
 
-describe("that an account exists", () => {
-  test("is remembered for 5 s, that it does not is not", async () => {
-    expect(await accounts.exists(ann)).toBe("no");
-    await accounts.add("ann", "x");
-    expect(await accounts.exists(ann)).toBe("yes");
-    const before = reads;
-    nowMs += 4_999;
-    expect([await accounts.exists(ann), reads]).toEqual(["yes", before]);
-    nowMs += 2;
-    expect([await accounts.exists(ann), reads]).toEqual(["yes", before + 1]);
+describe("a name that is an alias", () => {
+  test("is no account, and can't become one", async () => {
+    await accounts.add("bob", "x");
+    await world.registry.aliases.add("ann", ["bob"]);
+    expect((await accounts.read(ann)).kind).toBe("unknown");
+    expect(await accounts.add("ann", "x")).toEqual({ kind: "alias" });
+    expect(await accounts.changePassword("ann", "x")).toEqual({ kind: "alias" });
+    expect(await accounts.remove("ann")).toEqual({ kind: "alias" });
+    expect(await world.registry.names.read(ann)).toMatchObject({ kind: "alias" });
   });
 
-  test("is forgotten when it is told to have changed", async () => {
+  test("and was an account before: its mail is cleared when it is one again", async () => {
     await accounts.add("ann", "x");
-    await accounts.exists(ann);
-    value = null;
-    accounts.forget(`account:${ann}`);
-    expect(await accounts.exists(ann)).toBe("no");
+    await accounts.add("bob", "x");
+    await accounts.remove("ann");
+    await world.registry.aliases.add("ann", ["bob"]);
+    await world.registry.aliases.remove("ann", []);
+    expect(await accounts.read(ann)).toEqual({ kind: "unknown", former: true });
+  });
+});
+
+describe("accounts of a further domain", () => {
+  test("are their own, and only where the domain is served", async () => {
+    const { domains } = world.registry;
+    expect((await accounts.add("ann@second.test", "x")).kind).toBe("invalid");
+    await domains.add("Second.TEST");
+    const second = { kind: "done", mailbox: "ann@second.test" };
+    expect(await accounts.add("Ann@SECOND.test", "two")).toEqual(second);
+    expect((await accounts.read(ann)).kind).toBe("unknown");
+    expect((await accounts.add("ann", "one")).kind).toBe("done");
+    expect(await accounts.read(ann)).toMatchObject({ account: { passwordHash: "h:one" } });
+    expect(await accounts.read(box("ann@second.test"))).toMatchObject({
+      account: { passwordHash: "h:two" },
+    });
+  });
+
+  test("wait while nobody can say whether it is served", async () => {
+    world.registers.silent.add("domains:ring.test");
+    expect((await accounts.add("ann@second.test", "x")).kind).toBe("undecided");
+    expect((await accounts.add("ann", "x")).kind).toBe("done");
   });
 });

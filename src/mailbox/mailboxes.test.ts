@@ -3,8 +3,10 @@ import type { Replication } from "../replication/replication.js";
 import { quietLog } from "../replication/testing.js";
 import type { Body } from "../shared/body.js";
 import type { MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
-import type { Accounts } from "./accounts.js";
 import { Mailboxes } from "./mailboxes.js";
+import type { Quotas } from "./quotas.js";
+import type { Recipients } from "./recipients.js";
+import { trialAnswer } from "./trial.js";
 
 const [ann, bob] = ["ann@ring.test", "bob@ring.test"] as MailboxName[] as [
   MailboxName,
@@ -17,6 +19,9 @@ let settled: string[];
 let withdrawn: string[];
 let asked: string[];
 let opened: object;
+let room: boolean;
+let ended: boolean[];
+let discarded: number;
 let mailboxes: Mailboxes;
 
 beforeEach(() => {
@@ -25,6 +30,9 @@ beforeEach(() => {
   withdrawn = [];
   asked = [];
   opened = { kind: "inUse" };
+  room = true;
+  ended = [];
+  discarded = 0;
   let count = 0;
   const replication = {
     newMessageId: () => `id${++count}` as MessageId,
@@ -35,41 +43,39 @@ beforeEach(() => {
     withdraw: (copies: readonly { mailbox: string; message: { id: string } }[]) => {
       withdrawn.push(...copies.map(({ mailbox, message }) => `${mailbox} ${message.id}`));
     },
+    discard: () => {
+      discarded += 1;
+      return Promise.resolve();
+    },
     openMaildrop: (mailbox: string) => {
       asked.push(mailbox);
       return Promise.resolve(opened);
     },
   };
-  const accounts = {
-    exists: (mailbox: string) =>
-      Promise.resolve(mailbox === ann ? "yes" : mailbox === bob ? "no" : "undecided"),
+  const quotas = {
+    reserve: () =>
+      Promise.resolve(room ? { end: (isStored: boolean) => ended.push(isStored) } : undefined),
   };
   mailboxes = new Mailboxes({
     replication: replication as unknown as Replication,
-    accounts: accounts as unknown as Accounts,
+    recipients: {} as Recipients,
+    quotas: quotas as unknown as Quotas,
     store: { spoolPath: () => "/spool/1" } as never,
-    domain: "ring.test",
     self: "u1" as MemberUuid,
-    clock: { wallMs: () => 7, monotonicMs: () => 7, sleep: () => Promise.resolve() },
+    clock: { wallMs: () => 7, monotonicMs: () => 7, sleep: untilAborted },
     log: quietLog,
   });
 });
 
+/** A clock that stands still. */
+function untilAborted(_: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((_resolve, reject) => {
+    signal?.addEventListener("abort", () => reject(new Error("aborted")));
+  });
+}
+
 const deliver = () =>
   mailboxes.deliver({ sender: "", mailboxes: [ann, bob], body, traceFor: (_, id) => `${id}\r\n` });
-
-describe("a recipient", () => {
-  test.each([
-    ["ann@ring.test", "mailbox"],
-    ["Ann+tag@Ring.Test", "mailbox"],
-    ["bob@ring.test", "unknown"],
-    ["cyd@ring.test", "undecided"],
-    ["ann@example.org", "relay"],
-    ["a b@ring.test", "invalid"],
-  ])("%s is %s", async (address, kind) => {
-    expect((await mailboxes.resolve(address)).kind).toBe(kind);
-  });
-});
 
 describe("a mail", () => {
   test("has an id for each mailbox, which are settled once the client is known to know", async () => {
@@ -86,6 +92,39 @@ describe("a mail", () => {
     expect(withdrawn).toEqual([`${ann} id1`, `${bob} id2`]);
     expect(settled).toEqual([]);
   });
+});
+
+describe("a quota", () => {
+  test("that has no room refuses the mail as a whole, and nothing is kept of it", async () => {
+    room = false;
+    expect(await deliver()).toEqual({ kind: "overQuota" });
+    expect([discarded, ended]).toEqual([1, []]);
+  });
+
+  test.each([
+    ["stored", true],
+    ["tempfail", false],
+  ])("hears that the mail was %s", async (kind, isStored) => {
+    result = { kind, why: "", durable: 2, wanted: 3 };
+    await deliver();
+    expect([discarded, ended]).toEqual([0, [isStored]]);
+  });
+});
+
+test("mail for the silent recipient is not answered before the node stops, nor kept", async () => {
+  const silent = trialAnswer("timeout");
+  if (silent?.kind !== "mailboxes") throw new Error("there is none");
+  const named = [ann, ...silent.mailboxes];
+  const traceFor = () => "";
+  let answer: unknown;
+  const answered = mailboxes.deliver({ sender: "", mailboxes: named, body, traceFor }).then((a) => {
+    answer = a;
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  expect([answer, discarded]).toEqual([undefined, 1]);
+  mailboxes.stop();
+  await answered;
+  expect(answer).toMatchObject({ kind: "tempfail" });
 });
 
 describe("a maildrop", () => {

@@ -1,21 +1,22 @@
 /** The mail domain: what the listeners do, said in terms of accounts and messages. */
-import { canonicalMailbox } from "../mime/address.js";
 import { type Copy, fingerprintOf } from "../replication/delivery.js";
 import type { OpenAnswer } from "../replication/maildrop.js";
 import type { Clock, Store } from "../replication/ports.js";
 import type { Replication } from "../replication/replication.js";
 import type { BodyDigest, MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
-import type { Accounts } from "./accounts.js";
 import type { Identity } from "./authentication.js";
 import { outboxOf } from "./outbox.js";
 import type { Delivery, DeliveryAnswer, MailReceiver, RecipientAnswer } from "./ports.js";
+import type { Quotas } from "./quotas.js";
+import type { Recipients } from "./recipients.js";
+import { isSilent, keepSilent } from "./trial.js";
 
 interface MailboxesOptions {
   readonly replication: Replication;
-  readonly accounts: Accounts;
+  readonly recipients: Recipients;
+  readonly quotas: Quotas;
   readonly store: Store;
-  readonly domain: string;
   readonly self: MemberUuid;
   readonly clock: Clock;
   readonly log: Log;
@@ -26,22 +27,15 @@ const unsettledMax = 100_000;
 
 export class Mailboxes implements MailReceiver {
   private readonly unsettled = new Map<MessageId, MailboxName>();
+  private readonly stopping = new AbortController();
 
   constructor(private readonly options: MailboxesOptions) {}
 
-  async resolve(address: string): Promise<RecipientAnswer> {
-    const { domain, accounts } = this.options;
-    const answer = canonicalMailbox(address, [domain], domain);
-    if (answer.kind !== "mailbox") return answer;
-    const { mailbox } = answer;
-    switch (await accounts.exists(mailbox)) {
-      case "yes":
-        return { kind: "mailbox", mailbox };
-      case "no":
-        return { kind: "unknown" };
-      case "undecided":
-        return { kind: "undecided" };
-    }
+  resolve(
+    address: string,
+    { octets }: { readonly octets?: number | undefined } = {},
+  ): Promise<RecipientAnswer> {
+    return this.options.recipients.resolve(address, octets);
   }
 
   spoolPath(): string {
@@ -49,8 +43,35 @@ export class Mailboxes implements MailReceiver {
   }
 
   async deliver(delivery: Delivery): Promise<DeliveryAnswer> {
-    const { replication, log } = this.options;
+    const { replication, quotas, clock } = this.options;
+    if (isSilent(delivery.mailboxes)) {
+      await replication.discard(delivery.body);
+      await keepSilent(clock, this.stopping.signal);
+      return { kind: "tempfail", why: "on trial" };
+    }
     const copies = delivery.mailboxes.map((mailbox) => this.copyFor(mailbox, delivery));
+    const room = await quotas.reserve(
+      copies.map(({ mailbox, message }) => ({ mailbox, octets: octetsOf(message) })),
+    );
+    if (!room) {
+      await replication.discard(delivery.body);
+      return { kind: "overQuota" };
+    }
+    let isStored = false;
+    try {
+      const answer = await this.deliverCopies(copies, delivery);
+      isStored = answer.kind === "stored";
+      return answer;
+    } finally {
+      room.end(isStored);
+    }
+  }
+
+  private async deliverCopies(
+    copies: readonly Copy[],
+    delivery: Delivery,
+  ): Promise<DeliveryAnswer> {
+    const { replication, log } = this.options;
     const result = await replication.deliver(copies, delivery.body);
     const ids = copies.map(({ message }) => message.id);
     if (result.kind !== "stored") {
@@ -85,6 +106,11 @@ export class Mailboxes implements MailReceiver {
         ...(body.hasMessageId && { hasMessageId: true }),
       },
     };
+  }
+
+  /** Nobody waits for what will not come. */
+  stop(): void {
+    this.stopping.abort();
   }
 
   private forgetOldest(): void {
@@ -133,4 +159,9 @@ export class Mailboxes implements MailReceiver {
       maildrop.release();
     }
   }
+}
+
+/** As it is read: trace and body. */
+function octetsOf({ trace, bodyOctets }: Copy["message"]): number {
+  return Buffer.byteLength(trace) + bodyOctets;
 }

@@ -3,14 +3,21 @@ import type { Body } from "../shared/body.js";
 import type { MailboxName, MessageId } from "../shared/ids.js";
 
 export type RecipientAnswer =
-  | { readonly kind: "mailbox"; readonly mailbox: MailboxName }
-  /** A majority of the key's group says that there is no such account: 550 5.1.1. */
+  /** Distinct, at least one: an alias may lead to several. */
+  | { readonly kind: "mailboxes"; readonly mailboxes: readonly MailboxName[] }
+  /** A majority of the key's group says that there is no such account or alias: 550 5.1.1. */
   | { readonly kind: "unknown" }
+  /** The account takes no mail: 550 5.2.1. */
+  | { readonly kind: "disabled" }
+  /** An alias that leads back to itself, or too far: 550 5.4.6. */
+  | { readonly kind: "loop" }
+  /** There is no room for the mail in one of the mailboxes: 452 4.2.2. */
+  | { readonly kind: "overQuota" }
   /** A domain that this ring does not serve: 550 5.7.1. */
   | { readonly kind: "relay" }
   /** Not an address: 501 5.1.3. */
   | { readonly kind: "invalid"; readonly why: string }
-  /** The group can't tell now: 451 4.3.0. */
+  /** The group can't tell now, neither of the name nor whether the domain is ours: 451 4.3.0. */
   | { readonly kind: "undecided" };
 
 export interface Delivery {
@@ -35,10 +42,16 @@ export type DeliveryAnswer =
   /** Too few members could make it durable: 451 4.3.0. Nothing is promised. */
   | { readonly kind: "tempfail"; readonly why: string }
   /** This node's disk is full: 452 4.3.1. */
-  | { readonly kind: "full" };
+  | { readonly kind: "full" }
+  /** One of the mailboxes has no room for this mail: 452 4.2.2. Nothing is kept of it. */
+  | { readonly kind: "overQuota" };
 
 export interface MailReceiver {
-  resolve(address: string): Promise<RecipientAnswer>;
+  /** `octets`: how large the client said that the mail is (RFC 1870), if it did. */
+  resolve(
+    address: string,
+    options?: { readonly octets?: number | undefined },
+  ): Promise<RecipientAnswer>;
   deliver(delivery: Delivery): Promise<DeliveryAnswer>;
   /** Where a body over `limits.inlineBodyOctetsMax` is spooled; `deliver` takes the file over. */
   spoolPath(): string;

@@ -91,6 +91,20 @@ export type MailboxOfAddress =
   /** `why` is one line without the address. */
   | { readonly kind: "invalid"; readonly why: string };
 
+export type DomainOfAddress =
+  /** Canonical; undefined when it is none that anybody could serve, such as an address literal. */
+  | { readonly kind: "domain"; readonly domain: string | undefined }
+  | { readonly kind: "invalid"; readonly why: string };
+
+/** The domain that an address is in, so that it can be asked whether it is served. Never throws. */
+export function addressDomain(address: string, defaultDomain: string): DomainOfAddress {
+  const parsed = parseAddress(address);
+  if (parsed.kind === "invalid") return parsed;
+  const given = parsed.domain === "" ? bareDomain(parsed.local, defaultDomain) : parsed.domain;
+  if (given === undefined) return invalid("domain is missing");
+  return { kind: "domain", domain: canonicalDomain(given) };
+}
+
 /**
  * The mailbox that an address means. Never throws; idempotent on what it returns.
  * @param servedDomains in any spelling

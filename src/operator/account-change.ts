@@ -9,6 +9,8 @@ export function changedMailbox(change: AccountChange, name: string): MailboxName
       return change.mailbox;
     case "exists":
       throw new AdminError("exists", `there is an account ${name} already`);
+    case "alias":
+      throw new AdminError("refused", `${name} is an alias; see chord alias list`);
     case "unknown":
       throw new AdminError("unknown", `there is no account ${name}`);
     case "invalid":

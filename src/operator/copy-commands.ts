@@ -1,5 +1,6 @@
 /** Looking at the copies of a mailbox, repairing them and bringing deleted mail back. */
 import type { Accounts } from "../mailbox/accounts.js";
+import type { Names } from "../mailbox/names.js";
 import { parseLogin } from "../mime/address.js";
 import { isInGroup } from "../replication/placement.js";
 import { type Member, memberById } from "../replication/roster.js";
@@ -21,6 +22,7 @@ const repairDeadlineMs = 25_000;
 
 interface CopyOptions extends MemberFacts {
   readonly accounts: Accounts;
+  readonly names: Names;
   readonly domain: string;
 }
 
@@ -30,7 +32,7 @@ export class CopyCommands {
   constructor(private readonly options: CopyOptions) {}
 
   async locate(address: string): Promise<LocateReply> {
-    const { replication, accounts } = this.options;
+    const { replication, names } = this.options;
     const mailbox = this.mailboxOf(address);
     const placement = replication.groups.placementOf(mailbox);
     const { epoch, members } = replication.roster;
@@ -51,11 +53,11 @@ export class CopyCommands {
     const shown = copies.filter((copy) => copy.inGroup || copy.messages + copy.tombstones > 0);
     const group = shown.filter((copy) => copy.inGroup);
     const equal = group.every((copy) => copy.answered && copy.digest === group[0]?.digest);
-    const account = await accounts.read(mailbox);
+    const name = await names.read(mailbox);
     return {
       mailbox,
       key: placement.key.toString(),
-      account: account.kind === "account" ? "exists" : account.kind,
+      account: name.kind === "account" ? "exists" : name.kind,
       copies: equal ? shown : await this.compared(mailbox, shown),
       equal,
     };

@@ -1,7 +1,4 @@
 /** What the command line asks of a member, answered for the whole ring. */
-import type { Accounts } from "../mailbox/accounts.js";
-import { accountRegister } from "../mailbox/accounts.js";
-import type { Mailboxes } from "../mailbox/mailboxes.js";
 import { parseLogin } from "../mime/address.js";
 import type { Member } from "../replication/roster.js";
 import { ringIdOf } from "../ring/identifier.js";
@@ -13,22 +10,19 @@ import {
   type MemberStatus,
   type StatusReply,
 } from "../shared/admin.js";
-import type { MailboxName, RingId } from "../shared/ids.js";
-import { compareBallots } from "../replication/ballot.js";
-import { changedMailbox } from "./account-change.js";
-import { text } from "./arguments.js";
-import { CredentialCommands, type Credentials } from "./credential-commands.js";
+import type { RingId } from "../shared/ids.js";
+import { type AccountFacilities, AccountCommands } from "./account-commands.js";
+import { AliasCommands } from "./alias-commands.js";
+import { text, texts } from "./arguments.js";
 import { CopyCommands } from "./copy-commands.js";
+import { CredentialCommands, type Credentials } from "./credential-commands.js";
+import { DomainCommands } from "./domain-commands.js";
 import { MemberCommands, parseMember } from "./member-commands.js";
+import { memberStatus } from "./member-status.js";
 import { surveyAll } from "./surveys.js";
-import { type MemberFacts, memberStatus } from "./member-status.js";
-import type { RegisterState } from "../shared/operation.js";
 
-export interface OperatorOptions extends MemberFacts {
-  readonly accounts: Accounts;
-  readonly mailboxes: Mailboxes;
+export interface OperatorOptions extends AccountFacilities {
   readonly credentials: Credentials;
-  readonly domain: string;
 }
 
 type Handlers = {
@@ -41,13 +35,19 @@ const askDeadlineMs = 1_500;
 
 export class Operator {
   private readonly handlers: Handlers = {
-    userAdd: ({ name, password }) => this.userAdd(text(name), text(password)),
-    userPasswd: async ({ name, password }) => {
-      const change = await this.options.accounts.changePassword(text(name), text(password));
-      return { mailbox: changedMailbox(change, text(name)) };
-    },
-    userRemove: ({ name }) => this.userRemove(text(name)),
-    userList: () => this.userList(),
+    userAdd: ({ name, password }) => this.accounts.add(text(name), text(password)),
+    userPasswd: ({ name, password }) => this.accounts.changePassword(text(name), text(password)),
+    userRemove: ({ name }) => this.accounts.remove(text(name)),
+    userList: () => this.accounts.list(),
+    userShow: ({ name }) => this.accounts.show(text(name)),
+    userDisable: ({ name, disabled }) => this.accounts.disable(text(name), disabled),
+    userQuota: (args) => this.accounts.setQuota(args),
+    aliasAdd: ({ alias, targets }) => this.aliases.add(text(alias), texts(targets)),
+    aliasRemove: ({ alias, targets }) => this.aliases.remove(text(alias), texts(targets)),
+    aliasList: () => this.aliases.list(),
+    domainAdd: ({ domain }) => this.domains.add(text(domain)),
+    domainRemove: ({ domain, force }) => this.domains.remove(text(domain), force === true),
+    domainList: () => this.domains.list(),
     appPasswordAdd: ({ name, label }) => this.credentials.addAppPassword(text(name), text(label)),
     appPasswordList: ({ name }) => this.credentials.listAppPasswords(text(name)),
     appPasswordRevoke: ({ name, id }) => this.credentials.revokeAppPassword(text(name), text(id)),
@@ -67,11 +67,17 @@ export class Operator {
     restoreMessage: ({ message, from }) => this.copies.restore(text(message), text(from)),
   };
 
+  private readonly accounts: AccountCommands;
+  private readonly aliases: AliasCommands;
+  private readonly domains: DomainCommands;
   private readonly members: MemberCommands;
   private readonly copies: CopyCommands;
   private readonly credentials: CredentialCommands;
 
   constructor(private readonly options: OperatorOptions) {
+    this.accounts = new AccountCommands(options);
+    this.aliases = new AliasCommands(options);
+    this.domains = new DomainCommands(options);
     this.members = new MemberCommands(options);
     this.copies = new CopyCommands(options);
     this.credentials = new CredentialCommands(options.credentials, options.domain);
@@ -88,71 +94,20 @@ export class Operator {
     return this.handlers[method](args as never);
   }
 
-  private async userAdd(name: string, password: string): Promise<{ mailbox: string }> {
-    const { accounts, mailboxes } = this.options;
-    const parsed = accounts.parseName(name);
-    const before = parsed.kind === "ok" ? await accounts.read(parsed.mailbox) : undefined;
-    if (parsed.kind === "ok" && before?.kind === "unknown" && before.former) {
-      // Mail of an earlier holder of the name must not meet the new one.
-      const purged = await mailboxes.purge(parsed.mailbox);
-      if (!purged) {
-        const why = "too few members answer to clear the mailbox of its former owner; try again";
-        throw new AdminError("unavailable", why);
-      }
-    }
-    return { mailbox: changedMailbox(await accounts.add(name, password), name) };
-  }
-
-  private async userRemove(name: string): Promise<{ mailbox: string }> {
-    const mailbox = changedMailbox(await this.options.accounts.remove(name), name);
-    // What is left after a failure is cleared before the name is given again.
-    await this.options.mailboxes.purge(mailbox);
-    return { mailbox };
-  }
-
-  private async userList(): Promise<{ users: string[]; complete: boolean }> {
-    const { replication } = this.options;
-    const newest = new Map<string, RegisterState>();
-    let silent = 0;
-    await Promise.all(
-      replication.roster.members.map(async (member) => {
-        try {
-          for (let after = "", more = true; more; ) {
-            const page = await replication.peers.call(member, "accounts", { after });
-            for (const { register, state } of page.registers) {
-              const known = newest.get(register);
-              if (!known || compareBallots(state.accepted, known.accepted) > 0) {
-                newest.set(register, state);
-              }
-            }
-            after = page.registers.at(-1)?.register ?? "";
-            more = page.more;
-          }
-        } catch {
-          silent += 1;
-        }
-      }),
-    );
-    const users = [...newest]
-      .filter(([, { value }]) => (value as { passwordHash?: string } | null)?.passwordHash)
-      .map(([register]) => register.slice(accountRegister("" as MailboxName).length))
-      .sort();
-    return { users, complete: silent <= replication.roster.ring.replicas / 2 };
-  }
-
   private async status(): Promise<StatusReply> {
     const { replication } = this.options;
     const { roster } = replication;
-    const [members, copies] = await Promise.all([
+    const [members, copies, postmaster] = await Promise.all([
       Promise.all(roster.members.map((member) => this.statusOf(member))),
       surveyAll(replication),
+      this.accounts.postmasterNotices(),
     ]);
     return {
       ring: roster.ring,
       rosterEpoch: roster.epoch,
       members,
       copies,
-      notices: noticesFor(members, roster.ring.replicas),
+      notices: [...noticesFor(members, roster.ring.replicas), ...postmaster],
     };
   }
 

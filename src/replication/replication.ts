@@ -326,6 +326,11 @@ export class Replication {
     return this.coordinator.deliver(copies, body);
   }
 
+  /** Gives up a body that was handed over to be delivered. */
+  async discard(body: Body): Promise<void> {
+    if (body.kind === "file") await this.options.files.remove(body.path);
+  }
+
   settled(mailbox: MailboxName, id: MessageId, outcome: "confirmed" | "doubtful"): void {
     this.settlements.settle(mailbox, id, outcome);
   }
@@ -353,6 +358,22 @@ export class Replication {
   /** How far the copying is that a change of members asks of this node. */
   get copying(): Progress {
     return this.transfer.progress();
+  }
+
+  /**
+   * What a mailbox holds, by the member of a majority that knows of most; undefined when too few
+   * answer.
+   */
+  async usageOf(
+    mailbox: MailboxName,
+  ): Promise<{ readonly octets: number; readonly messages: number } | undefined> {
+    const asked = await this.groups.ask(mailbox, "summary", { mailbox }, { alone: true });
+    if (!asked.quorum) return undefined;
+    const summaries = [...asked.answers.values()].map(({ summary }) => summary);
+    return {
+      octets: Math.max(0, ...summaries.map(({ octets }) => octets)),
+      messages: Math.max(0, ...summaries.map(({ messages }) => messages)),
+    };
   }
 
   /** Ids of a mailbox as a member has it. @throws PeerUnavailableError */

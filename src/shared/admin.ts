@@ -65,7 +65,7 @@ export interface LocateReply {
   readonly mailbox: string;
   /** Decimal key on the circle. */
   readonly key: string;
-  readonly account: "exists" | "unknown" | "undecided";
+  readonly account: "exists" | "alias" | "unknown" | "undecided";
   readonly copies: readonly {
     readonly id: string;
     readonly addr: string;
@@ -149,10 +149,45 @@ export interface SessionReply {
   readonly expiresAtMs: number;
 }
 
+/** Absent: no bound. */
+export interface QuotaReply {
+  readonly octets?: number;
+  readonly messages?: number;
+  /** False: the asked member's default for all accounts. */
+  readonly own: boolean;
+}
+
+export interface UserReply {
+  readonly mailbox: string;
+  readonly disabled: boolean;
+  readonly createdAtMs: number;
+  readonly quota: QuotaReply;
+  /** Absent: too few members answer. */
+  readonly usage?: { readonly octets: number; readonly messages: number };
+  readonly appPasswords: readonly {
+    readonly id: string;
+    readonly label: string;
+    readonly createdAtMs: number;
+  }[];
+  /** Those that lead to it, also through others. */
+  readonly aliases: readonly string[];
+  /** False: too few members answered, aliases may be missing. */
+  readonly complete: boolean;
+}
+
+export interface AliasReply {
+  readonly alias: string;
+  readonly targets: readonly string[];
+}
+
 export interface AdminMethods {
   userAdd: { args: { name: string; password: string }; reply: { mailbox: string } };
   userPasswd: { args: { name: string; password: string }; reply: { mailbox: string } };
-  userRemove: { args: { name: string }; reply: { mailbox: string } };
+  /** `aliases`: those that still lead to it. */
+  userRemove: {
+    args: { name: string };
+    reply: { mailbox: string; aliases: readonly string[] };
+  };
   /** A password for one program; shown this once. */
   appPasswordAdd: {
     args: { name: string; label: string };
@@ -173,6 +208,29 @@ export interface AdminMethods {
     args: Record<string, never>;
     reply: { users: readonly string[]; complete: boolean };
   };
+  userShow: { args: { name: string }; reply: UserReply };
+  userDisable: { args: { name: string; disabled: boolean }; reply: { mailbox: string } };
+  /** `standard`: back to the ring's default. Else null takes a bound away, absent leaves it. */
+  userQuota: {
+    args: { name: string; octets?: number | null; messages?: number | null; standard?: boolean };
+    reply: { mailbox: string; quota: QuotaReply };
+  };
+  /** Makes an alias or adds targets to it. Answers with all of its targets. */
+  aliasAdd: { args: { alias: string; targets: readonly string[] }; reply: AliasReply };
+  /** Takes targets away; none given: the alias. */
+  aliasRemove: { args: { alias: string; targets: readonly string[] }; reply: AliasReply };
+  aliasList: {
+    args: Record<string, never>;
+    reply: { aliases: readonly AliasReply[]; complete: boolean };
+  };
+  domainAdd: { args: { domain: string }; reply: { domain: string; changed: boolean } };
+  /** `force`: also when there are accounts or aliases in it. */
+  domainRemove: {
+    args: { domain: string; force: boolean };
+    reply: { domain: string; changed: boolean };
+  };
+  /** The first one first. */
+  domainList: { args: Record<string, never>; reply: { domains: readonly string[] } };
   status: { args: Record<string, never>; reply: StatusReply };
   /** As `status`, of the member asked alone. */
   memberStatus: { args: Record<string, never>; reply: MemberStatus };

@@ -36,6 +36,9 @@ export const replies = {
   lineTooLong: reply(500, "5.5.2", "line too long"),
 
   unknownUser: reply(550, "5.1.1", "no such user here"),
+  disabled: reply(550, "5.2.1", "mailbox disabled"),
+  aliasLoop: reply(550, "5.4.6", "this address leads back to itself, or too far"),
+  overQuota: reply(452, "4.2.2", "mailbox full, try again later"),
   relay: reply(550, "5.7.1", "relaying denied"),
   undecided: reply(451, "4.3.0", "can't tell now, try again later"),
   senderNotYours: reply(553, "5.7.1", "not an address of yours"),

@@ -49,7 +49,7 @@ export class FakeReceiver implements MailReceiver {
     if (answer.kind !== "mailbox") return answer;
     if (answer.mailbox.startsWith("no")) return { kind: "unknown" };
     if (answer.mailbox.startsWith("undecided")) return { kind: "undecided" };
-    return answer;
+    return { kind: "mailboxes", mailboxes: [answer.mailbox] };
   }
 
   async deliver(delivery: Delivery): Promise<DeliveryAnswer> {

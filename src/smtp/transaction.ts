@@ -45,8 +45,12 @@ interface Envelope {
   readonly utf8: boolean;
   /** Who hands the mail in, when that is known. */
   readonly user: Identity | undefined;
-  /** Mailbox by recipient address as given, in order. Several may mean one mailbox. */
-  readonly recipients: Map<string, MailboxName>;
+  /** Of the mail, as MAIL said (RFC 1870). */
+  readonly octets: number | undefined;
+  /** As given. Several may mean one mailbox, one may mean several. */
+  readonly recipients: Set<string>;
+  /** One copy each, however often it was named; the copy says the recipient that came first. */
+  readonly mailboxes: Map<MailboxName, string>;
 }
 
 type Path = Extract<PathArguments, { kind: "path" }>;
@@ -95,7 +99,15 @@ export class Transaction {
       if (address.kind === "invalid") return replies.senderSyntax(address.why);
       if (address.domain === "") return replies.senderSyntax("domain is missing");
     }
-    const envelope = { sender: parsed.path, utf8, user, recipients: new Map() };
+    const size = parsed.parameters.find(([keyword]) => keyword === "SIZE")?.[1];
+    const envelope: Envelope = {
+      sender: parsed.path,
+      utf8,
+      user,
+      octets: size === undefined ? undefined : Number(size),
+      recipients: new Set(),
+      mailboxes: new Map(),
+    };
     // RFC 8098 §3: a user's notice of having read a mail comes from the null sender.
     if (senders !== undefined && user !== undefined && parsed.path !== "") {
       return this.#checkSender(senders, user, envelope);
@@ -189,17 +201,24 @@ export class Transaction {
     const turn = this.#turn;
     let answer: RecipientAnswer;
     try {
-      answer = await this.#context.receiver.resolve(address);
+      answer = await this.#context.receiver.resolve(address, { octets: envelope.octets });
     } catch (error) {
       this.#context.log.error({ err: error }, "can't resolve a recipient");
       return replies.undecided;
     }
     switch (answer.kind) {
-      case "mailbox":
-        if (this.#turn === turn) envelope.recipients.set(address, answer.mailbox);
-        return replies.recipientOk;
+      case "mailboxes":
+        // The transaction may have ended meanwhile, when this took too long.
+        if (this.#turn !== turn) return replies.recipientOk;
+        return this.#add(address, answer.mailboxes, envelope);
       case "unknown":
         return replies.unknownUser;
+      case "disabled":
+        return replies.disabled;
+      case "loop":
+        return replies.aliasLoop;
+      case "overQuota":
+        return replies.overQuota;
       case "relay":
         return replies.relay;
       case "invalid":
@@ -209,6 +228,19 @@ export class Transaction {
       default:
         return unreachable(answer);
     }
+  }
+
+  #add(address: string, named: readonly MailboxName[], envelope: Envelope): Reply {
+    const { recipients, mailboxes } = envelope;
+    const more = named.filter((mailbox) => !mailboxes.has(mailbox));
+    // The bound is for copies; an alias alone is taken in any case, it has its own.
+    const all = mailboxes.size + more.length;
+    if (mailboxes.size > 0 && all > this.#context.limits.recipientsMax) {
+      return replies.tooManyRecipients;
+    }
+    recipients.add(address);
+    for (const mailbox of more) mailboxes.set(mailbox, address);
+    return replies.recipientOk;
   }
 
   /** 354, or why not. */
@@ -233,21 +265,20 @@ export class Transaction {
     const envelope = this.#envelope;
     this.#envelope = undefined;
     if (envelope === undefined) throw new Error("data without an envelope");
-    const { sender, utf8, user } = envelope;
-    const recipients = firstRecipients(envelope);
+    const { sender, utf8, user, mailboxes } = envelope;
     const [secure, authenticated] = [client.tls !== undefined, user !== undefined];
     const protocol = protocolOf({ extended: client.extended, utf8, secure, authenticated });
     const outbox = this.#context.senders && user ? [outboxOf(user.mailbox)] : [];
     try {
       const answer = await this.#context.receiver.deliver({
         sender,
-        mailboxes: [...recipients.keys(), ...outbox],
+        mailboxes: [...mailboxes.keys(), ...outbox],
         body,
         traceFor: (mailbox, id) =>
           traceLines({
             ...client,
             sender,
-            recipient: recipients.get(mailbox),
+            recipient: mailboxes.get(mailbox),
             protocol,
             added,
             id,
@@ -262,15 +293,6 @@ export class Transaction {
   }
 }
 
-/** One copy per mailbox, however often it was named; the copy says the name that came first. */
-function firstRecipients({ recipients }: Envelope): Map<MailboxName, string> {
-  const first = new Map<MailboxName, string>();
-  for (const [address, mailbox] of recipients) {
-    if (!first.has(mailbox)) first.set(mailbox, address);
-  }
-  return first;
-}
-
 function outcomeOf(answer: DeliveryAnswer): Outcome {
   switch (answer.kind) {
     case "stored": {
@@ -281,6 +303,8 @@ function outcomeOf(answer: DeliveryAnswer): Outcome {
       return { reply: replies.tempfail(answer.why) };
     case "full":
       return { reply: replies.full };
+    case "overQuota":
+      return { reply: replies.overQuota };
     default:
       return unreachable(answer);
   }

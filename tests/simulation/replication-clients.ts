@@ -139,7 +139,7 @@ export class Clients {
     const { mailboxes } = life.rooms;
     const recipient = await mailboxes.resolve(mail.mailbox);
     if (recipient.kind === "undecided") return undefined;
-    if (recipient.kind !== "mailbox") {
+    if (recipient.kind !== "mailboxes") {
       world.violate(`no such user: ${life.self.uuid} says so of ${mail.mailbox}`);
       return undefined;
     }

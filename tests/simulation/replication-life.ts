@@ -1,6 +1,7 @@
 /** One run of a member's process: the real rooms on simulated ports, from its start to its crash. */
-import { Accounts } from "../../src/mailbox/accounts.js";
+import type { Accounts } from "../../src/mailbox/accounts.js";
 import { Mailboxes } from "../../src/mailbox/mailboxes.js";
+import { createRegistry } from "../../src/mailbox/registry.js";
 import type { OpenAnswer } from "../../src/replication/maildrop.js";
 import type { Passwords } from "../../src/mailbox/passwords.js";
 import { JoinRefusedError } from "../../src/replication/joining.js";
@@ -210,17 +211,22 @@ export class Life implements Host {
       status: () => ({}),
     });
     const { domain } = ringParameters;
-    const accounts = new Accounts({
+    const registry = createRegistry({
       registers: replication.registers,
       passwords,
       announceChanged: (register) => replication.announceChanged(register),
       ...{ domain, clock, random },
+      quota: {},
+      trial: false,
+      usageOf: (mailbox) => replication.usageOf(mailbox),
+      members: () => replication.roster.members.length,
     });
+    const { accounts } = registry;
     const self = uuid;
     const mailboxes = new Mailboxes({
-      ...{ accounts, log, self, store, replication, domain, clock },
+      ...{ ...registry, log, self, store, replication, domain, clock },
     });
-    replication.onRegisterChanged((register) => accounts.forget(register));
+    replication.onRegisterChanged((register) => registry.forget(register));
     replication.membership.onChange((roster, before) => this.#rosterChanged(roster, before));
     return { opened, store, replication, accounts, mailboxes };
   }

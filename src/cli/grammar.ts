@@ -1,0 +1,31 @@
+/** What the commands of the grammar have in common. */
+import type { Command } from "commander";
+import { nearest } from "../config/index.js";
+import { usageError } from "./errors.js";
+
+const entryHelp = "a member to ask (default: RINGPOST_ENTRY, a running chord up, 127.0.0.1:5000)";
+
+export function asking(command: Command): Command {
+  return command.option("--entry <host:port>", entryHelp);
+}
+
+/** Lets a group of commands see a word that is none of them, to say so in words of its own. */
+export function takeVerb(command: Command, name: string): void {
+  command.argument(`[${name}...]`, undefined as unknown as string, [] as string[]);
+}
+
+export function refuseVerb(group: Command, [verb]: readonly string[], otherwise: string): void {
+  const known = group.commands.map((command) => command.name());
+  if (verb === undefined) return;
+  const meant = nearest(verb, known);
+  const hint = meant === undefined ? `there are ${known.join(", ")}` : `did you mean "${meant}"?`;
+  throw usageError(`there is no command "${verb}"; ${hint} (or ${otherwise})`);
+}
+
+/** What a group of commands says when none of them is named. */
+export function needsOne(group: Command): Error {
+  const path = `chord ${group.name()}`;
+  const verbs = group.commands.map((command) => command.name());
+  const last = verbs.pop() ?? "";
+  return usageError(`${path} needs one of ${verbs.join(", ")} or ${last}; see ${path} --help`);
+}
