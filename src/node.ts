@@ -6,6 +6,7 @@ import { Passwords } from "./mailbox/passwords.js";
 import { keepId, NodeStartError, ownId, refuseOtherRing } from "./node/identity.js";
 import { opened, probeListeners } from "./node/listeners.js";
 import { createMailPop3Server } from "./node/mail-pop3.js";
+import { configuredTls } from "./node/mail-tls.js";
 import { clock, random } from "./node/system.js";
 import { memberStatus, type MemberFacts } from "./operator/member-status.js";
 import { Operator } from "./operator/operator.js";
@@ -33,6 +34,8 @@ export interface RunningNode {
     readonly addr: string;
     readonly smtp: string;
     readonly pop3: string;
+    /** Absent: it is off, or there is no certificate. */
+    readonly pop3s?: string;
   };
   /** Drains and stops; the ring is not told, the data stays. Idempotent. */
   stop(): Promise<void>;
@@ -75,8 +78,9 @@ class Node implements RunningNode {
   private readonly ring: Ring;
   private readonly smtp: SmtpServer;
   private readonly pop3: ReturnType<typeof createMailPop3Server>;
+  private readonly pop3s: ReturnType<typeof createMailPop3Server> | undefined;
   private readonly stopping = new AbortController();
-  private listeners: { smtp?: string; pop3?: string } = {};
+  private listeners: { smtp?: string; pop3?: string; pop3s?: string } = {};
   private stopped: Promise<void> | undefined;
 
   constructor(
@@ -147,9 +151,13 @@ class Node implements RunningNode {
       nodeText: this.self.id.toString(),
       receiver: mailboxes,
       log,
-      limits: { messageOctetsMax: config.messageOctetsMax },
+      limits: { ...config.limits.smtp, messageOctetsMax: config.messageOctetsMax },
     });
-    this.pop3 = createMailPop3Server({ name: config.hostName, mailboxes, log });
+    const { hostName, plainAuth, limits } = config;
+    const tls = configuredTls(config.tls);
+    const pop3 = { name: hostName, mailboxes, log, plainAuth, limits: limits.pop3 };
+    this.pop3 = createMailPop3Server({ ...pop3, ...(tls && { tls }) });
+    if (tls) this.pop3s = createMailPop3Server({ ...pop3, tls, implicitTls: true });
     store.onFailure((error) => this.fail(error));
     replication.membership.onChange((roster, before) => this.rosterChanged(roster, before));
   }
@@ -178,6 +186,7 @@ class Node implements RunningNode {
       addr: this.self.addr,
       smtp: this.listeners.smtp ?? "",
       pop3: this.listeners.pop3 ?? "",
+      ...(this.listeners.pop3s !== undefined && { pop3s: this.listeners.pop3s }),
     };
   }
 
@@ -302,13 +311,17 @@ class Node implements RunningNode {
   }
 
   private async listen(): Promise<void> {
-    const { smtp, pop3 } = this.config;
+    const { smtp, pop3, pop3s } = this.config;
     const takes = await opened("smtp", smtp, () => this.smtp.listen(smtp));
     const gives = await opened("pop3", pop3, () => this.pop3.listen(pop3));
     this.listeners = {
       smtp: formatEndpoint({ host: smtp.host, port: takes.port }),
       pop3: formatEndpoint({ host: pop3.host, port: gives.port }),
     };
+    const secure = this.pop3s;
+    if (pop3s === "off" || secure === undefined) return;
+    const { port } = await opened("pop3s", pop3s, () => secure.listen(pop3s));
+    this.listeners.pop3s = formatEndpoint({ host: pop3s.host, port });
   }
 
   stop(): Promise<void> {
@@ -318,7 +331,8 @@ class Node implements RunningNode {
 
   private async shutDown(): Promise<void> {
     this.stopping.abort();
-    await Promise.allSettled([this.smtp.close(), this.pop3.close({ deadlineMs: 10_000 })]);
+    const drain = { deadlineMs: 10_000 };
+    await Promise.allSettled([this.smtp.close(), this.pop3.close(drain), this.pop3s?.close(drain)]);
     this.replication.stop();
     this.ring.stop();
     await this.rpc.stop(5_000);

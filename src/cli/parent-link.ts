@@ -12,6 +12,7 @@ export interface MemberInfo {
   readonly addr: string;
   readonly smtp: string;
   readonly pop3: string;
+  readonly pop3s?: string;
 }
 
 export type MemberReport =

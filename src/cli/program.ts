@@ -12,6 +12,7 @@ import { evict, leave } from "./departures.js";
 import { drill } from "./drill.js";
 import { upDataDefault } from "./entry.js";
 import { usageError } from "./errors.js";
+import { showLimits } from "./limits.js";
 import { locate } from "./locate.js";
 import { lookup } from "./lookup.js";
 import { runMember } from "./member.js";
@@ -56,6 +57,10 @@ export function createProgram(world: World, setExit: SetExit): Command {
   addInspection(program, world);
   addDepartures(program, world);
   addRepairs(program, world);
+  program
+    .command("limits")
+    .description("show the limits of the listeners, which --limit sets")
+    .action(() => showLimits(world));
   refuseMisplacedOptions(program);
   return program;
 }

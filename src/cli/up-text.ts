@@ -13,8 +13,11 @@ export interface ReadyRing {
 export function readyText({ domain, dataDir, members, accounts }: ReadyRing): string[] {
   const size = members.length === 1 ? "one member" : `${members.length} members`;
   const endpoints = formatTable(
-    [{ title: "node" }, { title: "ring" }, { title: "SMTP" }, { title: "POP3" }],
-    members.map(({ addr, smtp, pop3 }, index) => [String(index + 1), addr, smtp, pop3]),
+    ["node", "ring", "SMTP", "POP3", "POP3S"].map((title) => ({ title })),
+    members.map((member, index) => {
+      const { addr, smtp, pop3, pop3s = "off" } = member;
+      return [String(index + 1), addr, smtp, pop3, pop3s];
+    }),
   );
   const logins = accounts.map(({ name, password }) => `${name}@${domain}  password ${password}`);
   return [

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import type { Address, RingId } from "../shared/ids.js";
 import { type RawOption, readConfFile } from "./conf-file.js";
 import { ConfigError } from "./config-error.js";
+import { type ListenerLimits, listenerLimits } from "./limits.js";
 import { type Endpoint, formatEndpoint, isWildcard, portMax } from "./endpoint.js";
 import {
   defaults,
@@ -48,6 +49,8 @@ export interface NodeConfig {
   /** In the SMTP greeting and in `Received:`. */
   readonly hostName: string;
   readonly messageOctetsMax: number;
+  /** The other limits, for each kind of listener. */
+  readonly limits: ListenerLimits;
   readonly logLevel: LogLevel;
 }
 
@@ -67,9 +70,10 @@ export async function loadNodeConfig(
 }
 
 function flagOptions(flags: FlagTexts): RawOption[] {
-  return optionKeys.flatMap((key) => {
+  return optionKeys.flatMap((key): readonly RawOption[] => {
     const texts = flags[key];
     if (texts === undefined || texts.length === 0) return [];
+    if (key === "limit") return texts.map((text) => ({ key, text, origin: `--limit ${text}` }));
     const text = key === "entry" ? texts.join(",") : (texts.at(-1) ?? "");
     return [{ key, text, origin: `--${key} ${text === "" ? '""' : text}` }];
   });
@@ -113,6 +117,7 @@ function resolveNodeConfig(raw: readonly RawOption[]): NodeConfig {
     copyStreams: values["copy-streams"] ?? defaults.copyStreams,
     hostName: values["host-name"] ?? machineName(),
     messageOctetsMax: values["max-message"] ?? defaults.messageOctetsMax,
+    limits: listenerLimits(values.limit ?? {}),
     logLevel: values["log-level"] ?? defaults.logLevel,
   });
 }
@@ -123,7 +128,9 @@ function readValues(raw: readonly RawOption[]): Given {
   for (const { key, text, origin } of raw) {
     const parsed = optionSpecs[key].parse(text);
     if (!parsed.ok) throw new ConfigError(`${origin}: must ${parsed.why}`);
-    values[key] = parsed.value;
+    // Limits add up, whatever gives them; all other options have one value.
+    const value: unknown = parsed.value;
+    values[key] = key === "limit" ? Object.assign({}, values[key], value) : value;
     origins[key] = origin;
   }
   // Each value was made by the reader of its own key.

@@ -6,6 +6,7 @@ import {
   type LogLevel,
   parseCopyRate,
   parseId,
+  parseLimit,
   parseLogLevel,
   parseMessageOctets,
   parseName,
@@ -35,6 +36,8 @@ export interface OptionValues {
   readonly "copy-streams": number;
   readonly "host-name": string;
   readonly "max-message": number;
+  /** By the names and in the units of the table of limits. */
+  readonly limit: Readonly<Record<string, number>>;
   readonly "log-level": LogLevel;
 }
 
@@ -52,7 +55,9 @@ export interface OptionSpec<T> {
   readonly help: string;
   readonly defaultText?: string;
   /** Types that the conf file may give it in. */
-  readonly fileTypes: readonly ("string" | "number" | "array")[];
+  readonly fileTypes: readonly ("string" | "number" | "array" | "object")[];
+  /** Its key in the conf file, where that is not its name. */
+  readonly fileKey?: string;
   readonly parse: (text: string) => Parsed<T>;
 }
 
@@ -237,6 +242,13 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
     fileTypes: ["number", "string"],
     parse: parseMessageOctets,
   },
+  limit: {
+    placeholder: "<name=value>",
+    help: "a limit of a listener, repeatable; chord limits lists them",
+    fileTypes: ["object"],
+    fileKey: "limits",
+    parse: parseLimit,
+  },
   "log-level": {
     placeholder: "<level>",
     help: "silent, fatal, error, warn, info, debug or trace",
@@ -248,6 +260,11 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
 
 export const optionKeys = Object.keys(optionSpecs) as readonly OptionKey[];
 
-export function isOptionKey(key: string): key is OptionKey {
-  return Object.hasOwn(optionSpecs, key);
+const fileKeyOf = (key: OptionKey): string => optionSpecs[key].fileKey ?? key;
+
+/** The keys of the conf file. */
+export const fileKeys: readonly string[] = optionKeys.map(fileKeyOf);
+
+export function optionOfFileKey(fileKey: string): OptionKey | undefined {
+  return optionKeys.find((key) => fileKeyOf(key) === fileKey);
 }

@@ -8,7 +8,7 @@ interface Endpoint {
   readonly port: number;
 }
 
-type ListenerOption = "smtp" | "pop3";
+type ListenerOption = "smtp" | "pop3" | "pop3s";
 
 /** What `listen` resolves to. @throws NodeStartError that names port and option */
 export async function opened<T>(
@@ -38,10 +38,12 @@ function reasonOf(error: unknown): string {
 
 /** Opens and closes each listener's port. @throws NodeStartError */
 export async function probeListeners(
-  endpoints: Readonly<Record<ListenerOption, Endpoint>>,
+  endpoints: Readonly<Record<ListenerOption, Endpoint | "off">>,
 ): Promise<void> {
-  for (const option of ["smtp", "pop3"] as const) {
-    const { host, port } = endpoints[option];
+  for (const option of ["smtp", "pop3", "pop3s"] as const) {
+    const endpoint = endpoints[option];
+    if (endpoint === "off") continue;
+    const { host, port } = endpoint;
     await opened(option, { host, port }, async () => {
       const probe = createServer();
       probe.listen(port, host);

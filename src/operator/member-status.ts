@@ -9,7 +9,7 @@ export interface MemberFacts {
   readonly replication: Replication;
   readonly ring: Ring;
   readonly store: Store;
-  readonly listeners: { readonly smtp?: string; readonly pop3?: string };
+  readonly listeners: Pick<MemberStatus, "smtp" | "pop3" | "pop3s">;
   readonly rssBytes: () => number;
 }
 

@@ -32,6 +32,7 @@ export interface MemberStatus {
   readonly rosterEpoch: number;
   readonly smtp?: string;
   readonly pop3?: string;
+  readonly pop3s?: string;
   readonly rssBytes?: number;
   /** Present while this member copies what it gains by a change of members. */
   readonly copying?: Copying;
