@@ -50,7 +50,8 @@ export function parseLimit(text: string): Parsed<Readonly<Record<string, number>
   if (name === undefined || amount === undefined) return no("be name=value; see chord limits");
   const spec = Object.hasOwn(limitSpecs, name) ? limitSpecs[name] : undefined;
   if (spec === undefined) {
-    const meant = nearest(name, Object.keys(limitSpecs));
+    const names = Object.keys(limitSpecs);
+    const meant = nearest(name, names) ?? names.find((known) => known.startsWith(`${name}-`));
     const hint = meant === undefined ? "see chord limits" : `did you mean "${meant}"?`;
     return no(`name a limit, and there is no ${JSON.stringify(name)}; ${hint}`);
   }
