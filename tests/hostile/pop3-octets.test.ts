@@ -24,8 +24,7 @@ function everyOctet(): string {
 }
 
 async function send(ring: Ring, index: number, name: string, mail: Buffer): Promise<void> {
-  const sent = await sendMail(ring.member(index).smtp, { from, to: [`${name}@${domain}`] }, mail);
-  expect(sent.stored).toBe(true);
+  await sendMail(ring.member(index).smtp, { from, to: [`${name}@${domain}`] }, mail);
 }
 
 test("any octets (P6)", async () => {
