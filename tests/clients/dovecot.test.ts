@@ -83,8 +83,8 @@ async function withAccount<T>(use: (user: string) => Promise<T>): Promise<T> {
 
 interface Exchange {
   readonly line: string;
-  /** What was sent before. */
-  readonly earlier: readonly string[];
+  /** What was sent before it. */
+  readonly before: string;
   readonly ours: Reply;
   readonly theirs: Reply;
 }
@@ -123,6 +123,13 @@ const known: readonly Known[] = [
       ours.status === "+OK" &&
       theirs.status === "-ERR" &&
       /^((RETR|DELE|LIST|UIDL) +\d+|TOP +\d+ +\d+) +$/i.test(line),
+  },
+  {
+    what: "RFC 1939 §7: TOP of more lines than there are is the whole mail, however many more",
+    is: ({ line, ours, theirs }) =>
+      ours.status === "+OK" &&
+      /^-ERR Size too large/.test(theirs.line) &&
+      /^TOP +\d+ +\d{20,} *$/i.test(line),
   },
   {
     what: "RFC 1939 §7: USER has a name",
@@ -191,6 +198,11 @@ function uidsOf({ line, body }: Reply): string[] {
   return [...body.matchAll(/^\d+ (\S+)\r$/gm)].map(([, uid]) => uid ?? "");
 }
 
+/** RFC 3206 §5 has a code for it. */
+function isWrongPassword({ before, line, ours }: Exchange): boolean {
+  return ours.status === "-ERR" && /^USER \S/i.test(before) && /^PASS \S/i.test(line);
+}
+
 const met = new Map<string, number>();
 
 /** Compares up to a known difference in what was done; false when there was one. */
@@ -203,7 +215,7 @@ function compare(
   for (const [index, line] of ["", ...lines].entries()) {
     const [ours, theirs] = [left[index], right[index]];
     if (ours === undefined || theirs === undefined) throw new Error("a reply is missing");
-    const exchange = { line, earlier: lines.slice(0, Math.max(0, index - 1)), ours, theirs };
+    const exchange = { line, before: index > 1 ? (lines[index - 2] ?? "") : "", ours, theirs };
     const difference = known.find(({ is }) => is(exchange));
     if (difference !== undefined) {
       met.set(difference.what, (met.get(difference.what) ?? 0) + 1);
@@ -212,6 +224,9 @@ function compare(
     }
     const shown = `line ${index}: ${JSON.stringify(line)}\nours: ${ours.line}\ntheirs: ${theirs.line}`;
     expect(meaning(line, ours), shown).toEqual(meaning(line, theirs));
+    if (isWrongPassword(exchange)) {
+      for (const reply of [ours, theirs]) expect(reply.line).toMatch(/^-ERR \[AUTH\] /);
+    }
     pairs.add(exchange);
   }
   return true;
