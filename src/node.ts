@@ -1,5 +1,5 @@
 /** One member, put together: the only place that knows every room. */
-import { formatEndpoint, type NodeConfig } from "./config/index.js";
+import type { NodeConfig } from "./config/index.js";
 import { AppPasswords } from "./mailbox/app-passwords.js";
 import { Logins } from "./mailbox/logins.js";
 import { Mailboxes } from "./mailbox/mailboxes.js";
@@ -9,9 +9,10 @@ import { RingKeys } from "./mailbox/ring-keys.js";
 import { keyLifeMs, Sessions } from "./mailbox/sessions.js";
 import { Tries } from "./mailbox/tries.js";
 import { keepId, NodeStartError, ownId, refuseOtherRing } from "./node/identity.js";
-import { opened, probeListeners } from "./node/listeners.js";
-import { createMailPop3Server } from "./node/mail-pop3.js";
+import { probeListeners } from "./node/listeners.js";
+import { createMailPop3Servers, type MailPop3Servers } from "./node/mail-pop3.js";
 import { createMailSmtpServers, type MailSmtpServers } from "./node/mail-smtp.js";
+import { configuredTls } from "./node/mail-tls.js";
 import { clock, random } from "./node/system.js";
 import { memberStatus, type MemberFacts } from "./operator/member-status.js";
 import { Operator } from "./operator/operator.js";
@@ -41,6 +42,7 @@ export interface RunningNode {
     /** Absent where there is no such listener. */
     readonly submission?: string;
     readonly submissions?: string;
+    readonly pop3s?: string;
   };
   /** Drains and stops; the ring is not told, the data stays. Idempotent. */
   stop(): Promise<void>;
@@ -83,7 +85,7 @@ class Node implements RunningNode {
   private readonly ring: Ring;
   private readonly mailboxes: Mailboxes;
   private readonly smtp: MailSmtpServers;
-  private readonly pop3: ReturnType<typeof createMailPop3Server>;
+  private readonly pop3: MailPop3Servers;
   private readonly stopping = new AbortController();
   private listeners: MemberFacts["listeners"] = {};
   private stopped: Promise<void> | undefined;
@@ -174,12 +176,11 @@ class Node implements RunningNode {
       log,
     });
     const nodeText = this.self.id.toString();
-    const { hostName: name } = config;
-    this.smtp = createMailSmtpServers({
-      ...{ config, nodeText, receiver: mailboxes, log },
-      users: { authenticator: logins, senders },
-    });
-    this.pop3 = createMailPop3Server({ name, authenticator: logins, mailboxes, log });
+    const tls = configuredTls(config.tls);
+    const users = { authenticator: logins, senders };
+    const served = { config, log, ...(tls && { tls }) };
+    this.smtp = createMailSmtpServers({ ...served, nodeText, receiver: mailboxes, users });
+    this.pop3 = createMailPop3Servers({ ...served, authenticator: logins, mailboxes });
     store.onFailure((error) => this.fail(error));
     replication.membership.onChange((roster, before) => this.rosterChanged(roster, before));
   }
@@ -261,7 +262,7 @@ class Node implements RunningNode {
   async start(): Promise<void> {
     const { store, self, config, replication } = this;
     if (replication.roster.epoch > 0) refuseOtherRing(config, replication.roster);
-    await probeListeners({ ...this.smtp.endpoints, pop3: config.pop3 });
+    await probeListeners({ ...this.smtp.endpoints, ...this.pop3.endpoints });
     await this.rpc.start();
     if (replication.roster.epoch > 0) await this.resume();
     else if (config.entries.length === 0) await this.found();
@@ -333,10 +334,7 @@ class Node implements RunningNode {
   }
 
   private async listen(): Promise<void> {
-    const { pop3 } = this.config;
-    const takes = await this.smtp.listen();
-    const gives = await opened("pop3", pop3, () => this.pop3.listen(pop3));
-    this.listeners = { ...takes, pop3: formatEndpoint({ host: pop3.host, port: gives.port }) };
+    this.listeners = { ...(await this.smtp.listen()), ...(await this.pop3.listen()) };
   }
 
   stop(): Promise<void> {
@@ -347,7 +345,7 @@ class Node implements RunningNode {
   private async shutDown(): Promise<void> {
     this.stopping.abort();
     this.mailboxes.stop();
-    await Promise.allSettled([this.smtp.close(), this.pop3.close({ deadlineMs: 10_000 })]);
+    await Promise.all([this.smtp.close(), this.pop3.close()]);
     this.replication.stop();
     this.ring.stop();
     await this.rpc.stop(5_000);

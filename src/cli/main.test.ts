@@ -23,6 +23,7 @@ describe("wrong usage is one line on stderr and exit code 2", () => {
     ["--entry a:1 status", /--entry stands before "status"; put it behind it$/],
     ["--id 9 --addr a:1 --bits 3", /--id 9: must be from 0 to 7 with --bits 3$/],
     ["--addr a:1 --conf /nonexistent", /--conf \/nonexistent: there is no such file/],
+    ["--addr a:1 --limit pop3-idle=9", /--limit pop3-idle=9: .* did you mean "pop3-idle-time"\?$/],
     ["user", /chord user needs one of add, passwd, remove, list, show, /],
     ["alias", /chord alias needs one of add, remove or list; see chord alias --help$/],
     ["domain ad x", /no command "ad"; did you mean "add"\?/],
@@ -46,7 +47,7 @@ describe("wrong usage is one line on stderr and exit code 2", () => {
     ["lookup", /missing required argument 'key'/],
     ["evict", /missing required argument 'id'/],
     ["up --nodes 0", /--nodes 0: must be a whole number from 1 to 25$/],
-    ["up --port 65500", /--port 65500: must be a whole number from 1 to 65423$/],
+    ["up --port 65500", /--port 65500: must be a whole number from 1 to 64538$/],
     ["up --bits 1 --nodes 3", /--bits 1: has only 2 ids, too few for 3 members$/],
     ["up --domain a_b!", /--domain a_b!: must be a name/],
   ])("chord %s", async (line, says) => {
@@ -65,6 +66,7 @@ describe("what was asked for is on stdout, exit code 0", () => {
     [["--help"], /--evict-after <seconds>/],
     [["user", "add", "--help"], /--password-stdin/],
     [["up", "--help"], /--nodes <n>/],
+    [["limits"], /^pop3-idle-time +600 +600 +604800 +seconds +between two commands .*RFC 1939/m],
   ])("chord %j", async (argv, says) => {
     const { code, stdout, stderr } = await run(...argv);
     expect(stdout.join("\n")).toMatch(says);

@@ -13,6 +13,7 @@ export interface MemberInfo {
   readonly smtp: string;
   readonly pop3: string;
   readonly submission?: string;
+  readonly pop3s?: string;
 }
 
 export type MemberReport =

@@ -13,6 +13,7 @@ import { drill } from "./drill.js";
 import { upDataDefault } from "./entry.js";
 import { usageError } from "./errors.js";
 import { asking, needsOne, refuseVerb, takeVerb } from "./grammar.js";
+import { showLimits } from "./limits.js";
 import { locate } from "./locate.js";
 import { lookup } from "./lookup.js";
 import { runMember } from "./member.js";
@@ -61,6 +62,10 @@ export function createProgram(world: World, setExit: SetExit): Command {
   addDepartures(program, world);
   addRepairs(program, world);
   addSessions(program, world);
+  program
+    .command("limits")
+    .description("show the limits of the listeners, which --limit sets")
+    .action(() => showLimits(world));
   refuseMisplacedOptions(program);
   return program;
 }

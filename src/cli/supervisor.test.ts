@@ -145,7 +145,12 @@ function ringOf(script: string) {
 }
 
 const planned = {
-  ...{ number: 2, addr: "a:1", ports: { ring: 1, smtp: 26, pop3: 111 }, args: ["--bits", "3"] },
+  ...{
+    number: 2,
+    addr: "a:1",
+    ports: { ring: 1, smtp: 26, pop3: 111, pop3s: 996 },
+    args: ["--bits", "3"],
+  },
   dataDir: "",
 };
 

@@ -23,7 +23,12 @@ export interface PlannedMember {
   /** From 1, for people. */
   readonly number: number;
   readonly addr: string;
-  readonly ports: { readonly ring: number; readonly smtp: number; readonly pop3: number };
+  readonly ports: {
+    readonly ring: number;
+    readonly smtp: number;
+    readonly pop3: number;
+    readonly pop3s: number;
+  };
   readonly dataDir: string;
   readonly logFile: string;
   /** What follows `chord`, without `--entry`. */
@@ -44,7 +49,7 @@ const nodesMax = defaults.smtpPortOffset;
 /** @throws CliError naming the option that can't be used */
 export function planUp(options: UpOptions): UpPlan {
   const nodes = read("nodes", options.nodes, (text) => parseWhole(text, { min: 1, max: nodesMax }));
-  const highest = portMax - defaults.pop3PortOffset - (nodes - 1);
+  const highest = portMax - defaults.pop3sPortOffset - (nodes - 1);
   const port = read("port", options.port, (text) => parseWhole(text, { min: 1, max: highest }));
   const bits = read("bits", options.bits, (text) => parseWhole(text, { min: 1, max: 160 }));
   const dataDir = read("data", options.data, parsePath);
@@ -91,6 +96,7 @@ function planMember({ index, ringPort, bits, dataDir, shared }: MemberPlace): Pl
       ring: ringPort,
       smtp: ringPort + defaults.smtpPortOffset,
       pop3: ringPort + defaults.pop3PortOffset,
+      pop3s: ringPort + defaults.pop3sPortOffset,
     },
     dataDir: own,
     logFile: `${own}.log`,

@@ -12,13 +12,12 @@ export interface ReadyRing {
 
 export function readyText({ domain, dataDir, members, accounts }: ReadyRing): string[] {
   const size = members.length === 1 ? "one member" : `${members.length} members`;
-  const submits = members.some(({ submission }) => submission !== undefined);
-  const titles = ["node", "ring", "SMTP", "POP3", ...(submits ? ["submission"] : [])];
+  const titles = ["node", "ring", "SMTP", "submission", "POP3", "POP3S"];
   const endpoints = formatTable(
     titles.map((title) => ({ title })),
-    members.map(({ addr, smtp, pop3, submission = "" }, index) =>
-      [String(index + 1), addr, smtp, pop3, submission].slice(0, titles.length),
-    ),
+    members.map(({ addr, smtp, pop3, pop3s = "off", submission = "off" }, index) => [
+      ...[String(index + 1), addr, smtp, submission, pop3, pop3s],
+    ]),
   );
   const logins = accounts.map(({ name, password }) => `${name}@${domain}  password ${password}`);
   return [

@@ -20,6 +20,18 @@ test("values become what the command line would have given", () => {
   ]);
 });
 
+test("limits are an object of their own", () => {
+  const text = '{ "limits": {\n "pop3-idle-time": 900,\n "smtp-data-block-octets": "2K" } }';
+  expect(parseConf("c", text)).toEqual([
+    { key: "limit", text: "pop3-idle-time=900", origin: 'c:2: limits: "pop3-idle-time" 900' },
+    {
+      key: "limit",
+      text: "smtp-data-block-octets=2K",
+      origin: 'c:3: limits: "smtp-data-block-octets" "2K"',
+    },
+  ]);
+});
+
 describe("what is wrong, with the file, the line and the key", () => {
   test.each([
     ['{\n"bit": 3}', 'c:2: unknown key "bit"; did you mean "bits"?'],
@@ -33,6 +45,12 @@ describe("what is wrong, with the file, the line and the key", () => {
     ['{"entry": []}', /^c:1: "entry" must be .* or a list of texts, not an empty list$/],
     ['{"entry": [5000]}', /^c:1: "entry" must be .* or a list of texts, not a list$/],
     ['{"data": {}}', 'c:1: "data" must be a text in double quotes, not an object'],
+    ['{"limits": 3}', 'c:1: "limits" must be an object, not a number'],
+    ['{"limit": {}}', 'c:1: unknown key "limit"; did you mean "limits"?'],
+    [
+      '{"limits": {\n"pop3-errors": true}}',
+      'c:2: limits: "pop3-errors" must be a number, or a size as "64K", not true',
+    ],
     ["[]", "c:1: must be one { … } with options as its keys"],
     ['{\n  "bits": 3,,\n}', 'c:2:13: expected "key" or }, found ","'],
   ])("%s", (text, message) => {

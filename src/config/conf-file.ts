@@ -2,7 +2,7 @@ import { readFile, stat } from "node:fs/promises";
 import { ConfigError } from "./config-error.js";
 import { type JsonField, JsoncError, type JsonValue, parseJsonc } from "./jsonc.js";
 import { nearest } from "./nearest.js";
-import { isOptionKey, type OptionKey, optionKeys, optionSpecs } from "./options.js";
+import { fileKeys, type OptionKey, optionOfFileKey, optionSpecs } from "./options.js";
 
 const confOctetsMax = 1024 * 1024;
 
@@ -27,7 +27,7 @@ export function parseConf(path: string, text: string): readonly RawOption[] {
   if (root.kind !== "object") {
     throw new ConfigError(`${path}:${root.line}: must be one { … } with options as its keys`);
   }
-  return root.fields.map((field) => readOption(path, field));
+  return root.fields.flatMap((field) => readOption(path, field));
 }
 
 async function readText(path: string): Promise<string> {
@@ -58,20 +58,38 @@ function parseText(path: string, text: string): JsonValue {
   }
 }
 
-function readOption(path: string, { key, line, value }: JsonField): RawOption {
+function readOption(path: string, { key: fileKey, line, value }: JsonField): readonly RawOption[] {
   const at = `${path}:${line}: `;
-  if (!isOptionKey(key)) {
-    const meant = nearest(key, optionKeys);
+  const key = optionOfFileKey(fileKey);
+  if (key === undefined) {
+    const meant = nearest(fileKey, fileKeys);
     const hint =
-      meant === undefined ? `known keys: ${optionKeys.join(", ")}` : `did you mean "${meant}"?`;
-    throw new ConfigError(`${at}unknown key ${JSON.stringify(key)}; ${hint}`);
+      meant === undefined ? `known keys: ${fileKeys.join(", ")}` : `did you mean "${meant}"?`;
+    throw new ConfigError(`${at}unknown key ${JSON.stringify(fileKey)}; ${hint}`);
+  }
+  if (key === "limit" && value.kind === "object") {
+    return value.fields.map((field) => readLimit(path, field));
   }
   const text = valueText(key, value);
   if (text === undefined) {
-    throw new ConfigError(`${at}"${key}" must be ${typesInWords(key)}, not ${inWords(value)}`);
+    const wanted = typesInWords(key);
+    throw new ConfigError(`${at}"${fileKey}" must be ${wanted}, not ${inWords(value)}`);
   }
   const shown = value.kind === "number" ? text : JSON.stringify(text);
-  return { key, text, origin: `${at}"${key}" ${shown}` };
+  return [{ key, text, origin: `${at}"${fileKey}" ${shown}` }];
+}
+
+/** One of `"limits": { … }`, as `--limit` would give it. */
+function readLimit(path: string, { key: name, line, value }: JsonField): RawOption {
+  const origin = `${path}:${line}: limits: ${JSON.stringify(name)}`;
+  if (value.kind === "number") {
+    return { key: "limit", text: `${name}=${value.text}`, origin: `${origin} ${value.text}` };
+  }
+  if (value.kind === "string") {
+    const shown = JSON.stringify(value.value);
+    return { key: "limit", text: `${name}=${value.value}`, origin: `${origin} ${shown}` };
+  }
+  throw new ConfigError(`${origin} must be a number, or a size as "64K", not ${inWords(value)}`);
 }
 
 /** The value as the command line would give it; undefined when it is of a wrong type. */
@@ -98,7 +116,12 @@ function listText(items: readonly JsonValue[]): string | undefined {
 }
 
 function typesInWords(key: OptionKey): string {
-  const words = { string: "a text in double quotes", number: "a number", array: "a list of texts" };
+  const words = {
+    string: "a text in double quotes",
+    number: "a number",
+    array: "a list of texts",
+    object: "an object",
+  };
   return optionSpecs[key].fileTypes.map((type) => words[type]).join(" or ");
 }
 

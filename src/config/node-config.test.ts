@@ -3,7 +3,8 @@ import { hostname, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { type FlagTexts, loadNodeConfig } from "./node-config.js";
-import { optionKeys } from "./options.js";
+import { listenerLimits } from "./limits.js";
+import { fileKeys } from "./options.js";
 
 const folder = mkdtempSync(join(tmpdir(), "ringpost-config-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -44,6 +45,7 @@ test("an address is enough", async () => {
     messageOctetsMax: 64 * 1024 * 1024,
     quota: {},
     trial: false,
+    limits: listenerLimits({}),
     logLevel: "info",
   });
   expect(Object.isFrozen(config)).toBe(true);
@@ -71,6 +73,36 @@ test("a flag given twice: the last one wins, entries add up", async () => {
   const flags = { addr, bits: ["3", "4"], entry: ["b:1,c:2", "d:3", "b:1"] };
   const config = await loadNodeConfig(flags);
   expect(config).toMatchObject({ bits: 4, entries: ["b:1", "c:2", "d:3"] });
+});
+
+test("limits add up: the file's, then the flags; times are given in seconds", async () => {
+  const confPath = confFile(`{ "addr": "a:1000", "limits": {
+    "pop3-idle-time": 900, "pop3-connections": 5, "smtp-data-block-octets": "2K"
+  } }`);
+  const limit = ["pop3-connections=7", "smtp-greeting-hold=20", "pop3-session-time=3600"];
+  expect((await loadNodeConfig({ limit }, { confPath })).limits).toMatchObject({
+    smtp: { dataBlockOctets: 2_048, greetingHoldMs: 20 },
+    pop3: {
+      idleDeadlineMs: 900_000,
+      connectionsMax: 7,
+      sessionDeadlineMs: 3_600_000,
+      errorsMax: 50,
+    },
+  });
+});
+
+const floors = [
+  ["smtp-recipients", 100, "RFC 5321 §4.5.3.1.8"],
+  ["smtp-command-octets", 512, "RFC 5321 §4.5.3.1.4"],
+  ["smtp-command-time", 300, "RFC 5321 §4.5.3.2.7"],
+  ["pop3-command-octets", 255, "RFC 2449 §4"],
+  ["pop3-idle-time", 600, "RFC 1939 §3"],
+] as const;
+
+test.each(floors)("%s may be %i and not less: %s", async (name, least, rfc) => {
+  const at = (value: number) => loadNodeConfig({ addr, limit: [`${name}=${value}`] });
+  await at(least);
+  await expect(at(least - 1)).rejects.toThrow(new RegExp(`must give ${name} .*${rfc}`));
 });
 
 test("a list of entries may name the member itself", async () => {
@@ -132,6 +164,22 @@ const badFlags: readonly (readonly [FlagTexts, string])[] = [
   [{ addr, data: [""] }, '--data "": must be a path, not empty'],
   [{ addr, domain: ["ring test"] }, "--domain ring test: must be a name of letters"],
   [{ addr, domain: ["räng.test"] }, "--domain räng.test: must be a name of letters"],
+  [{ addr, limit: ["pop3-idle"] }, "--limit pop3-idle: must be name=value; see chord limits"],
+  [
+    { addr, limit: ["pop3-idle-tim=900"] },
+    'there is no "pop3-idle-tim"; did you mean "pop3-idle-time"?',
+  ],
+  [{ addr, limit: ["__proto__=1"] }, 'there is no "__proto__"; see chord limits'],
+  [
+    { addr, limit: ["smtp-recipients=many"] },
+    "must give smtp-recipients a whole number of recipients from 100 to",
+  ],
+  [{ addr, limit: ["pop3-errors=5K"] }, "must give pop3-errors a whole number of errors from 1 to"],
+  [{ addr, limit: ["pop3-errors="] }, "--limit pop3-errors=: must give pop3-errors a whole number"],
+  [
+    { addr, limit: ["pop3-sasl-octets=2G"] },
+    "must give pop3-sasl-octets octets, or a size as 64K, from 512",
+  ],
   [{ addr, smtp: ["25"] }, "--smtp 25: must be host:port"],
   [{ addr, smtp: ["127.0.0.1:5000"] }, "--addr and --smtp are both 127.0.0.1:5000"],
   [{ addr, smtp: ["a:1"], pop3: ["a:1"] }, "--smtp and --pop3 are both a:1"],
@@ -175,6 +223,6 @@ describe("conf/chord.jsonc", () => {
 
   test("explains every option", () => {
     const text = readFileSync(example, "utf8");
-    for (const key of optionKeys) expect(text).toContain(`"${key}": `);
+    for (const key of fileKeys) expect(text).toContain(`"${key}": `);
   });
 });

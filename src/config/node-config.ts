@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import type { Address, RingId } from "../shared/ids.js";
 import { type RawOption, readConfFile } from "./conf-file.js";
 import { ConfigError } from "./config-error.js";
+import { type ListenerLimits, listenerLimits } from "./limits.js";
 import { type Endpoint, formatEndpoint, isWildcard, portMax } from "./endpoint.js";
 import {
   defaults,
@@ -58,6 +59,8 @@ export interface NodeConfig {
   readonly quota: { readonly octets?: number; readonly messages?: number };
   /** Recipients that fail on purpose are there. */
   readonly trial: boolean;
+  /** The other limits, for each kind of listener. */
+  readonly limits: ListenerLimits;
   readonly logLevel: LogLevel;
 }
 
@@ -77,9 +80,10 @@ export async function loadNodeConfig(
 }
 
 function flagOptions(flags: FlagTexts): RawOption[] {
-  return optionKeys.flatMap((key) => {
+  return optionKeys.flatMap((key): readonly RawOption[] => {
     const texts = flags[key];
     if (texts === undefined || texts.length === 0) return [];
+    if (key === "limit") return texts.map((text) => ({ key, text, origin: `--limit ${text}` }));
     const text = key === "entry" ? texts.join(",") : (texts.at(-1) ?? "");
     return [{ key, text, origin: `--${key} ${text === "" ? '""' : text}` }];
   });
@@ -130,6 +134,7 @@ function resolveNodeConfig(raw: readonly RawOption[]): NodeConfig {
     messageOctetsMax: values["max-message"] ?? defaults.messageOctetsMax,
     quota: quotaOf(values),
     trial: values.trial ?? false,
+    limits: listenerLimits(values.limit ?? {}),
     logLevel: values["log-level"] ?? defaults.logLevel,
   });
 }
@@ -140,7 +145,9 @@ function readValues(raw: readonly RawOption[]): Given {
   for (const { key, text, origin } of raw) {
     const parsed = optionSpecs[key].parse(text);
     if (!parsed.ok) throw new ConfigError(`${origin}: must ${parsed.why}`);
-    values[key] = parsed.value;
+    // Limits add up, whatever gives them; all other options have one value.
+    const value: unknown = parsed.value;
+    values[key] = key === "limit" ? Object.assign({}, values[key], value) : value;
     origins[key] = origin;
   }
   // Each value was made by the reader of its own key.

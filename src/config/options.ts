@@ -8,6 +8,7 @@ import {
   parseCopyRate,
   parseId,
   parseBound,
+  parseLimit,
   parseLogLevel,
   parseMessageOctets,
   parseName,
@@ -45,6 +46,8 @@ export interface OptionValues {
   readonly quota: Bound;
   readonly "quota-messages": Bound;
   readonly trial: boolean;
+  /** By the names and in the units of the table of limits. */
+  readonly limit: Readonly<Record<string, number>>;
   readonly "log-level": LogLevel;
 }
 
@@ -62,7 +65,9 @@ export interface OptionSpec<T> {
   readonly help: string;
   readonly defaultText?: string;
   /** Types that the conf file may give it in. */
-  readonly fileTypes: readonly ("string" | "number" | "array")[];
+  readonly fileTypes: readonly ("string" | "number" | "array" | "object")[];
+  /** Its key in the conf file, where that is not its name. */
+  readonly fileKey?: string;
   readonly parse: (text: string) => Parsed<T>;
 }
 
@@ -292,6 +297,13 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
     fileTypes: ["string"],
     parse: parseOnOff,
   },
+  limit: {
+    placeholder: "<name=value>",
+    help: "a limit of a listener, repeatable; chord limits lists them",
+    fileTypes: ["object"],
+    fileKey: "limits",
+    parse: parseLimit,
+  },
   "log-level": {
     placeholder: "<level>",
     help: "silent, fatal, error, warn, info, debug or trace",
@@ -303,6 +315,11 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
 
 export const optionKeys = Object.keys(optionSpecs) as readonly OptionKey[];
 
-export function isOptionKey(key: string): key is OptionKey {
-  return Object.hasOwn(optionSpecs, key);
+const fileKeyOf = (key: OptionKey): string => optionSpecs[key].fileKey ?? key;
+
+/** The keys of the conf file. */
+export const fileKeys: readonly string[] = optionKeys.map(fileKeyOf);
+
+export function optionOfFileKey(fileKey: string): OptionKey | undefined {
+  return optionKeys.find((key) => fileKeyOf(key) === fileKey);
 }

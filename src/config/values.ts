@@ -1,6 +1,8 @@
 /** Readers of single values. Each gives the value or completes "… must …". */
 import type { RingId } from "../shared/ids.js";
 import { isHostName } from "./endpoint.js";
+import { limitSpecs } from "./limits.js";
+import { nearest } from "./nearest.js";
 import { no, ok, type Parsed } from "./parsed.js";
 
 const logLevels = ["silent", "fatal", "error", "warn", "info", "debug", "trace"] as const;
@@ -40,6 +42,26 @@ function octetsIn(text: string): number {
   const match = sizeShape.exec(text.trim());
   const unit = sizeUnits[(match?.[2] ?? "").toLowerCase()];
   return Number(match?.[1] ?? Number.NaN) * (unit ?? Number.NaN);
+}
+
+/** Reads `pop3-idle-time=900`. */
+export function parseLimit(text: string): Parsed<Readonly<Record<string, number>>> {
+  const [, name, amount] = /^([^=]*)=(.*)$/s.exec(text) ?? [];
+  if (name === undefined || amount === undefined) return no("be name=value; see chord limits");
+  const spec = Object.hasOwn(limitSpecs, name) ? limitSpecs[name] : undefined;
+  if (spec === undefined) {
+    const names = Object.keys(limitSpecs);
+    const meant = nearest(name, names) ?? names.find((known) => known.startsWith(`${name}-`));
+    const hint = meant === undefined ? "see chord limits" : `did you mean "${meant}"?`;
+    return no(`name a limit, and there is no ${JSON.stringify(name)}; ${hint}`);
+  }
+  const { unit, min, max, floor } = spec;
+  const isSize = unit === "octets";
+  const value = isSize ? octetsIn(amount) : Number(/^\d{1,15}$/.test(amount) ? amount : Number.NaN);
+  if (value >= min && value <= max) return ok({ [name]: value });
+  const shape = isSize ? "octets, or a size as 64K," : `a whole number of ${unit}`;
+  const why = floor === undefined ? "" : ` (${floor})`;
+  return no(`give ${name} ${shape} from ${min} to ${max}${why}`);
 }
 
 const copyRateFloor = 64 * 2 ** 10;

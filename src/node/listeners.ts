@@ -8,7 +8,7 @@ interface Endpoint {
   readonly port: number;
 }
 
-export type ListenerOption = "smtp" | "submission" | "submissions" | "pop3";
+export type ListenerOption = "smtp" | "submission" | "submissions" | "pop3" | "pop3s";
 
 /** What `listen` resolves to. @throws NodeStartError that names port and option */
 export async function opened<T>(
@@ -40,7 +40,7 @@ function reasonOf(error: unknown): string {
 export async function probeListeners(
   endpoints: Readonly<Partial<Record<ListenerOption, Endpoint>>>,
 ): Promise<void> {
-  for (const option of ["smtp", "submission", "submissions", "pop3"] as const) {
+  for (const option of ["smtp", "submission", "submissions", "pop3", "pop3s"] as const) {
     const endpoint = endpoints[option];
     if (endpoint === undefined) continue;
     const { host, port } = endpoint;

@@ -1,35 +1,116 @@
-/** The POP3 listener over the mail domain. */
-import type { AuthenticationResult, Authenticator } from "../mailbox/authentication.js";
+/** The POP3 listeners over the mail domain. */
+import { formatEndpoint, type NodeConfig } from "../config/index.js";
+import {
+  type AuthenticationResult,
+  type Authenticator,
+  type ClientOrigin,
+  saslMechanisms,
+} from "../mailbox/authentication.js";
 import type { Mailboxes } from "../mailbox/mailboxes.js";
-import { type AuthAnswer, createPop3Server, type Maildrop } from "../pop3/index.js";
+import {
+  type AuthAnswer,
+  createPop3Server,
+  type Maildrop,
+  type Pop3ServerOptions,
+  type SaslReply,
+  type SessionInfo,
+} from "../pop3/index.js";
 import type { ReplicatedMaildrop } from "../replication/maildrop.js";
 import type { Log } from "../shared/log.js";
+import type { TlsContexts } from "../shared/tls.js";
+import { opened } from "./listeners.js";
+
+type Maildrops = Pick<Mailboxes, "open">;
 
 interface MailPop3Options {
-  readonly name: string;
+  readonly config: NodeConfig;
+  readonly mailboxes: Maildrops;
   readonly authenticator: Authenticator;
-  readonly mailboxes: Mailboxes;
   readonly log: Log;
+  /** Without it there is no STLS, and no `pop3s`. */
+  readonly tls?: TlsContexts;
 }
 
-export function createMailPop3Server(options: MailPop3Options) {
-  const { name, authenticator, mailboxes, log } = options;
-  return createPop3Server({
-    name,
-    log,
-    async onAuth({ username, password }, { remoteAddress, signal }): Promise<AuthAnswer> {
-      const from = { address: remoteAddress, protocol: "pop3", signal } as const;
-      return opened(mailboxes, await authenticator.password(username, password, from));
+type Endpoint = NodeConfig["pop3"];
+type Name = "pop3" | "pop3s";
+
+export interface MailPop3Servers {
+  /** Where it is going to listen. */
+  readonly endpoints: Readonly<{ pop3: Endpoint } & Partial<Record<Name, Endpoint>>>;
+  /** Opens all; resolves to where each listens, as text. @throws NodeStartError */
+  listen(): Promise<{ readonly pop3: string } & Readonly<Partial<Record<Name, string>>>>;
+  /** Sessions that are committing may end. Never rejects. */
+  close(): Promise<void>;
+}
+
+const drainMs = 10_000;
+
+export function createMailPop3Servers(options: MailPop3Options): MailPop3Servers {
+  const { config, tls } = options;
+  const { pop3, pop3s } = config;
+  const common = serverOptions(options);
+  const servers = [{ name: "pop3" as Name, at: pop3, server: createPop3Server(common) }];
+  if (tls && pop3s !== "off") {
+    const server = createPop3Server({ ...common, tls, implicitTls: true });
+    servers.push({ name: "pop3s", at: pop3s, server });
+  }
+  const endpoints = { pop3, ...Object.fromEntries(servers.map(({ name, at }) => [name, at])) };
+  return {
+    endpoints,
+    async listen() {
+      const listening = { pop3: "" };
+      for (const { name, at, server } of servers) {
+        const { port } = await opened(name, at, () => server.listen(at));
+        Object.assign(listening, { [name]: formatEndpoint({ host: at.host, port }) });
+      }
+      return listening;
     },
-  });
+    async close() {
+      await Promise.allSettled(servers.map(({ server }) => server.close({ deadlineMs: drainMs })));
+    },
+  };
 }
 
-/** Too many tries are no verdict on the password: `[AUTH]` would have clients ask for another. */
-async function opened(mailboxes: Mailboxes, result: AuthenticationResult): Promise<AuthAnswer> {
-  if (result.kind === "denied") return result;
-  if (result.kind !== "granted") return { kind: "tempfail" };
-  const answer = await mailboxes.open(result.identity);
-  return answer.kind === "open" ? { kind: "open", maildrop: maildropOf(answer.maildrop) } : answer;
+function serverOptions({
+  config,
+  mailboxes,
+  authenticator,
+  log,
+  tls,
+}: MailPop3Options): Pop3ServerOptions {
+  const { hostName: name, plainAuth, limits } = config;
+  const answer = (result: AuthenticationResult) => openFor(result, mailboxes);
+  return {
+    ...{ name, plainAuth, log, limits: limits.pop3, ...(tls && { tls }) },
+    authMethods: ["USER", ...saslMechanisms],
+    async onAuth({ username, password }, session) {
+      return answer(await authenticator.password(username, password, originOf(session)));
+    },
+    onSasl(mechanism, session) {
+      const exchange = authenticator.begin(mechanism, originOf(session));
+      return {
+        async respond(data): Promise<SaslReply> {
+          const reply = await exchange.respond(data);
+          if (reply.kind !== "done") return reply;
+          return { kind: "done", answer: await answer(reply.result) };
+        },
+      };
+    },
+  };
+}
+
+async function openFor(result: AuthenticationResult, mailboxes: Maildrops): Promise<AuthAnswer> {
+  if (result.kind !== "granted") return result;
+  const { identity } = result;
+  const answer = await mailboxes.open(identity);
+  if (answer.kind !== "open") return answer;
+  const { mailbox, folder } = identity;
+  const username = folder === "inbox" ? mailbox : `${mailbox}/${folder}`;
+  return { kind: "open", maildrop: maildropOf(answer.maildrop), username };
+}
+
+function originOf({ remoteAddress, signal }: SessionInfo): ClientOrigin {
+  return { address: remoteAddress, protocol: "pop3", signal };
 }
 
 function maildropOf(drop: ReplicatedMaildrop): Maildrop {

@@ -32,14 +32,14 @@ export interface MailSmtpServers {
 
 export function createMailSmtpServers(options: MailSmtpOptions): MailSmtpServers {
   const { config, nodeText, receiver, log, tls, users } = options;
-  const { smtp, submission, submissions, messageOctetsMax, plainAuth } = config;
+  const { smtp, submission, submissions, messageOctetsMax, plainAuth, limits } = config;
   const common = {
     name: config.hostName,
     nodeText,
     receiver,
     log,
     tls,
-    limits: { messageOctetsMax },
+    limits: { ...limits.smtp, messageOctetsMax },
   };
   const servers: { name: Name; at: Endpoint; server: SmtpServer }[] = [
     { name: "smtp", at: smtp, server: createSmtpServer(common) },

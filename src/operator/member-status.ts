@@ -9,7 +9,7 @@ export interface MemberFacts {
   readonly replication: Replication;
   readonly ring: Ring;
   readonly store: Store;
-  readonly listeners: Pick<MemberStatus, "smtp" | "submission" | "submissions" | "pop3">;
+  readonly listeners: Pick<MemberStatus, "smtp" | "submission" | "submissions" | "pop3" | "pop3s">;
   readonly rssBytes: () => number;
 }
 

@@ -8,7 +8,7 @@ export type Command =
   | { readonly verb: "RETR" | "DELE"; readonly number: number }
   | { readonly verb: "LIST" | "UIDL"; readonly number: number | undefined }
   | { readonly verb: "TOP"; readonly number: number; readonly lines: number }
-  | { readonly verb: "STAT" | "NOOP" | "RSET" | "QUIT" | "CAPA" | "UTF8" };
+  | { readonly verb: "STAT" | "NOOP" | "RSET" | "QUIT" | "CAPA" | "UTF8" | "STLS" };
 
 /** `reply` says what is wrong with a line that is no command. */
 export type Parsed = Command | { readonly verb: "invalid"; readonly reply: string };
@@ -41,6 +41,7 @@ export function parseCommand(line: string): Parsed {
     case "QUIT":
     case "CAPA":
     case "UTF8":
+    case "STLS":
       return trimEnd(rest) === "" ? { verb } : invalid(replies.syntax(verb));
     case "USER": {
       const name = trimEnd(rest).replace(/^ +/, "");

@@ -2,7 +2,9 @@ import type { Socket } from "node:net";
 import { unreachable } from "../shared/unreachable.js";
 import { BodyReader } from "./body.js";
 import type { Effect, Input } from "./dialogue.js";
-import { LineReader } from "./lines.js";
+import { allowsPlaintext } from "./authentication.js";
+import { handshake, overTls } from "./handshake.js";
+import { Incoming } from "./incoming.js";
 import type { EndReason, SessionInfo, SessionSummary } from "./maildrop.js";
 import type { Pop3ServerOptions, Settings } from "./options.js";
 import { Output, type Sent } from "./output.js";
@@ -12,22 +14,24 @@ import { Tenancy } from "./tenancy.js";
 import { transmitPieces, transmitWhole } from "./transmission.js";
 import { Waits } from "./waits.js";
 
+/** The session's information, as its owner sees it. */
+export type OwnSessionInfo = { -readonly [K in keyof SessionInfo]: SessionInfo[K] };
+
 /** Drives one session over its socket: what the session asks for, one thing after the other. */
 export class Connection {
-  readonly #socket: Socket;
-  readonly #info: SessionInfo;
+  #socket: Socket;
+  readonly #info: OwnSessionInfo;
   readonly #options: Pop3ServerOptions;
   readonly #settings: Settings;
   readonly #session: Pop3Session;
   readonly #waits = new Waits();
-  readonly #reader = new LineReader();
+  readonly #incoming = new Incoming();
   readonly #output: Output;
   readonly #tenancy: Tenancy;
   readonly #gone: AbortController;
   readonly #startedAtMs = performance.now();
   #body: BodyReader | undefined;
-  #onInput: (() => void) | undefined;
-  #inputEnded = false;
+  #onShutDown: (() => void) | undefined;
   #shuttingDown = false;
   #reason: EndReason = "disconnected";
   #retrieved = 0;
@@ -35,7 +39,7 @@ export class Connection {
 
   constructor(
     socket: Socket,
-    info: SessionInfo,
+    info: OwnSessionInfo,
     gone: AbortController,
     options: Pop3ServerOptions,
     settings: Settings,
@@ -45,19 +49,23 @@ export class Connection {
     this.#gone = gone;
     this.#options = options;
     this.#settings = settings;
-    this.#session = new Pop3Session(settings);
+    const secure = settings.implicitTls;
+    const plaintextInClear = allowsPlaintext(settings.plainAuth, info);
+    this.#session = new Pop3Session(settings, { secure, plaintextInClear });
     this.#output = new Output(socket, this.#waits, settings.limits.writeStallMs);
-    this.#tenancy = new Tenancy(options.onAuth, info, this.#waits, settings);
-    this.#listen();
+    this.#tenancy = new Tenancy(options, info, this.#waits, settings);
+    this.#adopt(socket);
+    // The first octets of a client that begins with TLS are not ours to read.
+    if (!secure) this.#incoming.listen(socket);
   }
 
   /** Serves the session to its end; never rejects. `refusal`: the only reply there will be. */
   async run(refusal?: string): Promise<void> {
     try {
-      const refused = refusal ?? (await this.#greet());
-      if (refused !== undefined) this.#refuse(refused);
-      else await this.#converse();
-      await this.#linger();
+      if (!this.#settings.implicitTls) await this.#serve(refusal);
+      // Who is not served is not worth a handshake either.
+      else if (refusal !== undefined) this.#reason = "refused";
+      else if ((await this.#startTls()) !== undefined) await this.#serve();
     } catch (error) {
       this.#reason = "failed";
       this.#settings.log.error({ session: this.#info.id, error }, "pop3 session failed");
@@ -68,10 +76,17 @@ export class Connection {
     this.#closed();
   }
 
+  async #serve(refusal?: string): Promise<void> {
+    const refused = refusal ?? (await this.#greet());
+    if (refused !== undefined) this.#refuse(refused);
+    else await this.#converse();
+    await this.#linger();
+  }
+
   /** Ends the session after the command that it is at. */
   shutDown(): void {
     this.#shuttingDown = true;
-    this.#onInput?.();
+    this.#onShutDown?.();
   }
 
   /** Ends the session at once; a commit under way is not waited for. */
@@ -80,17 +95,8 @@ export class Connection {
     this.#cut("shutdown");
   }
 
-  #listen(): void {
-    const socket = this.#socket;
-    socket.on("data", (chunk) => {
-      this.#reader.push(chunk);
-      if (this.#reader.full) socket.pause();
-      this.#onInput?.();
-    });
-    socket.on("end", () => {
-      this.#inputEnded = true;
-      this.#onInput?.();
-    });
+  #adopt(socket: Socket): void {
+    this.#socket = socket;
     socket.on("error", (error) => {
       this.#settings.log.debug({ session: this.#info.id, error: error.message }, "pop3 socket");
     });
@@ -133,19 +139,25 @@ export class Connection {
   /** The next input, if it is there. */
   #reading(): Input | undefined {
     if (this.#shuttingDown) return { kind: "shutdown" };
-    return this.#reader.next(this.#session.lineOctetsMax);
+    if (performance.now() >= this.#endsAtMs) return { kind: "deadline" };
+    return this.#incoming.line(this.#session.lineOctetsMax);
+  }
+
+  get #endsAtMs(): number {
+    return this.#startedAtMs + this.#settings.limits.sessionDeadlineMs;
   }
 
   /** Undefined when there will be none: the client has ended or gone. */
   async #waitForInput(): Promise<Input | undefined> {
     const waitUntilMs = performance.now() + this.#deadlineMs();
     for (;;) {
-      if (this.#inputEnded) return undefined;
-      if (this.#socket.isPaused()) this.#socket.resume();
+      if (this.#incoming.ended) return undefined;
       const waited = await this.#waits.event((done) => {
-        this.#onInput = done;
+        this.#onShutDown = done;
+        this.#incoming.watch(done);
       }, waitUntilMs - performance.now());
-      this.#onInput = undefined;
+      this.#onShutDown = undefined;
+      this.#incoming.watch(undefined);
       if (waited.kind === "late") return { kind: "deadline" };
       if (waited.kind !== "done") return undefined;
       const input = this.#reading();
@@ -154,9 +166,40 @@ export class Connection {
   }
 
   #deadlineMs(): number {
-    const { idleDeadlineMs, loginDeadlineMs } = this.#settings.limits;
-    if (this.#session.loggedIn) return idleDeadlineMs;
-    return Math.min(idleDeadlineMs, this.#startedAtMs + loginDeadlineMs - performance.now());
+    const { idleDeadlineMs } = this.#settings.limits;
+    if (!this.#session.loggedIn) return Math.min(idleDeadlineMs, this.#loginLeftMs());
+    return Math.min(idleDeadlineMs, this.#endsAtMs - performance.now());
+  }
+
+  #loginLeftMs(): number {
+    return this.#startedAtMs + this.#settings.limits.loginDeadlineMs - performance.now();
+  }
+
+  /** Undefined when there is no TLS; then the connection is over. */
+  async #startTls(): Promise<Input | undefined> {
+    const { tls } = this.#options;
+    if (tls === undefined) throw new Error("no certificate");
+    const secureContext = tls.current();
+    if (!this.#keepsUp(await this.#output.emptied())) return undefined;
+    if (this.#socket.destroyed) return undefined;
+    // RFC 2595 §4: what came in clear behind STLS is not taken for what comes in TLS.
+    this.#incoming.forget();
+    const socket = overTls(this.#socket, secureContext);
+    this.#adopt(socket);
+    this.#output.writeTo(socket);
+    this.#incoming.listen(socket);
+    const { handshakeDeadlineMs } = this.#settings.limits;
+    const deadlineMs = Math.min(handshakeDeadlineMs, this.#loginLeftMs());
+    const answer = await handshake(socket, this.#waits, deadlineMs);
+    if (typeof answer === "string") {
+      this.#settings.log.debug({ session: this.#info.id, why: answer }, "pop3 TLS failed");
+      this.#reason = "tlsFailed";
+      this.#cut("tlsFailed");
+      return undefined;
+    }
+    this.#info.secure = true;
+    this.#info.tls = answer;
+    return { kind: "secured" };
   }
 
   #perform(effect: Effect): Promise<Input | undefined> | Input | undefined {
@@ -167,6 +210,12 @@ export class Connection {
         return this.#list(effect.pieces);
       case "authenticate":
         return this.#tenancy.login(effect.credentials);
+      case "saslBegin":
+        return this.#tenancy.saslBegin(effect.mechanism, effect.data);
+      case "saslRespond":
+        return this.#tenancy.saslRespond(effect.data);
+      case "startTls":
+        return this.#startTls();
       case "open":
         return this.#open(effect.index);
       case "transmit":
@@ -256,14 +305,13 @@ export class Connection {
     if (this.#waits.over) return;
     this.#output.flush();
     this.#socket.end();
-    this.#socket.removeAllListeners("data");
-    this.#socket.resume();
+    this.#incoming.drop();
     if (!this.#socket.writableFinished) {
       const finished = (done: () => void) => this.#socket.once("finish", done);
       const waited = await this.#waits.event(finished, this.#settings.limits.writeStallMs);
       if (waited.kind === "late") this.#cut("stalled");
     }
-    if (this.#inputEnded) return;
+    if (this.#incoming.ended) return;
     // Nothing calls `done`: it is the client's end that closes the socket.
     await this.#waits.event(() => {}, this.#settings.limits.lingerMs);
   }

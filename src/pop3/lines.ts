@@ -48,6 +48,13 @@ export class LineReader {
     return { kind: "line", text };
   }
 
+  /** Forgets what is waiting. */
+  clear(): void {
+    this.#chunks = [];
+    this.#at = 0;
+    this.#skipping = false;
+  }
+
   #join(): void {
     const [first, ...others] = this.#chunks;
     if (first === undefined) return;

@@ -49,26 +49,45 @@ export interface Credentials {
 }
 
 export type AuthAnswer =
-  | { readonly kind: "open"; readonly maildrop: Maildrop }
+  /** `username`: who it is, for the log; needed where SASL tells it, default: as in USER. */
+  | { readonly kind: "open"; readonly maildrop: Maildrop; readonly username?: string }
   /** Wrong password or unknown user, indistinguishable: `-ERR [AUTH]`, RFC 3206 §5. */
   | { readonly kind: "denied" }
   /** Another session has the maildrop: `-ERR [IN-USE]`, RFC 2449 §8.1.2. */
   | { readonly kind: "inUse" }
+  /**
+   * Too many tries, nothing was checked: `-ERR [SYS/TEMP]`. Not `[AUTH]`, by which a client drops a
+   * password that may be right and asks its user for another (RFC 3206 §5); this one goes away by
+   * itself. It counts as a failed login of the connection.
+   */
+  | { readonly kind: "throttled"; readonly retryAfterMs: number }
   /** Can't tell now: `-ERR [SYS/TEMP]`, RFC 3206 §4. */
   | { readonly kind: "tempfail" };
+
+/** How a session is protected. */
+export interface TlsInfo {
+  /** `TLSv1.2` or `TLSv1.3`. */
+  readonly version: string;
+  /** As the TLS library names it, for example `TLS_AES_256_GCM_SHA384`. */
+  readonly cipher: string;
+}
 
 export type ConnectAnswer =
   | { readonly kind: "accept" }
   /** `why` is one line, shown to the client behind `-ERR [SYS/TEMP]`. */
   | { readonly kind: "refuse"; readonly why: string };
 
-/** What is known of a client's session; the same object for its whole life. */
+/** What is known of a client's session; the same object for its whole life, STLS changes it. */
 export interface SessionInfo {
   readonly id: string;
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly localAddress: string;
   readonly localPort: number;
+  /** TLS is on: from the first octet, or since STLS. */
+  readonly secure: boolean;
+  /** Set when `secure`. */
+  readonly tls: TlsInfo | undefined;
   /** Aborted when the session is over: the client is gone or was sent away. */
   readonly signal: AbortSignal;
 }
@@ -76,12 +95,14 @@ export interface SessionInfo {
 export type EndReason =
   | "quit"
   | "disconnected"
-  /** No command for `idleDeadlineMs`, or no login within `loginDeadlineMs`. */
+  /** No command for `idleDeadlineMs`, no login within `loginDeadlineMs`, or `sessionDeadlineMs`. */
   | "autologout"
   /** The client did not read for `writeStallMs`. */
   | "stalled"
   /** A body failed in the middle; the connection was cut so that it can't be taken for whole. */
   | "bodyFailed"
+  /** The TLS handshake failed or was not done in time. */
+  | "tlsFailed"
   /** Too many errors, failed logins or commands without a login. */
   | "misbehaved"
   | "refused"

@@ -1,4 +1,7 @@
 import type { Log } from "../shared/log.js";
+import type { TlsContexts } from "../shared/tls.js";
+import type { AuthMethod, PlainAuth, SaslExchange, SaslMechanism } from "./authentication.js";
+import { type Capability, capabilityLines, type Offer } from "./capabilities.js";
 import type {
   AuthAnswer,
   ConnectAnswer,
@@ -6,19 +9,6 @@ import type {
   SessionInfo,
   SessionSummary,
 } from "./maildrop.js";
-
-/** Capabilities that can be hidden from CAPA. */
-export type Capability =
-  | "TOP"
-  | "UIDL"
-  | "PIPELINING"
-  | "RESP-CODES"
-  | "AUTH-RESP-CODE"
-  | "UTF8"
-  | "EXPIRE"
-  | "IMPLEMENTATION";
-
-export type AuthMethod = "USER" | "PLAIN";
 
 /** Bounds of one server. */
 export interface Pop3Limits {
@@ -33,13 +23,17 @@ export interface Pop3Limits {
   readonly errorsMax: number;
   readonly authFailuresMax: number;
   readonly unauthenticatedCommandsMax: number;
-  /** From the connection to a login. */
+  /** From the connection to a login, TLS handshakes included. */
   readonly loginDeadlineMs: number;
+  /** For a TLS handshake. */
+  readonly handshakeDeadlineMs: number;
+  /** From the connection to its end: who stays longer is logged out between two commands. */
+  readonly sessionDeadlineMs: number;
   /** Between commands. RFC 1939 §3: at least 10 minutes. */
   readonly idleDeadlineMs: number;
   /** A client that does not read must take something within this time. */
   readonly writeStallMs: number;
-  /** For `onConnect` and `onAuth`. */
+  /** For `onConnect`, `onAuth`, and each step of `onSasl`'s exchange. */
   readonly authDeadlineMs: number;
   /** For `retrieve`, and for each piece of a body. */
   readonly readDeadlineMs: number;
@@ -58,6 +52,8 @@ export const defaultLimits: Pop3Limits = {
   authFailuresMax: 10,
   unauthenticatedCommandsMax: 50,
   loginDeadlineMs: 60_000,
+  handshakeDeadlineMs: 30_000,
+  sessionDeadlineMs: 86_400_000,
   idleDeadlineMs: 600_000,
   writeStallMs: 120_000,
   authDeadlineMs: 30_000,
@@ -78,11 +74,25 @@ export interface Pop3ServerOptions {
    * maildrop that nobody waits for any more is released by the server.
    */
   readonly onAuth: (credentials: Credentials, session: SessionInfo) => Promise<AuthAnswer>;
+  /**
+   * Begins a SASL exchange, of one of `authMethods`. Without it, PLAIN is checked by `onAuth`; the
+   * other mechanisms need it.
+   */
+  readonly onSasl?: (mechanism: SaslMechanism, session: SessionInfo) => SaslExchange;
+  /** Certificates, asked for at each handshake. Without them there is no STLS. */
+  readonly tls?: TlsContexts;
+  /** TLS from the first octet (RFC 8314 §3.3, port 995) instead of STLS. */
+  readonly implicitTls?: boolean;
+  /**
+   * Where passwords and tokens are taken without TLS; RFC 2595 §2.3 asks for the choice. Default:
+   * `loopback`, on connections within this machine.
+   */
+  readonly plainAuth?: PlainAuth;
   /** Before the greeting; may refuse a client, for example one that guesses passwords. */
   readonly onConnect?: (session: SessionInfo) => Promise<ConnectAnswer> | ConnectAnswer;
   /** After the maildrop was released and the connection closed. */
   readonly onClose?: (session: SessionInfo, summary: SessionSummary) => void;
-  /** Default: both. */
+  /** Default: USER and PLAIN. What shows a password is offered where `plainAuth` allows. */
   readonly authMethods?: readonly AuthMethod[];
   /** Not announced; what they stand for still works. */
   readonly hideCapabilities?: readonly Capability[];
@@ -94,8 +104,11 @@ const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
 export interface Settings {
   readonly greeting: string;
-  readonly capabilities: readonly string[];
+  readonly capabilities: (offer: Offer) => readonly string[];
   readonly authMethods: readonly AuthMethod[];
+  readonly plainAuth: PlainAuth;
+  readonly canSecure: boolean;
+  readonly implicitTls: boolean;
   readonly limits: Pop3Limits;
   readonly log: Log;
 }
@@ -117,34 +130,21 @@ export function settingsOf(options: Pop3ServerOptions): Settings {
   if (limits.commandOctetsMax < 255) throw new RangeError("limits.commandOctetsMax: under 255");
   const authMethods = options.authMethods ?? ["USER", "PLAIN"];
   if (authMethods.length === 0) throw new RangeError("authMethods: none");
+  const unchecked = authMethods.find((method) => method !== "USER" && method !== "PLAIN");
+  if (options.onSasl === undefined && unchecked !== undefined) {
+    throw new RangeError(`authMethods: ${unchecked} needs onSasl`);
+  }
+  const implicitTls = options.implicitTls ?? false;
+  if (implicitTls && options.tls === undefined) throw new RangeError("implicitTls: needs tls");
+  const hidden = new Set(options.hideCapabilities);
   return {
     greeting: `+OK ${banner}\r\n`,
-    capabilities: capabilitiesOf(name, authMethods, new Set(options.hideCapabilities)),
+    capabilities: (offer) => capabilityLines(name, hidden, offer),
     authMethods,
+    plainAuth: options.plainAuth ?? "loopback",
+    canSecure: options.tls !== undefined,
+    implicitTls,
     limits,
     log: options.log ?? silent,
   };
-}
-
-/** RFC 2449 §6, RFC 3206 §6, RFC 5034 §3, RFC 6856 §2. LOGIN-DELAY: there is none. */
-function capabilitiesOf(
-  name: string,
-  authMethods: readonly AuthMethod[],
-  hidden: ReadonlySet<Capability>,
-): readonly string[] {
-  const lines: string[] = [];
-  const offer = (capability: Capability, line: string = capability) => {
-    if (!hidden.has(capability)) lines.push(line);
-  };
-  offer("TOP");
-  offer("UIDL");
-  if (authMethods.includes("USER")) lines.push("USER");
-  if (authMethods.includes("PLAIN")) lines.push("SASL PLAIN");
-  offer("PIPELINING");
-  offer("RESP-CODES");
-  offer("AUTH-RESP-CODE");
-  offer("UTF8", "UTF8 USER");
-  offer("EXPIRE", "EXPIRE NEVER");
-  offer("IMPLEMENTATION", `IMPLEMENTATION ${name}`);
-  return lines;
 }

@@ -12,7 +12,7 @@ const TURN_OCTETS = 256 * 1024;
 
 /** What goes to the client: replies gathered into few writes, never more than it reads. */
 export class Output {
-  readonly #socket: Socket;
+  #socket: Socket;
   readonly #waits: Waits;
   readonly #stallMs: number;
   #corked = false;
@@ -23,7 +23,22 @@ export class Output {
     this.#socket = socket;
     this.#waits = waits;
     this.#stallMs = stallMs;
+    this.writeTo(socket);
+  }
+
+  /** From now on to another socket; nothing may be waiting for the last one. */
+  writeTo(socket: Socket): void {
+    this.#socket = socket;
     socket.on("drain", () => this.#onDrain?.());
+  }
+
+  /** Waits until all that was written has left. Not `done`: the client does not read, or is gone. */
+  async emptied(): Promise<Sent> {
+    this.flush();
+    const waited = await this.#waits.event((done) => {
+      this.#socket.write("", (error) => (error ? this.#waits.end() : done()));
+    }, this.#stallMs);
+    return waited.kind === "done" ? "done" : notDone(waited);
   }
 
   /** Strings have one octet per character. `taken`: the piece's memory is not used any more. */

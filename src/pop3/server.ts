@@ -1,7 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import { Connection } from "./connection.js";
-import type { SessionInfo } from "./maildrop.js";
+import { Connection, type OwnSessionInfo } from "./connection.js";
 import { type Pop3ServerOptions, type Settings, settingsOf } from "./options.js";
 import { replies } from "./replies.js";
 
@@ -16,7 +15,7 @@ export interface ListenOptions {
   readonly backlog?: number;
 }
 
-/** A POP3 server (RFC 1939, 2449, 3206, 5034, 6856) over any maildrops. */
+/** A POP3 server (RFC 1939, 2449, 2595, 3206, 5034, 6856) over any maildrops. */
 export class Pop3Server {
   readonly #options: Pop3ServerOptions;
   readonly #settings: Settings;
@@ -81,12 +80,14 @@ export class Pop3Server {
   #onSocket(socket: Socket): void {
     const { remoteAddress, remotePort, localAddress, localPort } = socket;
     const gone = new AbortController();
-    const info: SessionInfo = {
+    const info: OwnSessionInfo = {
       id: randomBytes(9).toString("base64url"),
       remoteAddress: remoteAddress ?? "",
       remotePort: remotePort ?? 0,
       localAddress: localAddress ?? "",
       localPort: localPort ?? 0,
+      secure: false,
+      tls: undefined,
       signal: gone.signal,
     };
     const connection = new Connection(socket, info, gone, this.#options, this.#settings);

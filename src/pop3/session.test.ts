@@ -3,13 +3,17 @@ import { describe, expect, test } from "vitest";
 import type { Effect, Input } from "./dialogue.js";
 import { LineReader } from "./lines.js";
 import { defaultLimits } from "./options.js";
-import { Pop3Session, type SessionOptions } from "./session.js";
+import { decodePlain } from "./sasl.js";
+import { Pop3Session, type Protection, type SessionOptions } from "./session.js";
 
 const options: SessionOptions = {
-  capabilities: ["TOP"],
-  authMethods: ["USER", "PLAIN"],
+  capabilities: ({ methods, stls }) => ["TOP", ...methods, ...(stls ? ["STLS"] : [])],
+  authMethods: ["USER", "SCRAM-SHA-256", "PLAIN"],
   limits: defaultLimits,
+  canSecure: true,
 };
+const trusted: Protection = { secure: false, plaintextInClear: true };
+const inClear: Protection = { secure: false, plaintextInClear: false };
 const messages = [100, 200, 300].map((octets, at) => ({ uid: `uid-${at}`, octets }));
 
 function answerTo(effect: Effect): Input | undefined {
@@ -17,7 +21,12 @@ function answerTo(effect: Effect): Input | undefined {
     case "authenticate":
       return effect.credentials.password === "secret"
         ? { kind: "authenticated", messages }
-        : { kind: "refused", why: "denied" };
+        : { kind: "refused", refusal: { kind: "denied" } };
+    case "saslBegin":
+    case "saslRespond":
+      return answerToSasl(effect.data);
+    case "startTls":
+      return { kind: "secured" };
     case "open":
       return { kind: "opened", octets: messages[effect.index]?.octets ?? 0 };
     case "transmit":
@@ -29,13 +38,26 @@ function answerTo(effect: Effect): Input | undefined {
   }
 }
 
+/** A PLAIN of one secret. */
+function answerToSasl(data: Buffer | undefined): Input {
+  if (data === undefined) return { kind: "challenge", data: Buffer.alloc(0) };
+  const plain = decodePlain(data);
+  if (plain === undefined) return { kind: "malformed" };
+  if (plain.password === "secret") return { kind: "authenticated", messages };
+  return { kind: "refused", refusal: { kind: "denied" } };
+}
+
 /** Does what a server does; each reply is one string, a message's octets are `<message>`. */
 class Driver {
-  readonly session = new Pop3Session(options);
+  readonly session: Pop3Session;
   readonly reader = new LineReader();
   readonly replies: string[] = [];
   readonly effects: Effect[] = [];
   lines = 0;
+
+  constructor(protection = trusted, changed: Partial<SessionOptions> = {}) {
+    this.session = new Pop3Session({ ...options, ...changed }, protection);
+  }
 
   feed(octets: string): this {
     this.reader.push(Buffer.from(octets, "latin1"));
@@ -99,12 +121,18 @@ describe("AUTHORIZATION, RFC 1939 §4", () => {
     expect(driver.replies.at(-1)).toBe("-ERR USER first\r\n");
   });
 
-  test("a wrong password, bad UTF-8 and a foreign identity are told the same", () => {
-    const foreign = Buffer.from("bob\0alice\0secret").toString("base64");
+  test("a wrong password and bad UTF-8 are told the same", () => {
     const driver = new Driver().feed("USER a\r\nPASS wrong\r\nUSER a\r\nPASS \xff\r\n");
-    driver.feed(`AUTH PLAIN ${foreign}\r\n`);
     const denied = "-ERR [AUTH] wrong name or password\r\n";
-    expect(driver.replies.filter((reply) => reply === denied)).toHaveLength(3);
+    expect(driver.replies.filter((reply) => reply === denied)).toHaveLength(2);
+  });
+
+  test("too many tries are no wrong password: [SYS/TEMP], never [AUTH] (RFC 3206 §4, §5)", () => {
+    const driver = new Driver();
+    driver.session.step({ kind: "line", text: "USER a" });
+    driver.session.step({ kind: "line", text: "PASS b" });
+    driver.input({ kind: "refused", refusal: { kind: "throttled", retryAfterMs: 1_500 } });
+    expect(driver.replies.at(-1)).toMatch(/^-ERR \[SYS\/TEMP\] .* again in 2 s\r\n$/);
   });
 
   test.each([
@@ -118,14 +146,22 @@ describe("AUTHORIZATION, RFC 1939 §4", () => {
   ])("a malformed SASL response: %s", (_, octets) => {
     const driver = new Driver().feed(octets);
     expect(driver.replies.at(-1)).toBe("-ERR malformed SASL response\r\n");
-    expect(driver.kinds()).not.toContain("authenticate");
+    expect(driver.session.loggedIn).toBe(false);
     expect(driver.feed("USER alice\r\nPASS secret\r\n").session.loggedIn).toBe(true);
   });
 
-  test("a SASL response may be 12 KB long, a command may not", () => {
+  // RFC 5034 §4 wants an initial response to fit a command line; clients with tokens don't care.
+  test("a SASL response may be 12 KB long, an initial one too; another command may not", () => {
     const long = Buffer.from(`\0alice\0${"x".repeat(9_000)}`).toString("base64");
-    expect(new Driver().feed(`AUTH PLAIN\r\n${long}\r\n`).kinds()).toContain("authenticate");
-    expect(new Driver().feed(`AUTH PLAIN ${long}\r\n`).replies).toEqual(["-ERR line too long\r\n"]);
+    const wrong = "-ERR [AUTH] wrong name or password\r\n";
+    expect(new Driver().feed(`AUTH PLAIN\r\n${long}\r\n`).replies.at(-1)).toBe(wrong);
+    expect(new Driver().feed(`auth PLAIN ${long}\r\n`).replies).toEqual([wrong]);
+    for (const verb of ["USER", "PASS", "AUTHX", "NOOP"]) {
+      const replies = new Driver().feed(`${verb} ${long}\r\n`).replies;
+      expect(replies).toEqual(["-ERR line too long\r\n"]);
+    }
+    const line = `RETR ${"1".repeat(600)}\r\n`;
+    expect(new Driver().loggedIn().feed(line).replies).toEqual(["-ERR line too long\r\n"]);
     const longer = new Driver().feed(`AUTH PLAIN\r\n${"A".repeat(20_000)}\r\nUSER a\r\n`);
     expect(longer.replies).toEqual(["+ \r\n", "-ERR line too long\r\n", "+OK send PASS\r\n"]);
   });
@@ -138,6 +174,107 @@ describe("AUTHORIZATION, RFC 1939 §4", () => {
     const driver = new Driver().feed(octets.repeat(100));
     expect(driver.replies).toHaveLength(replies);
     expect(driver.effects.at(-1)).toEqual({ kind: "close", reason: "misbehaved" });
+  });
+});
+
+describe("SASL, RFC 5034 §4", () => {
+  const nothing = Buffer.alloc(0);
+  const challenge = (text: string): Input => ({ kind: "challenge", data: Buffer.from(text) });
+
+  test("challenges and responses go on up to an answer", () => {
+    const session = new Pop3Session(options, trusted);
+    const line = (text: string) => session.step({ kind: "line", text });
+    expect(line("AUTH scram-sha-256 biws")).toEqual([
+      { kind: "saslBegin", mechanism: "SCRAM-SHA-256", data: Buffer.from("n,,") },
+    ]);
+    const asked = { kind: "reply", text: "+ cj0x\r\n" };
+    expect(session.step(challenge("r=1"))).toEqual([asked]);
+    const response = { kind: "saslRespond", data: Buffer.from("c=2") };
+    expect(line("Yz0y")).toEqual([response]);
+    expect(session.step(challenge(""))).toEqual([{ kind: "reply", text: "+ \r\n" }]);
+    // A response of no octets is an empty line, which as a command would be an error.
+    expect(line("")).toEqual([{ kind: "saslRespond", data: nothing }]);
+    session.step({ kind: "authenticated", messages });
+    expect(session.loggedIn).toBe(true);
+  });
+
+  test.each([
+    ["without an initial response", "AUTH SCRAM-SHA-256", undefined],
+    ["with one of no octets", "AUTH SCRAM-SHA-256 =", nothing],
+  ])("%s", (_, text, data) => {
+    const [effect] = new Pop3Session(options, trusted).step({ kind: "line", text });
+    expect(effect).toEqual({
+      kind: "saslBegin",
+      mechanism: "SCRAM-SHA-256",
+      ...(data && { data }),
+    });
+  });
+
+  test("* cancels; what follows is a command again", () => {
+    const driver = new Driver().feed("AUTH PLAIN\r\n*\r\nUSER alice\r\nPASS secret\r\n");
+    expect(driver.replies[1]).toBe("-ERR cancelled\r\n");
+    expect(driver.session.loggedIn).toBe(true);
+  });
+
+  test.each(["AUTH LOGIN", "AUTH CRAM-MD5", "AUTH __proto__", "AUTH USER"])(
+    "%s is not offered here, and no exchange is begun",
+    (line) => {
+      const driver = new Driver().feed(`${line}\r\n`);
+      expect(driver.replies).toEqual(["-ERR not offered\r\n"]);
+      expect(driver.kinds()).toEqual(["reply"]);
+    },
+  );
+});
+
+describe("STLS, RFC 2595 §4", () => {
+  const capa = (driver: Driver) =>
+    driver.feed("CAPA\r\n").replies.at(-1)?.split("\r\n").slice(1, -2);
+
+  test("passwords in clear are refused, not offered, and not asked for (P11)", () => {
+    const driver = new Driver(inClear);
+    expect(capa(driver)).toEqual(["TOP", "SCRAM-SHA-256", "STLS"]);
+    driver.replies.length = 0;
+    const plain = Buffer.from("\0alice\0secret").toString("base64");
+    driver.feed(`USER alice\r\nPASS secret\r\nAUTH PLAIN\r\nAUTH PLAIN ${plain}\r\n`);
+    expect(driver.replies).toHaveLength(4);
+    // RFC 3206 §5: [AUTH] is for wrong credentials, and nobody has looked at these.
+    for (const reply of driver.replies) expect(reply).toMatch(/^-ERR [^[].*STLS/);
+    expect(driver.session.loggedIn).toBe(false);
+    expect(driver.kinds()).not.toContain("authenticate");
+    expect(driver.kinds()).not.toContain("saslBegin");
+  });
+
+  test("behind it passwords are taken, STLS is no longer offered", () => {
+    const driver = new Driver(inClear).feed("STLS\r\n");
+    expect(driver.kinds()).toEqual(["reply", "startTls"]);
+    expect(capa(driver)).toEqual(["TOP", "USER", "SCRAM-SHA-256", "PLAIN"]);
+    driver.feed("STLS\r\nUSER alice\r\nPASS secret\r\n");
+    expect(driver.replies.at(-3)).toMatch(/^-ERR /);
+    expect(driver.session.loggedIn).toBe(true);
+  });
+
+  test("a USER before it is forgotten", () => {
+    const driver = new Driver().feed("USER alice\r\nSTLS\r\nPASS secret\r\n");
+    expect(driver.replies.at(-1)).toBe("-ERR USER first\r\n");
+  });
+
+  test("a logged in session has none, and keeps its state", () => {
+    const driver = new Driver().loggedIn().feed("DELE 1\r\nSTLS\r\nSTAT\r\n");
+    expect(driver.kinds()).not.toContain("startTls");
+    expect(driver.replies.slice(1)).toEqual(["-ERR logged in already\r\n", "+OK 2 500\r\n"]);
+    expect(capa(driver)).not.toContain("STLS");
+  });
+
+  test("without a certificate it is an error", () => {
+    const driver = new Driver(inClear, { canSecure: false }).feed("STLS\r\nUSER a\r\nSTLS x\r\n");
+    for (const reply of driver.replies) expect(reply).toMatch(/^-ERR /);
+    expect(driver.kinds()).not.toContain("startTls");
+    expect(capa(driver)).toEqual(["TOP", "SCRAM-SHA-256"]);
+  });
+
+  test("with TLS from the first octet all is offered but STLS", () => {
+    const driver = new Driver({ secure: true, plaintextInClear: false });
+    expect(capa(driver)).toEqual(["TOP", "USER", "SCRAM-SHA-256", "PLAIN"]);
   });
 });
 
@@ -173,7 +310,7 @@ describe("TRANSACTION, RFC 1939 §5", () => {
   });
 
   test("a long listing comes in pieces", () => {
-    const session = new Pop3Session(options);
+    const session = new Pop3Session(options, trusted);
     session.step({ kind: "line", text: "USER alice" });
     session.step({ kind: "line", text: "PASS secret" });
     const many = Array.from({ length: 1_200 }, (_, at) => ({ uid: `u${at}`, octets: 1 }));
@@ -230,7 +367,12 @@ describe("whatever a client sends", () => {
   const word = fc.constantFrom("", " ", "1", "2", "0", "-1", "4", "secret", "*", "=", "\xff", "\r");
   const line = fc.oneof(
     fc.tuple(fc.constantFrom(...verbs, ...others), word, word).map((words) => words.join(" ")),
-    fc.constantFrom("USER alice\r\nPASS secret", "AUTH PLAIN\r\n*", "x".repeat(600)),
+    fc.constantFrom(
+      "USER alice\r\nPASS secret",
+      "AUTH PLAIN\r\n*",
+      "x".repeat(600),
+      "AUTH PLAIN =",
+    ),
     fc.string({ unit: "binary", maxLength: 20 }),
   );
   const script = fc.array(fc.tuple(line, fc.constantFrom("\r\n", "\n")), { maxLength: 40 });

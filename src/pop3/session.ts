@@ -1,14 +1,17 @@
 import { unreachable } from "../shared/unreachable.js";
+import { type AuthMethod, isPlaintext, saslMechanisms } from "./authentication.js";
+import type { Offer } from "./capabilities.js";
 import { parseCommand } from "./commands.js";
-import type { Effect, Input } from "./dialogue.js";
-import type { CommitAnswer, Credentials, EndReason, MaildropMessage } from "./maildrop.js";
-import type { AuthMethod, Pop3Limits } from "./options.js";
+import type { Effect, Input, Refusal } from "./dialogue.js";
+import type { CommitAnswer, EndReason, MaildropMessage } from "./maildrop.js";
+import type { Pop3Limits } from "./options.js";
 import { replies } from "./replies.js";
-import { decodePlain, decodeUtf8 } from "./sasl.js";
+import { decodeBase64, decodeInitial, decodeUtf8 } from "./sasl.js";
 import { Snapshot } from "./snapshot.js";
 
 type Phase =
   | { readonly kind: "authorization"; readonly userName?: string }
+  | { readonly kind: "securing" }
   | { readonly kind: "sasl" }
   | { readonly kind: "authenticating" }
   | { readonly kind: "transaction" }
@@ -17,9 +20,20 @@ type Phase =
   | { readonly kind: "closed" };
 
 export interface SessionOptions {
-  readonly capabilities: readonly string[];
+  /** The lines of CAPA. */
+  readonly capabilities: (offer: Offer) => readonly string[];
   readonly authMethods: readonly AuthMethod[];
   readonly limits: Pop3Limits;
+  /** There is a certificate: STLS can be begun. */
+  readonly canSecure: boolean;
+}
+
+/** What the session is told of its connection. */
+export interface Protection {
+  /** TLS is on from the first octet. */
+  readonly secure: boolean;
+  /** Passwords are taken without TLS, too. */
+  readonly plaintextInClear: boolean;
 }
 
 const reply = (text: string): Effect => ({ kind: "reply", text });
@@ -36,14 +50,18 @@ const goodbye: readonly Effect[] = [
  */
 export class Pop3Session {
   readonly #options: SessionOptions;
+  readonly #plaintextInClear: boolean;
+  #secure: boolean;
   #phase: Phase = { kind: "authorization" };
   #maildrop = new Snapshot([]);
   #errors = 0;
   #authFailures = 0;
   #unauthenticated = 0;
 
-  constructor(options: SessionOptions) {
+  constructor(options: SessionOptions, { secure, plaintextInClear }: Protection) {
     this.#options = options;
+    this.#secure = secure;
+    this.#plaintextInClear = plaintextInClear;
   }
 
   /** What comes next: a line, the answer to an effect, or nothing any more. */
@@ -57,14 +75,24 @@ export class Pop3Session {
 
   /** RFC 1939 §5 and on: between a login and the end. */
   get loggedIn(): boolean {
-    const { kind } = this.#phase;
-    return kind !== "authorization" && kind !== "sasl" && kind !== "authenticating";
+    switch (this.#phase.kind) {
+      case "authorization":
+      case "securing":
+      case "sasl":
+      case "authenticating":
+        return false;
+      default:
+        return true;
+    }
   }
 
-  /** Bound of the next line, its end included. */
+  /**
+   * Bound of the next line, its end included. Before a login it may be an AUTH with a token, which
+   * clients send in one line however long it is; other commands are held to theirs.
+   */
   get lineOctetsMax(): number {
     const { commandOctetsMax, saslOctetsMax } = this.#options.limits;
-    return this.#phase.kind === "sasl" ? saslOctetsMax : commandOctetsMax;
+    return this.loggedIn ? commandOctetsMax : Math.max(commandOctetsMax, saslOctetsMax);
   }
 
   step(input: Input): readonly Effect[] {
@@ -77,7 +105,18 @@ export class Pop3Session {
       case "authenticated":
         return this.#onAuthenticated(input.messages);
       case "refused":
-        return this.#onRefused(input.why);
+        return this.#onRefused(input.refusal);
+      case "challenge":
+        this.#phase = { kind: "sasl" };
+        return [reply(replies.challenge(input.data))];
+      case "malformed":
+        this.#phase = { kind: "authorization" };
+        return this.#mistake(replies.saslMalformed);
+      case "secured":
+        // RFC 2595 §4: what was said before is forgotten, a USER too.
+        this.#secure = true;
+        this.#phase = { kind: "authorization" };
+        return [];
       case "opened":
         return this.#onOpened(input.octets);
       case "openFailed":
@@ -107,6 +146,7 @@ export class Pop3Session {
         return this.#onAuthorizationLine(text, phase.userName);
       case "transaction":
         return this.#onTransactionLine(text);
+      case "securing":
       case "authenticating":
       case "opening":
       case "transmitting":
@@ -122,6 +162,11 @@ export class Pop3Session {
     if (++this.#unauthenticated > this.#options.limits.unauthenticatedCommandsMax) {
       return this.#end([reply(replies.needsLogin)], "misbehaved");
     }
+    const octets = text.length + 2;
+    if (octets > this.#options.limits.commandOctetsMax && !/^AUTH /i.test(text)) {
+      this.#phase = { kind: "authorization" };
+      return this.#mistake(replies.lineTooLong);
+    }
     const command = parseCommand(text);
     if (command.verb === "invalid") return this.#mistake(command.reply);
     // RFC 1939 §7: PASS is only good "immediately after a successful USER".
@@ -133,6 +178,8 @@ export class Pop3Session {
         return this.#onPass(userName, command.password);
       case "AUTH":
         return this.#onAuth(command.mechanism, command.initial);
+      case "STLS":
+        return this.#onStls();
       case "UTF8":
         return [reply(replies.utf8)];
       case "CAPA":
@@ -144,8 +191,25 @@ export class Pop3Session {
     }
   }
 
+  /** RFC 2595 §4: only before a login, and only once. */
+  #onStls(): readonly Effect[] {
+    if (this.#secure) return [reply(replies.tlsAlready)];
+    if (!this.#options.canSecure) return [reply(replies.tlsNotOffered)];
+    this.#phase = { kind: "securing" };
+    return [reply(replies.beginTls), { kind: "startTls" }];
+  }
+
+  /** Undefined when the method can be used on this connection as it is. */
+  #refusalOf(method: AuthMethod): string | undefined {
+    const { authMethods, canSecure } = this.#options;
+    if (!authMethods.includes(method)) return replies.methodNotOffered;
+    if (this.#secure || this.#plaintextInClear || !isPlaintext(method)) return undefined;
+    return canSecure ? replies.needsStls : replies.needsTls;
+  }
+
   #onUser(name: string): readonly Effect[] {
-    if (!this.#options.authMethods.includes("USER")) return [reply(replies.methodNotOffered)];
+    const refusal = this.#refusalOf("USER");
+    if (refusal !== undefined) return [reply(refusal)];
     const userName = decodeUtf8(name);
     if (userName === undefined) return [reply(replies.badCharacter)];
     this.#phase = { kind: "authorization", userName };
@@ -154,38 +218,31 @@ export class Pop3Session {
   }
 
   #onPass(username: string | undefined, latin1: string): readonly Effect[] {
-    if (username === undefined) return [reply(replies.needsUser)];
+    if (username === undefined) return [reply(this.#refusalOf("USER") ?? replies.needsUser)];
     const password = decodeUtf8(latin1);
-    if (password === undefined) return this.#onRefused("denied");
-    return this.#authenticate({ method: "USER", username, password });
+    if (password === undefined) return this.#onRefused({ kind: "denied" });
+    this.#phase = { kind: "authenticating" };
+    return [{ kind: "authenticate", credentials: { method: "USER", username, password } }];
   }
 
-  #onAuth(mechanism: string, initial: string | undefined): readonly Effect[] {
-    if (mechanism !== "PLAIN" || !this.#options.authMethods.includes("PLAIN")) {
-      return [reply(replies.methodNotOffered)];
-    }
-    if (initial !== undefined) return this.#onPlain(initial);
-    this.#phase = { kind: "sasl" };
-    return [reply(replies.challenge)];
+  #onAuth(name: string, initial: string | undefined): readonly Effect[] {
+    const mechanism = saslMechanisms.find((known) => known === name);
+    if (mechanism === undefined) return [reply(replies.methodNotOffered)];
+    const refusal = this.#refusalOf(mechanism);
+    if (refusal !== undefined) return [reply(refusal)];
+    const data = initial === undefined ? undefined : decodeInitial(initial);
+    if (initial !== undefined && data === undefined) return this.#mistake(replies.saslMalformed);
+    this.#phase = { kind: "authenticating" };
+    return [{ kind: "saslBegin", mechanism, ...(data !== undefined && { data }) }];
   }
 
   #onSaslResponse(text: string): readonly Effect[] {
     this.#phase = { kind: "authorization" };
-    return text === "*" ? [reply(replies.saslCancelled)] : this.#onPlain(text);
-  }
-
-  #onPlain(base64: string): readonly Effect[] {
-    const plain = decodePlain(base64);
-    if (plain === undefined) return this.#mistake(replies.saslMalformed);
-    const { authorizationId, username, password } = plain;
-    // RFC 4616 §2: nobody here may act for somebody else.
-    if (authorizationId !== "" && authorizationId !== username) return this.#onRefused("denied");
-    return this.#authenticate({ method: "PLAIN", username, password });
-  }
-
-  #authenticate(credentials: Credentials): readonly Effect[] {
+    if (text === "*") return [reply(replies.saslCancelled)];
+    const data = decodeBase64(text);
+    if (data === undefined) return this.#mistake(replies.saslMalformed);
     this.#phase = { kind: "authenticating" };
-    return [{ kind: "authenticate", credentials }];
+    return [{ kind: "saslRespond", data }];
   }
 
   #onAuthenticated(messages: readonly MaildropMessage[]): readonly Effect[] {
@@ -194,12 +251,25 @@ export class Pop3Session {
     return [reply(replies.loggedIn(messages.length))];
   }
 
-  #onRefused(why: "denied" | "inUse" | "tempfail"): readonly Effect[] {
+  #onRefused(refusal: Refusal): readonly Effect[] {
     this.#phase = { kind: "authorization" };
-    if (why === "inUse") return [reply(replies.inUse)];
-    if (why === "tempfail") return [reply(replies.authTempfail)];
+    switch (refusal.kind) {
+      case "inUse":
+        return [reply(replies.inUse)];
+      case "tempfail":
+        return [reply(replies.authTempfail)];
+      case "denied":
+        return this.#onFailedLogin(replies.denied);
+      case "throttled":
+        return this.#onFailedLogin(replies.throttled(Math.ceil(refusal.retryAfterMs / 1_000)));
+      default:
+        return unreachable(refusal);
+    }
+  }
+
+  #onFailedLogin(text: string): readonly Effect[] {
     const tooMany = ++this.#authFailures >= this.#options.limits.authFailuresMax;
-    const effects = [reply(replies.denied)];
+    const effects = [reply(text)];
     return tooMany ? this.#end(effects, "misbehaved") : effects;
   }
 
@@ -232,6 +302,7 @@ export class Pop3Session {
       case "PASS":
       case "AUTH":
       case "UTF8":
+      case "STLS":
         return [reply(replies.loggedInAlready)];
       default:
         return unreachable(command);
@@ -278,9 +349,14 @@ export class Pop3Session {
     return this.#end([{ kind: "release" }, reply(text)], "quit");
   }
 
+  /** What is offered in this state: RFC 2449 §5, RFC 2595 §4 (not under TLS, not logged in). */
   #capabilities(): Effect {
-    const lines = this.#options.capabilities.map((line) => `${line}\r\n`).join("");
-    return reply(`+OK capabilities follow\r\n${lines}.\r\n`);
+    const { authMethods, canSecure } = this.#options;
+    const lines = this.#options.capabilities({
+      methods: authMethods.filter((method) => this.#refusalOf(method) === undefined),
+      stls: canSecure && !this.#secure && !this.loggedIn,
+    });
+    return reply(`+OK capabilities follow\r\n${lines.map((line) => `${line}\r\n`).join("")}.\r\n`);
   }
 
   /** Answers a line that is no command; too many of them end the session. */

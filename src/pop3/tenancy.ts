@@ -1,3 +1,9 @@
+import {
+  plainExchange,
+  type SaslExchange,
+  type SaslMechanism,
+  type SaslReply,
+} from "./authentication.js";
 import type { Input } from "./dialogue.js";
 import type {
   AuthAnswer,
@@ -10,25 +16,23 @@ import type {
 import type { Pop3ServerOptions, Settings } from "./options.js";
 import { Waits } from "./waits.js";
 
+const tempfail: Input = { kind: "refused", refusal: { kind: "tempfail" } };
+
 /** A session's hold on its maildrop: opened at most once, released exactly once. */
 export class Tenancy {
-  readonly #onAuth: Pop3ServerOptions["onAuth"];
+  readonly #options: Pop3ServerOptions;
   readonly #info: SessionInfo;
   readonly #waits: Waits;
   readonly #settings: Settings;
+  #exchange: SaslExchange | undefined;
   #maildrop: Maildrop | undefined;
   #released: Promise<void> | undefined;
   readonly #commitWaits = new Waits();
   /** Who logged in. */
   user: string | undefined;
 
-  constructor(
-    onAuth: Pop3ServerOptions["onAuth"],
-    info: SessionInfo,
-    waits: Waits,
-    settings: Settings,
-  ) {
-    this.#onAuth = onAuth;
+  constructor(options: Pop3ServerOptions, info: SessionInfo, waits: Waits, settings: Settings) {
+    this.#options = options;
     this.#info = info;
     this.#waits = waits;
     this.#settings = settings;
@@ -40,19 +44,70 @@ export class Tenancy {
   }
 
   async login(credentials: Credentials): Promise<Input> {
-    const asked = (async () => this.#onAuth(credentials, this.#info))();
-    const { authDeadlineMs } = this.#settings.limits;
-    const waited = await this.#waits.work(asked, authDeadlineMs, (answer) => this.#discard(answer));
-    const user = credentials.username.slice(0, 200);
-    const fields = { session: this.#info.id, address: this.#info.remoteAddress, user };
-    if (waited.kind !== "done") {
-      const error = waited.kind === "failed" ? waited.error : waited.kind;
-      this.#settings.log.warn({ ...fields, error }, "pop3 login can't be checked");
-      return { kind: "refused", why: "tempfail" };
+    const { username } = credentials;
+    const fields = { user: username.slice(0, 200) };
+    const answer = await this.#asked(this.#check(credentials), fields, (late) =>
+      this.#discard(late),
+    );
+    return answer === undefined ? tempfail : this.#answered(answer, username);
+  }
+
+  async #check(credentials: Credentials): Promise<AuthAnswer> {
+    return this.#options.onAuth(credentials, this.#info);
+  }
+
+  /** A SASL exchange's first step; `data`: the initial response. */
+  async saslBegin(mechanism: SaslMechanism, data: Buffer | undefined): Promise<Input> {
+    const { onSasl } = this.#options;
+    try {
+      this.#exchange =
+        onSasl === undefined
+          ? plainExchange((credentials) => this.#check(credentials))
+          : onSasl(mechanism, this.#info);
+    } catch (error) {
+      return this.#failed(error, { mechanism });
     }
-    const answer = waited.value;
-    this.#settings.log.info({ ...fields, answer: answer.kind }, "pop3 login");
-    if (answer.kind !== "open") return { kind: "refused", why: answer.kind };
+    return this.saslRespond(data);
+  }
+
+  async saslRespond(data: Buffer | undefined): Promise<Input> {
+    const exchange = this.#exchange;
+    if (exchange === undefined) throw new Error("no exchange was begun");
+    const asked = (async () => exchange.respond(data))();
+    const reply = await this.#asked(asked, {}, (late) => {
+      if (late.kind === "done") this.#discard(late.answer);
+    });
+    if (reply === undefined) return tempfail;
+    if (reply.kind !== "done") return reply;
+    return this.#answered(reply.answer, "");
+  }
+
+  /** Undefined when the application could not tell. */
+  async #asked<T extends AuthAnswer | SaslReply>(
+    work: Promise<T>,
+    fields: object,
+    discard: (value: T) => void,
+  ): Promise<T | undefined> {
+    const { authDeadlineMs } = this.#settings.limits;
+    const waited = await this.#waits.work(work, authDeadlineMs, discard);
+    if (waited.kind === "done") return waited.value;
+    this.#failed(waited.kind === "failed" ? waited.error : waited.kind, fields);
+    return undefined;
+  }
+
+  #failed(error: unknown, fields: object): Input {
+    const { id, remoteAddress } = this.#info;
+    const all = { session: id, address: remoteAddress, ...fields, error };
+    this.#settings.log.warn(all, "pop3 login can't be checked");
+    return tempfail;
+  }
+
+  #answered(answer: AuthAnswer, username: string): Input {
+    const { id, remoteAddress, secure } = this.#info;
+    const user = ((answer.kind === "open" && answer.username) || username).slice(0, 200);
+    const fields = { session: id, address: remoteAddress, user, secure, answer: answer.kind };
+    this.#settings.log.info(fields, "pop3 login");
+    if (answer.kind !== "open") return { kind: "refused", refusal: answer };
     return this.#open(answer.maildrop, user);
   }
 
@@ -60,7 +115,7 @@ export class Tenancy {
     if (!maildrop.messages.every(isMessage)) {
       this.#settings.log.error({ session: this.#info.id }, "pop3 maildrop with a bad uid or size");
       this.#discard({ kind: "open", maildrop });
-      return { kind: "refused", why: "tempfail" };
+      return tempfail;
     }
     this.#maildrop = maildrop;
     this.user = user;

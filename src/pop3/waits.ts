@@ -6,6 +6,9 @@ export type Waited<T> =
   /** The connection went away first. */
   | { readonly kind: "over" };
 
+/** A timer that is set for longer fires at once. */
+const timerMsMax = 2 ** 31 - 1;
+
 const late = { kind: "late" } as const;
 const over = { kind: "over" } as const;
 
@@ -81,7 +84,8 @@ export class Waits {
     if (this.#timerAtMs <= this.#deadlineAtMs) return;
     clearTimeout(this.#timer);
     this.#timerAtMs = this.#deadlineAtMs;
-    this.#timer = setTimeout(() => this.#onTimer(), Math.max(1, Math.ceil(deadlineMs)));
+    const ms = Math.min(Math.max(1, Math.ceil(deadlineMs)), timerMsMax);
+    this.#timer = setTimeout(() => this.#onTimer(), ms);
   }
 
   #onTimer(): void {

@@ -34,6 +34,7 @@ export interface MemberStatus {
   readonly submission?: string;
   readonly submissions?: string;
   readonly pop3?: string;
+  readonly pop3s?: string;
   readonly rssBytes?: number;
   /** Present while this member copies what it gains by a change of members. */
   readonly copying?: Copying;

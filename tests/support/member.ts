@@ -33,6 +33,7 @@ export class Member {
   /** Filled from the ready line. */
   smtp = "";
   pop3 = "";
+  pop3s = "";
   /** What the process wrote to stderr since its last start. */
   stderr = "";
   readonly #options: MemberOptions;
@@ -152,6 +153,7 @@ export class Member {
     if (fields["msg"] !== "ready") return;
     this.smtp = String(fields["smtp"]);
     this.pop3 = String(fields["pop3"]);
+    this.pop3s = String(fields["pop3s"] ?? "");
     this.#ready = true;
   }
 

@@ -1,5 +1,7 @@
 /** What the POP3 tests and its bench have in common: maildrops in memory and a plain client. */
+import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
 import type { AuthAnswer, Credentials, Maildrop } from "../../src/pop3/index.js";
 
 /** Accounts in memory, one session each at a time, with what happened to them. */
@@ -52,8 +54,10 @@ export class TestClient {
   #closed = false;
   #changed: () => void = () => {};
 
-  constructor(port: number) {
-    this.socket = connect({ port, host: "127.0.0.1", noDelay: true });
+  /** `to`: a port of this machine, or a connection that there is. */
+  constructor(to: number | Socket) {
+    this.socket =
+      typeof to === "number" ? connect({ port: to, host: "127.0.0.1", noDelay: true }) : to;
     this.socket.on("data", (chunk) => {
       this.#received = Buffer.concat([this.#received, chunk]);
       this.#changed();
@@ -99,6 +103,15 @@ export class TestClient {
     await this.line();
     await this.ask(`USER ${username}`);
     return this.ask(`PASS ${password}`);
+  }
+
+  /** TLS over the connection; this client reads no more of it. Throws when it fails. */
+  async secured(options: ConnectionOptions): Promise<TestClient & { readonly socket: TLSSocket }> {
+    this.socket.removeAllListeners("data");
+    const socket = connectTls({ ...options, socket: this.socket, servername: "localhost" });
+    const client = new TestClient(socket);
+    await once(socket, "secureConnect");
+    return client as TestClient & { readonly socket: TLSSocket };
   }
 
   #take(octets: number): string {

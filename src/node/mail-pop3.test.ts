@@ -1,0 +1,145 @@
+import { afterEach, describe, expect, test } from "vitest";
+import { TestClient } from "../../tests/transcripts/pop3-support.js";
+import type { NodeConfig } from "../config/index.js";
+import type {
+  AuthenticationResult,
+  Authenticator,
+  ClientOrigin,
+  Identity,
+  SaslReply,
+} from "../mailbox/authentication.js";
+import type { ReplicatedMaildrop } from "../replication/maildrop.js";
+import type { MailboxName } from "../shared/ids.js";
+import { createMailPop3Servers } from "./mail-pop3.js";
+
+const undo: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step();
+});
+
+const config = {
+  ...{ hostName: "test", plainAuth: "loopback", limits: { smtp: {}, pop3: {} } },
+  ...{ pop3: { host: "127.0.0.1", port: 0 }, pop3s: "off" },
+} as unknown as NodeConfig;
+const quietLog = { debug() {}, info() {}, warn() {}, error() {} };
+const alice = "alice@ring.test" as MailboxName;
+const granted = (folder: Identity["folder"] = "inbox"): AuthenticationResult => ({
+  kind: "granted",
+  identity: { mailbox: alice, folder },
+});
+
+/** Takes the password that says what the answer is. */
+class FakeAuthenticator implements Authenticator {
+  readonly asked: [string, ClientOrigin][] = [];
+
+  async password(username: string, password: string, from: ClientOrigin) {
+    this.asked.push([username, from]);
+    return this.#answer(password);
+  }
+
+  begin(mechanism: string, from: ClientOrigin) {
+    this.asked.push([mechanism, from]);
+    return {
+      respond: async (data: Buffer | undefined): Promise<SaslReply> => {
+        const text = data?.toString() ?? "";
+        if (text === "") return { kind: "challenge", data: Buffer.from("go on") };
+        if (text === "nonsense") return { kind: "malformed" };
+        return { kind: "done", result: this.#answer(text) };
+      },
+    };
+  }
+
+  #answer(text: string): AuthenticationResult {
+    if (text === "inbox" || text === "outbox") return granted(text);
+    if (text === "throttled") return { kind: "throttled", retryAfterMs: 61_000 };
+    return text === "tempfail" ? { kind: "tempfail" } : { kind: "denied" };
+  }
+}
+
+async function start(answer: "open" | "inUse" | "tempfail" = "open") {
+  const authenticator = new FakeAuthenticator();
+  const opened: Identity[] = [];
+  let released = 0;
+  const maildrop = {
+    messages: [],
+    release: () => {
+      released += 1;
+    },
+  } as unknown as ReplicatedMaildrop;
+  const servers = createMailPop3Servers({
+    config,
+    authenticator,
+    log: quietLog,
+    mailboxes: {
+      open: async (identity) => {
+        opened.push(identity);
+        return answer === "open" ? { kind: "open", maildrop } : { kind: answer, why: "" };
+      },
+    },
+  });
+  const { pop3 } = await servers.listen();
+  const client = new TestClient(Number(pop3.split(":")[1]));
+  undo.push(() => servers.close());
+  undo.push(() => void client.socket.destroy());
+  await client.line();
+  return { authenticator, client, opened, released: () => released };
+}
+
+const base64 = (text: string) => Buffer.from(text).toString("base64");
+const origin = { address: "127.0.0.1", protocol: "pop3" };
+
+describe("with an authenticator", () => {
+  const answers = [
+    ["inbox", /^\+OK /],
+    ["outbox", /^\+OK /],
+    ["wrong", /^-ERR \[AUTH\]/],
+    ["throttled", /^-ERR \[SYS\/TEMP\] .*61 s/],
+    ["tempfail", /^-ERR \[SYS\/TEMP\]/],
+  ] as const;
+
+  test.each(answers)("USER and PASS: %s", async (password, reply) => {
+    const { authenticator, client, opened } = await start();
+    await client.ask("USER alice/outbox");
+    expect(await client.ask(`PASS ${password}`)).toMatch(reply);
+    expect(authenticator.asked).toMatchObject([["alice/outbox", origin]]);
+    const isOpen = password === "inbox" || password === "outbox";
+    expect(opened).toEqual(isOpen ? [{ mailbox: alice, folder: password }] : []);
+  });
+
+  test.each(answers)("AUTH in two steps: %s", async (text, reply) => {
+    const { authenticator, client } = await start();
+    expect(await client.ask("AUTH SCRAM-SHA-256")).toBe(`+ ${base64("go on")}\r\n`);
+    expect(await client.ask(base64(text))).toMatch(reply);
+    expect(authenticator.asked).toMatchObject([["SCRAM-SHA-256", origin]]);
+  });
+
+  test("AUTH: malformed is no try", async () => {
+    const { client, opened } = await start();
+    expect(await client.ask(`AUTH PLAIN ${base64("nonsense")}`)).toBe(
+      "-ERR malformed SASL response\r\n",
+    );
+    expect(opened).toEqual([]);
+  });
+
+  test("every mechanism is offered", async () => {
+    const { client } = await start();
+    client.send("CAPA\r\n");
+    const lines = await client.until("\r\n.\r\n");
+    expect(lines).toContain("SASL SCRAM-SHA-256 OAUTHBEARER XOAUTH2 PLAIN LOGIN\r\n");
+  });
+
+  test.each([
+    ["inUse", /^-ERR \[IN-USE\]/],
+    ["tempfail", /^-ERR \[SYS\/TEMP\]/],
+  ] as const)("a maildrop that is %s", async (answer, reply) => {
+    const { client } = await start(answer);
+    expect(await client.ask(`AUTH PLAIN ${base64("inbox")}`)).toMatch(reply);
+  });
+
+  test("the maildrop is released once", async () => {
+    const { client, released } = await start();
+    await client.ask(`AUTH PLAIN ${base64("inbox")}`);
+    await client.ask("QUIT");
+    expect(released()).toBe(1);
+  });
+});
