@@ -15,9 +15,9 @@ import type { SMTPConnectionOptions } from "smtp-server/lib/smtp-connection.js";
 import type { Authenticator } from "../mailbox/authentication.js";
 import type { Log } from "../shared/log.js";
 import type { TlsContexts } from "../shared/tls.js";
-import { Authentication, type PlainAuth } from "./authentication.js";
+import { Authentication, passwordsMayCome, type PlainAuth } from "./authentication.js";
 import { Deadlines } from "./deadlines.js";
-import { type EarlyTalkers, isLoopback } from "./early-talkers.js";
+import type { EarlyTalkers } from "./early-talkers.js";
 import { keywords, parseHello } from "./hello.js";
 import { IncomingBody, type BodyContext } from "./incoming-body.js";
 import type { SmtpLimits } from "./limits.js";
@@ -85,7 +85,7 @@ export class SmtpConnection extends TlsConnection {
     this.#authentication = new Authentication({
       ...{ authenticator, limits, log },
       origin: { address: this.remoteAddress, protocol: "smtp" },
-      plaintextAllowed: () => this.#plaintextAllowed(),
+      plaintextAllowed: () => passwordsMayCome(context.plainAuth, this),
     });
     this.parser.lineOctetsMax = this.#lineOctetsMax;
   }
@@ -246,12 +246,6 @@ export class SmtpConnection extends TlsConnection {
     const { authLineOctetsMax, commandOctetsMax } = this.#context.limits;
     if (this.#authentication === undefined) return commandOctetsMax;
     return Math.max(authLineOctetsMax + "AUTH SCRAM-SHA-256 \r\n".length, commandOctetsMax);
-  }
-
-  #plaintextAllowed(): boolean {
-    const { plainAuth } = this.#context;
-    if (this.secure || plainAuth === "always") return true;
-    return plainAuth === "loopback" && [this.remoteAddress, this.localAddress].every(isLoopback);
   }
 
   override handler_AUTH(line: Buffer, resume: () => void): void {
