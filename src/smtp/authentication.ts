@@ -14,11 +14,26 @@ import {
 } from "../mailbox/authentication.js";
 import type { Log } from "../shared/log.js";
 import { unreachable } from "../shared/unreachable.js";
+import { isLoopback } from "./early-talkers.js";
 import type { SmtpLimits } from "./limits.js";
 import { replies, type Reply } from "./replies.js";
 
 /** Where passwords may be sent without TLS. */
 export type PlainAuth = "loopback" | "always" | "never";
+
+/** Is nobody on the way who could read along, or does the operator not mind? */
+export function passwordsMayCome(
+  plainAuth: PlainAuth,
+  connection: {
+    readonly secure: boolean;
+    readonly remoteAddress: string;
+    readonly localAddress: string;
+  },
+): boolean {
+  const { secure, remoteAddress, localAddress } = connection;
+  if (secure || plainAuth === "always") return true;
+  return plainAuth === "loopback" && isLoopback(remoteAddress) && isLoopback(localAddress);
+}
 
 interface AuthenticationOptions {
   readonly authenticator: Authenticator;

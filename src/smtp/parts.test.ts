@@ -1,12 +1,13 @@
 import { describe, expect, test } from "vitest";
 import fc from "fast-check";
 import type { MessageId } from "../shared/ids.js";
+import { passwordsMayCome } from "./authentication.js";
 import { parsePathArguments } from "./command-arguments.js";
 import { Deadlines } from "./deadlines.js";
 import { EarlyTalkers } from "./early-talkers.js";
 import { formatReply } from "./replies.js";
 import { Settlement } from "./settlement.js";
-import { traceLines, type TraceFacts } from "./trace.js";
+import { protocolOf, traceLines, type TraceFacts } from "./trace.js";
 
 const facts: TraceFacts = {
   sender: "bob@else.test",
@@ -237,5 +238,38 @@ describe("settlement", () => {
         expect(settled.sort()).toEqual(asked.sort());
       }),
     );
+  });
+});
+
+describe("where passwords may come", () => {
+  test.each([
+    ["loopback", false, "127.0.0.1", "127.0.0.1", true],
+    ["loopback", false, "::1", "::1", true],
+    ["loopback", false, "127.8.9.1", "127.0.0.1", true],
+    ["loopback", false, "192.0.2.1", "127.0.0.1", false],
+    ["loopback", false, "127.0.0.1", "192.0.2.1", false],
+    ["loopback", false, "127.example.test", "10.0.0.1", false],
+    ["loopback", true, "192.0.2.1", "192.0.2.2", true],
+    ["never", false, "127.0.0.1", "127.0.0.1", false],
+    ["never", true, "127.0.0.1", "127.0.0.1", true],
+    ["always", false, "192.0.2.1", "192.0.2.2", true],
+  ] as const)("%s, TLS %s, %s to %s: %s", (plainAuth, secure, from, to, may) => {
+    const connection = { secure, remoteAddress: from, localAddress: to };
+    expect(passwordsMayCome(plainAuth, connection)).toBe(may);
+  });
+});
+
+describe("the protocol in the trace (RFC 3848, RFC 6531 §4.3)", () => {
+  test.each([
+    [false, false, false, false, "SMTP"],
+    [false, false, true, false, "SMTP"],
+    [true, false, false, false, "ESMTP"],
+    [true, false, true, false, "ESMTPS"],
+    [true, false, false, true, "ESMTPA"],
+    [true, false, true, true, "ESMTPSA"],
+    [true, true, false, false, "UTF8SMTP"],
+    [true, true, true, true, "UTF8SMTPSA"],
+  ])("EHLO %s, SMTPUTF8 %s, TLS %s, AUTH %s: %s", (extended, utf8, secure, authenticated, name) => {
+    expect(protocolOf({ extended, utf8, secure, authenticated })).toBe(name);
   });
 });
