@@ -135,12 +135,7 @@ export class Connection {
   /** The next input, if it is there. */
   #reading(): Input | undefined {
     if (this.#shuttingDown) return { kind: "shutdown" };
-    if (performance.now() >= this.#endsAtMs) return { kind: "deadline" };
     return this.#incoming.line(this.#session.lineOctetsMax);
-  }
-
-  get #endsAtMs(): number {
-    return this.#startedAtMs + this.#settings.limits.sessionDeadlineMs;
   }
 
   /** Undefined when there will be none: the client has ended or gone. */
@@ -162,9 +157,9 @@ export class Connection {
   }
 
   #deadlineMs(): number {
-    const { idleDeadlineMs } = this.#settings.limits;
+    const { idleDeadlineMs, sessionDeadlineMs } = this.#settings.limits;
     if (!this.#session.loggedIn) return Math.min(idleDeadlineMs, this.#loginLeftMs());
-    return Math.min(idleDeadlineMs, this.#endsAtMs - performance.now());
+    return Math.min(idleDeadlineMs, this.#startedAtMs + sessionDeadlineMs - performance.now());
   }
 
   #loginLeftMs(): number {
