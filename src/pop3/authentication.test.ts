@@ -147,10 +147,10 @@ describe("onSasl, RFC 5034 §4", () => {
 
   test("a maildrop that was opened for nobody any more is released", async () => {
     const { maildrops, client } = await start({
-      onSasl: () => ({
+      onSasl: (_, { signal }) => ({
         async respond() {
           client.socket.resetAndDestroy();
-          await new Promise((resolve) => client.socket.once("close", resolve));
+          await new Promise((resolve) => signal.addEventListener("abort", resolve));
           const who = { method: "PLAIN", username: "alice", password: "secret" } as const;
           return { kind: "done", answer: await maildrops.onAuth(who) };
         },

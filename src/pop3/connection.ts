@@ -1,21 +1,17 @@
 import type { Socket } from "node:net";
 import { unreachable } from "../shared/unreachable.js";
-import { BodyReader } from "./body.js";
 import type { Effect, Input } from "./dialogue.js";
 import { allowsPlaintext } from "./authentication.js";
 import { handshake, overTls } from "./handshake.js";
 import { Incoming } from "./incoming.js";
-import type { EndReason, SessionInfo, SessionSummary } from "./maildrop.js";
+import type { EndReason, OwnSessionInfo, SessionSummary } from "./maildrop.js";
 import type { Pop3ServerOptions, Settings } from "./options.js";
 import { Output, type Sent } from "./output.js";
 import { replies } from "./replies.js";
+import { Retrieval } from "./retrieval.js";
 import { Pop3Session } from "./session.js";
 import { Tenancy } from "./tenancy.js";
-import { transmitPieces, transmitWhole } from "./transmission.js";
 import { Waits } from "./waits.js";
-
-/** The session's information, as its owner sees it. */
-export type OwnSessionInfo = { -readonly [K in keyof SessionInfo]: SessionInfo[K] };
 
 /** Drives one session over its socket: what the session asks for, one thing after the other. */
 export class Connection {
@@ -28,13 +24,12 @@ export class Connection {
   readonly #incoming = new Incoming();
   readonly #output: Output;
   readonly #tenancy: Tenancy;
+  readonly #retrieval: Retrieval;
   readonly #gone: AbortController;
   readonly #startedAtMs = performance.now();
-  #body: BodyReader | undefined;
   #onShutDown: (() => void) | undefined;
   #shuttingDown = false;
   #reason: EndReason = "disconnected";
-  #retrieved = 0;
   #removed = 0;
 
   constructor(
@@ -54,6 +49,7 @@ export class Connection {
     this.#session = new Pop3Session(settings, { secure, plaintextInClear });
     this.#output = new Output(socket, this.#waits, settings.limits.writeStallMs);
     this.#tenancy = new Tenancy(options, info, this.#waits, settings);
+    this.#retrieval = new Retrieval(info.id, this.#waits, this.#output, settings);
     this.#adopt(socket);
     // The first octets of a client that begins with TLS are not ours to read.
     if (!secure) this.#incoming.listen(socket);
@@ -139,12 +135,7 @@ export class Connection {
   /** The next input, if it is there. */
   #reading(): Input | undefined {
     if (this.#shuttingDown) return { kind: "shutdown" };
-    if (performance.now() >= this.#endsAtMs) return { kind: "deadline" };
     return this.#incoming.line(this.#session.lineOctetsMax);
-  }
-
-  get #endsAtMs(): number {
-    return this.#startedAtMs + this.#settings.limits.sessionDeadlineMs;
   }
 
   /** Undefined when there will be none: the client has ended or gone. */
@@ -166,9 +157,9 @@ export class Connection {
   }
 
   #deadlineMs(): number {
-    const { idleDeadlineMs } = this.#settings.limits;
+    const { idleDeadlineMs, sessionDeadlineMs } = this.#settings.limits;
     if (!this.#session.loggedIn) return Math.min(idleDeadlineMs, this.#loginLeftMs());
-    return Math.min(idleDeadlineMs, this.#endsAtMs - performance.now());
+    return Math.min(idleDeadlineMs, this.#startedAtMs + sessionDeadlineMs - performance.now());
   }
 
   #loginLeftMs(): number {
@@ -217,7 +208,7 @@ export class Connection {
       case "startTls":
         return this.#startTls();
       case "open":
-        return this.#open(effect.index);
+        return this.#retrieval.open(this.#tenancy.maildrop, effect.index);
       case "transmit":
         return this.#transmit(effect.lines);
       case "commit":
@@ -239,45 +230,18 @@ export class Connection {
     }
   }
 
-  async #open(index: number): Promise<Input> {
-    const { maildrop } = this.#tenancy;
-    const octets = maildrop.messages[index]?.octets ?? 0;
-    const body = new BodyReader(octets, this.#waits, this.#settings.limits.readDeadlineMs);
-    if (await body.open(maildrop, index)) {
-      this.#body = body;
-      return { kind: "opened", octets };
-    }
-    body.abandon();
-    this.#bodyFailed(body, index);
-    return { kind: "openFailed" };
+  #transmit(lines: number | undefined): Promise<Input | undefined> | Input | undefined {
+    const sent = this.#retrieval.transmit(lines);
+    // Most messages are small, and sent without a promise.
+    if (sent instanceof Promise) return sent.then((later) => this.#transmitted(later));
+    return this.#transmitted(sent);
   }
 
-  /** The reply's text has been given; the message follows. */
-  #transmit(lines: number | undefined): Promise<Input | undefined> | Input {
-    const body = this.#body;
-    if (body === undefined) throw new Error("nothing was opened");
-    this.#body = undefined;
-    if (!transmitWhole(body, lines, this.#output)) return this.#transmitPieces(body, lines);
-    return this.#transmitted(lines);
-  }
-
-  async #transmitPieces(body: BodyReader, lines: number | undefined): Promise<Input | undefined> {
-    const sent = await transmitPieces(body, lines, this.#output);
-    if (sent === "bodyFailed") return this.#bodyFailed(body, undefined);
-    return this.#keepsUp(sent) ? this.#transmitted(lines) : undefined;
-  }
-
-  #transmitted(lines: number | undefined): Input {
-    if (lines === undefined) this.#retrieved++;
-    return { kind: "transmitted" };
-  }
-
-  /** In the middle of a reply the only honest end is to cut the line. */
-  #bodyFailed(body: BodyReader, index: number | undefined): undefined {
-    if (this.#waits.over) return;
-    const fields = { session: this.#info.id, index, error: body.error };
-    this.#settings.log.warn(fields, "pop3 message can't be read");
-    if (index === undefined) this.#cut("bodyFailed");
+  #transmitted(sent: Sent | "bodyFailed"): Input | undefined {
+    // In the middle of a reply the only honest end is to cut the line.
+    if (sent === "bodyFailed") this.#cut("bodyFailed");
+    else if (this.#keepsUp(sent)) return { kind: "transmitted" };
+    return undefined;
   }
 
   async #commit(removed: readonly number[]): Promise<Input> {
@@ -328,7 +292,7 @@ export class Connection {
     const summary: SessionSummary = {
       reason: this.#reason,
       ...(user !== undefined && { username: user }),
-      retrieved: this.#retrieved,
+      retrieved: this.#retrieval.messages,
       removed: this.#removed,
     };
     this.#settings.log.debug({ session: this.#info.id, ...summary }, "pop3 session over");

@@ -92,6 +92,9 @@ export interface SessionInfo {
   readonly signal: AbortSignal;
 }
 
+/** The same, as the server sees it. */
+export type OwnSessionInfo = { -readonly [K in keyof SessionInfo]: SessionInfo[K] };
+
 export type EndReason =
   | "quit"
   | "disconnected"

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import { Connection, type OwnSessionInfo } from "./connection.js";
+import { Connection } from "./connection.js";
+import type { OwnSessionInfo } from "./maildrop.js";
 import { type Pop3ServerOptions, type Settings, settingsOf } from "./options.js";
 import { replies } from "./replies.js";
 

@@ -4,9 +4,10 @@ import type { Effect, Input } from "./dialogue.js";
 import { LineReader } from "./lines.js";
 import { defaultLimits } from "./options.js";
 import { decodePlain } from "./sasl.js";
-import { Pop3Session, type Protection, type SessionOptions } from "./session.js";
+import type { AuthorizationOptions, Protection } from "./authorization.js";
+import { Pop3Session } from "./session.js";
 
-const options: SessionOptions = {
+const options: AuthorizationOptions = {
   capabilities: ({ methods, stls }) => ["TOP", ...methods, ...(stls ? ["STLS"] : [])],
   authMethods: ["USER", "SCRAM-SHA-256", "PLAIN"],
   limits: defaultLimits,
@@ -55,7 +56,7 @@ class Driver {
   readonly effects: Effect[] = [];
   lines = 0;
 
-  constructor(protection = trusted, changed: Partial<SessionOptions> = {}) {
+  constructor(protection = trusted, changed: Partial<AuthorizationOptions> = {}) {
     this.session = new Pop3Session({ ...options, ...changed }, protection);
   }
 
