@@ -76,6 +76,16 @@ describe("tries of an account", () => {
     expect((await atNode().reserve(ann)).kind).toBe("reserved");
   });
 
+  test("that get in each other's way are all given back", async () => {
+    const found = await Promise.all(Array.from({ length: 15 }, () => atNode().reserve(ann)));
+    await settle();
+    const reserved = found.filter(({ kind }) => kind === "reserved").length;
+    expect(reserved).toBeLessThan(15);
+    for (const table of tables) {
+      expect(table.note(ann, "question", { windowMs: 1_000, max: 0 })).toHaveLength(reserved);
+    }
+  });
+
   test("that were right do not count", async () => {
     for (let n = 0; n < 30; n += 1) {
       const reserved = await atNode().reserve(ann);
