@@ -161,6 +161,71 @@ describe("user", () => {
   });
 });
 
+describe("session", () => {
+  const session = { mailbox: "alice@ring.test", token: "a.b.c", expiresAtMs: Date.UTC(2030, 0, 1) };
+  const answers: FakeMember = {
+    sessionCreate: () => session,
+    sessionRefresh: () => session,
+    sessionRevoke: () => ({ mailbox: "alice@ring.test" }),
+    sessionRotateKey: () => ({ kid: "k2" }),
+  };
+
+  test.each([
+    ["create alice --password-stdin", 'sessionCreate {"name":"alice","password":" secret "}'],
+    ["refresh", 'sessionRefresh {"token":"secret"}'],
+  ])("%s prints the token alone to stdout", async (line, call) => {
+    const options = { ...at(home, answers), stdin: " secret \r\n" };
+    const { code, out, err, calls } = await run(["session", ...line.split(" ")], options);
+    expect(calls).toEqual([`${home} ${call}`]);
+    expect([out, err]).toEqual([["a.b.c"], ["alice@ring.test, until 2030-01-01T00:00:00.000Z"]]);
+    expect(code).toBe(0);
+  });
+
+  test("refresh needs a token", async () => {
+    const { code, err, calls } = await run(["session", "refresh"], at(home, answers));
+    expect([code, err, calls]).toEqual([1, ["chord: there is no token on stdin"], []]);
+  });
+
+  test.each([
+    ["revoke alice", 'sessionRevoke {"name":"alice"}', "all tokens of alice@ring.test are void"],
+    ["rotate-key", 'sessionRotateKey {"dropOld":false}', /k2; earlier tokens are good until/],
+    ["rotate-key --drop-old", 'sessionRotateKey {"dropOld":true}', /k2; all earlier .* void$/],
+  ])("%s", async (line, call, says) => {
+    const { out, calls } = await run(["session", ...line.split(" ")], at(home, answers));
+    expect(calls).toEqual([`${home} ${call}`]);
+    expect(out[0]).toMatch(says);
+  });
+});
+
+describe("user app-password", () => {
+  const line = { id: "0a1b2c3d", label: "my phone", createdAtMs: Date.UTC(2030, 0, 1) };
+  const answers: FakeMember = {
+    appPasswordAdd: () => ({ mailbox: "alice@ring.test", id: "0a1b2c3d", password: "aaaa-bbbb" }),
+    appPasswordList: () => ({ appPasswords: [line] }),
+    appPasswordRevoke: () => ({ mailbox: "alice@ring.test" }),
+  };
+  const app = (...args: string[]) => run(["user", "app-password", ...args], at(home, answers));
+
+  test("add prints the password alone to stdout", async () => {
+    const { out, err, calls } = await app("add", "alice", "my phone");
+    expect(calls).toEqual([`${home} appPasswordAdd {"name":"alice","label":"my phone"}`]);
+    expect(out).toEqual(["aaaa-bbbb"]);
+    expect(err).toEqual(["for alice@ring.test, id 0a1b2c3d; it is not shown again"]);
+  });
+
+  test("list and revoke", async () => {
+    expect((await app("list", "alice")).out).toEqual(["0a1b2c3d  2030-01-01  my phone"]);
+    const { calls } = await app("revoke", "alice", "0a1b2c3d");
+    expect(calls).toEqual([`${home} appPasswordRevoke {"name":"alice","id":"0a1b2c3d"}`]);
+  });
+
+  test("a verb that is none", async () => {
+    const { code, err } = await app("remove", "alice");
+    expect(code).toBe(2);
+    expect(err[0]).toMatch(/no command "remove"; (did you mean|there are add, list, revoke)/);
+  });
+});
+
 describe("status", () => {
   test("--json is the reply, one object", async () => {
     const { out } = await run(["status", "--json"], at(home, { status: () => ring }));

@@ -76,6 +76,25 @@ describe("tries of an account", () => {
     expect((await atNode().reserve(ann)).kind).toBe("reserved");
   });
 
+  test("that take the last place from each other give it back", async () => {
+    await kinds(atNode(), 9);
+    silent.add(2);
+    // One is first at one member, the other at the other.
+    let messages = 0;
+    onTheWay = async () => {
+      messages += 1;
+      if (messages === 2 || messages === 4) await settle();
+    };
+    const asked = await Promise.all([atNode().reserve(ann), atNode().reserve(ann)]);
+    expect(asked.some(({ kind }) => kind === "refused")).toBe(true);
+    for (const each of asked) if (each.kind === "reserved") each.release();
+    await settle();
+    for (const table of tables) {
+      expect(table.note(ann, "question", { windowMs: 1_000, max: 0 })).toHaveLength(9);
+    }
+    expect((await atNode().reserve(ann)).kind).toBe("reserved");
+  });
+
   test("that were right do not count", async () => {
     for (let n = 0; n < 30; n += 1) {
       const reserved = await atNode().reserve(ann);

@@ -37,14 +37,18 @@ async function dialogue(...lines: readonly (string | undefined)[]): Promise<stri
 }
 
 /** A client's last message, by the formulas of RFC 5802 §3. */
-function finalFor(opening: string, password: string, options: { binding?: string } = {}): string {
+function finalFor(
+  opening: string,
+  password: string,
+  options: { binding?: string; nonce?: string } = {},
+): string {
   const [, header = "", bare = ""] = /^([^,]*,[^,]*,)(.*)$/.exec(opening) ?? [];
   const salt = Buffer.from(verifier.salt, "base64");
   const salted = pbkdf2Sync(password, salt, verifier.iterations, 32, "sha256");
   const key = createHmac("sha256", salted).update("Client Key").digest();
   const stored = createHash("sha256").update(key).digest();
   const binding = options.binding ?? Buffer.from(header).toString("base64");
-  const without = `c=${binding},r=${clientNonce}${serverNonce}`;
+  const without = `c=${binding},r=${options.nonce ?? clientNonce + serverNonce}`;
   const message = `${bare},${serverFirst},${without}`;
   const sign = createHmac("sha256", stored).update(message).digest();
   return `${without},p=${Buffer.from(key.map((o, n) => o ^ (sign[n] ?? 0))).toString("base64")}`;
@@ -74,8 +78,8 @@ describe("SCRAM-SHA-256", () => {
 
   test.each([
     ["another password", finalFor.bind(undefined, first, "Pencil", {}), "done: denied"],
-    ["another nonce", () => final.replace("r=r", "r=q"), "done: denied"],
-    ["the client's nonce alone", () => final.replace(serverNonce, ""), "done: denied"],
+    ["another nonce", () => finalFor(first, "pencil", { nonce: "other" }), "done: denied"],
+    ["its own alone", () => finalFor(first, "pencil", { nonce: clientNonce }), "done: denied"],
     ["another GS2 header", () => finalFor(first, "pencil", { binding: "eSws" }), "done: denied"],
     ["a proof that is too short", () => final.replace(/p=.*/, "p=AAAA"), "malformed"],
     ["no proof", () => final.replace(/,p=.*/, ""), "malformed"],

@@ -8,6 +8,8 @@ import { checkPromises, startLoad } from "../support/under-load.js";
 import { waitUntil } from "../support/wait.js";
 
 const scope = ringScope();
+/** Who looks which passwords work tries more wrong ones than a client may. */
+const manyTries = ["--auth-tries", "1000", "--auth-tries-per-address", "1000"];
 
 /** `unavailable`: the one who asked can't know whether it took place. */
 type Answer = "done" | "exists" | "unavailable";
@@ -58,7 +60,7 @@ async function working(ring: Ring, name: string, secrets: readonly string[]): Pr
 }
 
 test("two nodes register the same names at the same instant, while members are killed", async () => {
-  const ring = await scope.start({ members: 3, replicas: 2 });
+  const ring = await scope.start({ members: 3, replicas: 2, args: manyTries });
   const load = await startLoad(ring);
   const [one, two, three] = [ring.member(0), ring.member(1), ring.member(2)];
   const secrets = ["secret one", "secret two"];
@@ -95,7 +97,7 @@ test("two nodes register the same names at the same instant, while members are k
 }, 300_000);
 
 test("passwords changed at two nodes at once: never an older one", async () => {
-  const ring = await scope.start({ members: 3, replicas: 2 });
+  const ring = await scope.start({ members: 3, replicas: 2, args: manyTries });
   const load = await startLoad(ring);
   await ring.addUsers(["changing"]);
   let before: readonly string[] = [password];
