@@ -12,7 +12,7 @@ export type DomainChange =
   | { readonly kind: "invalid"; readonly why: string }
   | { readonly kind: "undecided" };
 
-export const domainsMax = 1_000;
+const domainsMax = 1_000;
 const rememberedMs = 5_000;
 
 interface DomainsOptions {

@@ -180,7 +180,7 @@ export class Quotas {
   }
 }
 
-export function isUnbounded({ octets, messages }: Quota): boolean {
+function isUnbounded({ octets, messages }: Quota): boolean {
   return octets === undefined && messages === undefined;
 }
 

@@ -5,8 +5,8 @@ import type { RecipientAnswer } from "./ports.js";
 
 /** No account can be called so. */
 const silence = "trial/timeout" as MailboxName;
-/** More than any server waits for its mailboxes; nothing is held meanwhile. */
-const silentMs = 600_000;
+/** Longer than the SMTP server waits for its receiver. */
+const silentMs = 120_000;
 
 /** By local part. They are there when no account or alias has the name. */
 const answers: Readonly<Record<string, RecipientAnswer>> = {

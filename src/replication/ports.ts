@@ -54,6 +54,8 @@ export interface Store {
 
   /** The contents of a mailbox, with every write up to now applied. Empty for an unknown one. */
   contents(mailbox: MailboxName): Promise<MailboxContents>;
+  /** As `contents`, of which nothing is read but the sums. */
+  summary(mailbox: MailboxName): Promise<MailboxSummary>;
   /** True when the node keeps anything of the mailbox. No I/O. */
   hasMailbox(mailbox: MailboxName): boolean;
   /** All mailboxes of which the node keeps anything. No I/O; may lag where `pending`. */

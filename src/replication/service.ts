@@ -104,8 +104,7 @@ export function createHandlers(options: ServiceOptions): PeerHandlers {
       }),
     summary: (from, { epoch, mailbox }) =>
       service.fenced(from, epoch, async () => {
-        const { summary } = await options.store.contents(mailbox);
-        return { kind: "summary", summary };
+        return { kind: "summary", summary: await options.store.summary(mailbox) };
       }),
     listing: (_, request) => service.listing(request),
     fetch: (_, request) => service.fetch(request),

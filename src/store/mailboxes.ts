@@ -1,5 +1,5 @@
 import { dirname } from "node:path";
-import type { CatalogEntry, MailboxContents } from "../replication/ports.js";
+import type { CatalogEntry, MailboxContents, MailboxSummary } from "../replication/ports.js";
 import type { MailboxName } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
 import type { StoredMessage } from "../shared/operation.js";
@@ -198,6 +198,10 @@ export class Mailboxes {
   /** All of a mailbox, every durable operation applied. */
   async contents(name: MailboxName): Promise<MailboxContents> {
     return this.withModel(name, (model) => model.contents());
+  }
+
+  async summary(name: MailboxName): Promise<MailboxSummary> {
+    return this.withModel(name, (model) => summaryOf(model.totals));
   }
 
   /** Calls `use` with the mailbox's model, synchronously after it is up to date. */

@@ -237,6 +237,7 @@ describe("a mailbox", () => {
     const [a, b] = [await store.contents(alice), await store.contents(bob)];
     expect(a.summary).toEqual(b.summary);
     expect(a.summary).toMatchObject({ messages: 1, tombstones: 1, octets: 4 + 25 });
+    expect(await store.summary(alice)).toEqual(a.summary);
     expect(a.summary.digest).toMatch(/^(?!0{32})[0-9a-f]{32}$/);
     await store.close();
   });

@@ -1,5 +1,11 @@
 import { join } from "node:path";
-import type { BodyRange, CatalogEntry, MailboxContents, Store } from "../replication/ports.js";
+import type {
+  BodyRange,
+  CatalogEntry,
+  MailboxContents,
+  MailboxSummary,
+  Store,
+} from "../replication/ports.js";
 import type { Body } from "../shared/body.js";
 import type { BodyDigest, MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
@@ -113,11 +119,18 @@ export class JournalStore implements DurableStore {
   }
 
   async contents(mailbox: MailboxName): Promise<MailboxContents> {
-    const { mailboxes } = this.parts.state;
-    if (mailboxes.isFlying(mailbox) || this.#writer.isStaged(mailbox)) {
-      await this.#writer.settled();
-    }
-    return mailboxes.contents(mailbox);
+    await this.#landed(mailbox);
+    return this.parts.state.mailboxes.contents(mailbox);
+  }
+
+  async summary(mailbox: MailboxName): Promise<MailboxSummary> {
+    await this.#landed(mailbox);
+    return this.parts.state.mailboxes.summary(mailbox);
+  }
+
+  async #landed(mailbox: MailboxName): Promise<void> {
+    const isFlying = this.parts.state.mailboxes.isFlying(mailbox);
+    if (isFlying || this.#writer.isStaged(mailbox)) await this.#writer.settled();
   }
 
   hasMailbox(mailbox: MailboxName): boolean {

@@ -277,6 +277,10 @@ export class MemoryStore implements Store {
     this.#queue = [];
   }
 
+  async summary(name: MailboxName): Promise<MailboxSummary> {
+    return (await this.contents(name)).summary;
+  }
+
   async contents(name: MailboxName): Promise<MailboxContents> {
     if (this.storage.options.dice.chance(0.1)) {
       await new Promise<void>((resolve) => this.options.after(1, resolve));
