@@ -71,7 +71,8 @@ function readOption(path: string, { key, line, value }: JsonField): RawOption {
     throw new ConfigError(`${at}"${key}" must be ${typesInWords(key)}, not ${inWords(value)}`);
   }
   const shown = value.kind === "number" ? text : JSON.stringify(text);
-  return { key, text, origin: `${at}"${key}" ${shown}` };
+  const isSecret = optionSpecs[key].isSecret === true;
+  return { key, text, origin: isSecret ? `${at}"${key}"` : `${at}"${key}" ${shown}` };
 }
 
 /** The value as the command line would give it; undefined when it is of a wrong type. */

@@ -5,7 +5,7 @@ import type { PeerMessage } from "../replication/ports.js";
 import type { Address } from "../shared/ids.js";
 import { bounds } from "./bounds.js";
 import { ListenError } from "./server.js";
-import { deferred, identity, quietLog, startServer } from "./testing.js";
+import { callerCredentials, deferred, identity, quietLog, startServer } from "./testing.js";
 import { createPeerTransport, type PeerTransportOptions } from "./transport.js";
 
 const cleanups: (() => unknown)[] = [];
@@ -20,7 +20,12 @@ async function server(overrides: Parameters<typeof startServer>[0] = {}) {
 }
 
 function transport(overrides: Partial<PeerTransportOptions> = {}) {
-  const created = createPeerTransport({ self: identity("caller"), log: quietLog, ...overrides });
+  const created = createPeerTransport({
+    self: identity("caller"),
+    credentials: callerCredentials,
+    log: quietLog,
+    ...overrides,
+  });
   cleanups.push(() => created.close());
   return created;
 }

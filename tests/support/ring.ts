@@ -1,7 +1,9 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { LocateReply, MemberStatus, StatusReply } from "../../src/shared/admin.js";
+import { credentialsFor } from "../../src/node/enrollment.js";
+import { readCredentials, secretsFolder } from "../../src/secrets/index.js";
+import type { AdminCaller, LocateReply, MemberStatus, StatusReply } from "../../src/shared/admin.js";
 import { createAdminCaller } from "../../src/rpc/index.js";
 import { Member } from "./member.js";
 import { freeRingPort } from "./ports.js";
@@ -27,8 +29,27 @@ export interface MemberPlace {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Asks a running member, as `chord status` and the like do, without a process for each question. */
-export const admin = createAdminCaller({ deadlineMs: 20_000 });
+/** The rings of this process, by the addresses of their members. */
+const rings = new Map<string, Ring>();
+
+/**
+ * Asks a running member, as `chord status` and the like do, without a process for each question: in
+ * the name of the first member whose data is there.
+ */
+export function adminWithin(deadlineMs: number): AdminCaller {
+  return createAdminCaller({
+    deadlineMs,
+    credentials: async (addr) => {
+      for (const { dataDir } of rings.get(addr)?.members ?? []) {
+        const own = await readCredentials(secretsFolder(dataDir));
+        if (own !== undefined) return own;
+      }
+      return await credentialsFor(addr);
+    },
+  });
+}
+
+export const admin = adminWithin(20_000);
 
 export const domain = "ring.test";
 /** Of every account that the tests make, unless they say otherwise. */
@@ -83,6 +104,7 @@ export class Ring {
     args.push("--replicas", String(this.#options.replicas ?? 2), "--data", dataDir);
     args.push("--domain", domain, "--log-level", "info");
     args.push(...(this.#options.args ?? []), ...(options.args ?? []));
+    rings.set(addr, this);
     const { launcher, env } = options;
     const logFile = join(logs, `${id}.log`);
     return new Member({ id, addr, dataDir, args, logFile, launcher, env });
