@@ -14,9 +14,9 @@ import { AdminError } from "../shared/admin.js";
 import type { Log } from "../shared/log.js";
 
 export interface AdmissionOptions {
-  readonly credentials: RingCredentials;
+  readonly credentials: Pick<RingCredentials, "caPem">;
   readonly secretsFolder: string;
-  readonly registers: Registers;
+  readonly registers: Pick<Registers, "read" | "change">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -28,6 +28,8 @@ interface TokenState {
   readonly usedBy?: string;
 }
 
+const secretOctets = 32;
+const uuidShape = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const unknownToken = "this ring does not know the token; make one with: chord token";
 const undecided = "too few members answer to tell whether the token is good; try again later";
 
@@ -61,6 +63,10 @@ export class Admission implements Enrollment {
 
   async redeem(secret: Buffer, by: { readonly uuid: string; readonly from: string }) {
     const { secretsFolder, log } = this.options;
+    // Of strangers; what is not of the right shape is not even logged.
+    if (secret.length !== secretOctets || !uuidShape.test(by.uuid)) {
+      return { refusal: "that is no join token of a member" };
+    }
     const refusal = await this.spend(secret, by.uuid);
     if (refusal !== undefined) {
       log.warn({ ...by, reason: refusal }, "join token refused");

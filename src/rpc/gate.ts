@@ -1,4 +1,5 @@
 /** The gate of a member: who shows no certificate of the ring gets no further than `Enroll`. */
+import { performance } from "node:perf_hooks";
 import {
   type ServerInterceptingCallInterface,
   ServerInterceptingCall,
@@ -11,12 +12,27 @@ import { enrollService } from "./schema.js";
 
 const openPaths = new Set(Object.values(enrollService).map(({ path }) => path));
 
+const noteIntervalMs = 1_000;
+
 /**
  * Refused before a message is read: what strangers send is not gathered in memory. Those at
  * `Enroll` are few at a time, for the same reason.
  */
 export function createGate(log: Log): ServerInterceptor {
   let strangers = 0;
+  let unnoted = 0;
+  let notedAtMs = Number.NEGATIVE_INFINITY;
+  /** Strangers must not fill the log. */
+  const note = (from: string): void => {
+    const nowMs = performance.now();
+    if (nowMs - notedAtMs < noteIntervalMs) {
+      unnoted += 1;
+      return;
+    }
+    log.warn({ from, notTold: unnoted }, "refused: no certificate of this ring");
+    notedAtMs = nowMs;
+    unnoted = 0;
+  };
   return ({ path }, call) => {
     if (openPaths.has(path)) {
       if (strangers >= bounds.strangersMax) {
@@ -30,7 +46,7 @@ export function createGate(log: Log): ServerInterceptor {
     if (call.getAuthContext().sslPeerCertificate !== undefined) {
       return new ServerInterceptingCall(call);
     }
-    log.warn({ from: call.getPeer(), path }, "refused: no certificate of this ring");
+    note(call.getPeer());
     return refusing(call, status.UNAUTHENTICATED, "refused: no certificate of this ring");
   };
 }

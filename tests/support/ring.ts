@@ -3,7 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { credentialsFor } from "../../src/node/enrollment.js";
 import { readCredentials, secretsFolder } from "../../src/secrets/index.js";
-import type { AdminCaller, LocateReply, MemberStatus, StatusReply } from "../../src/shared/admin.js";
+import type {
+  AdminCaller,
+  LocateReply,
+  MemberStatus,
+  StatusReply,
+} from "../../src/shared/admin.js";
 import { createAdminCaller } from "../../src/rpc/index.js";
 import { Member } from "./member.js";
 import { freeRingPort } from "./ports.js";
@@ -96,11 +101,14 @@ export class Ring {
     const id = String(options.id ?? this.#nextId());
     const addr = options.addr ?? `127.0.0.1:${await freeRingPort()}`;
     const dataDir = options.dataDir ?? join(this.folder, `data-${id}`);
-    const entry = this.members.find((member) => member.running)?.addr;
+    const entry = this.members.find((member) => member.running);
     const logs = join(this.folder, "logs");
     mkdirSync(logs, { recursive: true });
     const args = ["--id", id, "--addr", addr, "--bits", String(options.bits ?? this.bits)];
-    if (entry !== undefined) args.push("--entry", entry);
+    if (entry !== undefined) args.push("--entry", entry.addr);
+    // For the network it is another machine; the disk is the same.
+    const isElsewhere = entry !== undefined && options.launcher !== undefined;
+    if (isElsewhere) args.push("--credentials", secretsFolder(entry.dataDir));
     args.push("--replicas", String(this.#options.replicas ?? 2), "--data", dataDir);
     args.push("--domain", domain, "--log-level", "info");
     args.push(...(this.#options.args ?? []), ...(options.args ?? []));
