@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { chmodSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { connect, type ConnectionOptions, createServer, TLSSocket } from "node:tls";
+import { connect, type ConnectionOptions, createServer, type TLSSocket } from "node:tls";
 import { afterEach, describe, expect, test } from "vitest";
 import type { TlsContexts } from "../shared/tls.js";
 import { makeListenerCertificate, type Pair } from "./certificates.js";

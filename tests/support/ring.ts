@@ -32,6 +32,8 @@ export interface MemberPlace {
   readonly args?: readonly string[];
   readonly launcher?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** It can't read the disk of the others either: it joins with a token or not at all. */
+  readonly elsewhere?: boolean;
 }
 
 /** The rings of this process, by the addresses of their members. */
@@ -107,8 +109,8 @@ export class Ring {
     const args = ["--id", id, "--addr", addr, "--bits", String(options.bits ?? this.bits)];
     if (entry !== undefined) args.push("--entry", entry.addr);
     // For the network it is another machine; the disk is the same.
-    const isElsewhere = entry !== undefined && options.launcher !== undefined;
-    if (isElsewhere) args.push("--credentials", secretsFolder(entry.dataDir));
+    if (entry !== undefined && options.launcher !== undefined && options.elsewhere !== true)
+      args.push("--credentials", secretsFolder(entry.dataDir));
     args.push("--replicas", String(this.#options.replicas ?? 2), "--data", dataDir);
     args.push("--domain", domain, "--log-level", "info");
     args.push(...(this.#options.args ?? []), ...(options.args ?? []));
