@@ -18,7 +18,7 @@ describe("wrong usage is one line on stderr and exit code 2", () => {
     ["statsu", /no command "statsu"; did you mean "status"\?/],
     [
       "frobnicate",
-      /no command "frobnicate"; there are up, drill, user, alias, domain, status, locate, lookup, leave/,
+      /no command "frobnicate"; there are up, drill, user, alias, domain, status, locate, lookup, token/,
     ],
     ["--entry a:1 status", /--entry stands before "status"; put it behind it$/],
     ["--id 9 --addr a:1 --bits 3", /--id 9: must be from 0 to 7 with --bits 3$/],

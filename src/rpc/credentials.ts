@@ -144,7 +144,7 @@ export interface Proof {
   isOf(uuid: string): boolean;
 }
 
-export const nobody: Proof = { isOf: () => false };
+const nobody: Proof = { isOf: () => false };
 
 export function proofOf(context: AuthContext | null): Proof {
   // One URI is all that the CA puts there, so that nothing is to be taken apart.

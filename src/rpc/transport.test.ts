@@ -290,7 +290,9 @@ describe("server", () => {
   test("an attempt that hears nothing gives way to a new one when the member greets us", async () => {
     // Takes connections and never says a word, like a host whose first packets were lost.
     const sockets: Socket[] = [];
-    const wall = createServer((socket) => sockets.push(socket.on("error", () => undefined)));
+    const wall = createServer((socket) => {
+      sockets.push(socket.on("error", () => undefined).resume());
+    });
     cleanups.push(() => sockets.forEach((socket) => socket.destroy()));
     await new Promise<void>((resolve) => wall.listen(0, "127.0.0.1", resolve));
     const addr = `127.0.0.1:${(wall.address() as AddressInfo).port}` as Address;
@@ -306,6 +308,8 @@ describe("server", () => {
     await call;
     expect(downs).toEqual([]);
     expect(sockets).toHaveLength(1);
+    // Its handshake was given up with it, and does not wait for ever.
+    await expect.poll(() => sockets[0]?.destroyed, { timeout: 30_000 }).toBe(true);
   });
 
   test("tells which member has opened a stream", async () => {

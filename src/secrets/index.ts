@@ -8,7 +8,7 @@ export {
   parseJoinToken,
   secretHash,
 } from "./join-token.js";
-export { ListenerTls, type PairPaths, selfSignedPaths } from "./listener-tls.js";
+export { ListenerTls, selfSignedPaths } from "./listener-tls.js";
 export {
   adoptRing,
   fingerprintOf,
