@@ -1,9 +1,9 @@
 import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { chmodSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
-import { connect, type ConnectionOptions, createServer, type TLSSocket } from "node:tls";
+import { connect, type ConnectionOptions, TLSSocket } from "node:tls";
 import { afterEach, describe, expect, test } from "vitest";
 import type { TlsContexts } from "../shared/tls.js";
 import { makeListenerCertificate, type Pair } from "./certificates.js";
@@ -40,10 +40,11 @@ async function open(files: { certPath: string; keyPath: string }) {
 
 /** Echoes, with the newest context for each handshake. */
 async function serve(tls: TlsContexts): Promise<number> {
-  const server = createServer({
-    SNICallback: (_name, done) => done(null, tls.current()),
+  const server = createServer((plain) => {
+    const options = { isServer: true, secureContext: tls.current() };
+    const socket = new TLSSocket(plain.on("error", nothing), options);
+    socket.on("error", nothing).pipe(socket);
   });
-  server.on("secureConnection", (socket) => socket.on("error", nothing).pipe(socket));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   cleanups.push(() => server.close());
