@@ -7,11 +7,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { ringIdOf } from "../src/ring/identifier.js";
-import { createAdminCaller } from "../src/rpc/index.js";
 import type { MemberStatus } from "../src/shared/admin.js";
 import type { Member } from "../tests/support/member.js";
 import { Pop3Client } from "../tests/support/pop3-client.js";
-import { domain, password, Ring } from "../tests/support/ring.js";
+import { adminWithin, domain, password, Ring } from "../tests/support/ring.js";
 import { waitUntil } from "../tests/support/wait.js";
 import { Cable, type CutMode } from "./cable.js";
 import { Times } from "./client.js";
@@ -26,7 +25,7 @@ const { values } = parseArgs({
   },
 });
 const trials = Number(values.trials);
-const admin = createAdminCaller({ deadlineMs: 5_000 });
+const admin = adminWithin(5_000);
 const rings: Ring[] = [];
 const figures: Figure[] = [];
 

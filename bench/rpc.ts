@@ -4,7 +4,11 @@
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { performance } from "node:perf_hooks";
+import { adoptRing, foundRing, readCa, readCredentials } from "../src/secrets/index.js";
 import type { Address, MemberUuid } from "../src/shared/ids.js";
 import { createPeerTransport, createRpcServer } from "../src/rpc/index.js";
 
@@ -12,14 +16,22 @@ const quiet = () => {};
 const log = { debug: quiet, info: quiet, warn: quiet, error: quiet };
 const blobOctets = 4_096;
 
+const enrollment = {
+  caPem: "",
+  secretsFolder: "",
+  redeem: async () => ({ refusal: "no token is good here" }),
+};
+
 function identity(name: string) {
   return { uuid: name as MemberUuid, addr: `${name}:0` as Address, ring: "bench" };
 }
 
-async function serve(): Promise<void> {
+async function serve(folder: string): Promise<void> {
   const server = createRpcServer({
     listen: "127.0.0.1:0" as Address,
     self: identity("server"),
+    credentials: await credentialsIn(folder),
+    enrollment,
     onRing: async (message) => ({ length: String(message).length }),
     onPeerCall: async (_from, _method, { blobs }) =>
       ({ stored: blobs?.[0]?.length }) as { blobs?: Buffer[] },
@@ -66,9 +78,15 @@ async function measure(
 }
 
 async function main(seconds: number, inFlight: number): Promise<void> {
-  const child = fork(new URL(import.meta.url), ["serve"]);
+  const folder = mkdtempSync(join(tmpdir(), "ringpost-bench-"));
+  const [own, its] = [join(folder, "caller"), join(folder, "server")];
+  const credentials = await foundRing(own, "caller");
+  const ca = await readCa(own);
+  if (ca === undefined) throw new Error("no CA was made");
+  await adoptRing(its, ca, "server");
+  const child = fork(new URL(import.meta.url), ["serve", its]);
   const [{ addr }] = (await once(child, "message")) as [{ addr: Address }];
-  const transport = createPeerTransport({ self: identity("caller"), log });
+  const transport = createPeerTransport({ self: identity("caller"), credentials, log });
   const serverCpuMicros = async () => {
     child.send("cpu");
     const [{ cpu }] = (await once(child, "message")) as [{ cpu: NodeJS.CpuUsage }];
@@ -85,7 +103,14 @@ async function main(seconds: number, inFlight: number): Promise<void> {
   await measure("stream", seconds, inFlight * 8, serverCpuMicros, stream);
   transport.close();
   child.kill();
+  rmSync(folder, { recursive: true });
 }
 
-if (process.argv[2] === "serve") await serve();
+async function credentialsIn(folder: string) {
+  const credentials = await readCredentials(folder);
+  if (credentials === undefined) throw new Error(`no credentials in ${folder}`);
+  return credentials;
+}
+
+if (process.argv[2] === "serve") await serve(process.argv[3] ?? "");
 else await main(Number(process.argv[2] ?? 3), Number(process.argv[3] ?? 64));

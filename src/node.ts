@@ -8,11 +8,12 @@ import { createRegistry } from "./mailbox/registry.js";
 import { RingKeys } from "./mailbox/ring-keys.js";
 import { keyLifeMs, Sessions } from "./mailbox/sessions.js";
 import { Tries } from "./mailbox/tries.js";
+import { Admission } from "./node/admission.js";
 import { keepId, NodeStartError, ownId, refuseOtherRing } from "./node/identity.js";
 import { probeListeners } from "./node/listeners.js";
 import { createMailPop3Servers, type MailPop3Servers } from "./node/mail-pop3.js";
 import { createMailSmtpServers, type MailSmtpServers } from "./node/mail-smtp.js";
-import { configuredTls } from "./node/mail-tls.js";
+import { openSecrets, type OwnSecrets } from "./node/own-secrets.js";
 import { clock, random } from "./node/system.js";
 import { memberStatus, type MemberFacts } from "./operator/member-status.js";
 import { Operator } from "./operator/operator.js";
@@ -58,11 +59,15 @@ const joinGiveUpMs = 10_000;
  * Opens the data, joins or resumes the ring, and opens the listeners. Resolves when all of that
  * is done; a ring that is busy with another joiner is waited for.
  * @throws NodeStartError, StoreLockedError, StoreVersionError, ListenError, JoinRefusedError,
- *   RingJoinError
+ *   RingJoinError, SecretError
  */
 export async function startNode(config: NodeConfig, log: Log): Promise<RunningNode> {
   const store = await openStore({ directory: config.dataDir, log });
-  const node = new Node(config, log, store);
+  const secrets = await openSecrets(config, { store, clock, log }).catch(async (error: unknown) => {
+    await store.close();
+    throw error;
+  });
+  const node = new Node(config, log, store, secrets);
   try {
     await node.start();
     return node;
@@ -94,6 +99,7 @@ class Node implements RunningNode {
     private readonly config: NodeConfig,
     private readonly log: Log,
     private readonly store: DurableStore,
+    private readonly secrets: OwnSecrets,
   ) {
     this.failed = new Promise((resolve) => {
       this.fail = resolve;
@@ -107,6 +113,7 @@ class Node implements RunningNode {
     const identity = { uuid: store.identity, addr, ring: ringText };
     this.transport = createPeerTransport({
       self: identity,
+      credentials: secrets.credentials,
       log,
       onUp: (peer) => {
         this.replication.peerUp();
@@ -162,12 +169,18 @@ class Node implements RunningNode {
     this.mailboxes = mailboxes;
     const appPasswords = new AppPasswords({ accounts, random, clock });
     const credentials = { accounts, appPasswords, sessions, keys, logins };
+    const admission = new Admission({
+      ...{ credentials: secrets.credentials, secretsFolder: secrets.folder },
+      ...{ registers, clock, log },
+    });
     const operator = new Operator(
-      Object.assign(facts, { ...registry, mailboxes, credentials, domain }),
+      Object.assign(facts, { ...registry, mailboxes, credentials, admission, domain }),
     );
     this.rpc = createRpcServer({
       listen: addr,
       self: identity,
+      credentials: secrets.credentials,
+      enrollment: admission,
       onRing: async (message) => this.ring.handle(message),
       onPeerCall: (from, method, message) => replication.handle(from, method, message),
       onAdmin: (method, args) => operator.run(method, args),
@@ -176,9 +189,8 @@ class Node implements RunningNode {
       log,
     });
     const nodeText = this.self.id.toString();
-    const tls = configuredTls(config.tls);
     const users = { authenticator: logins, senders };
-    const served = { config, log, ...(tls && { tls }) };
+    const served = { config, log, tls: secrets.tls };
     this.smtp = createMailSmtpServers({ ...served, nodeText, receiver: mailboxes, users });
     this.pop3 = createMailPop3Servers({ ...served, authenticator: logins, mailboxes });
     store.onFailure((error) => this.fail(error));
@@ -350,6 +362,7 @@ class Node implements RunningNode {
     this.ring.stop();
     await this.rpc.stop(5_000);
     this.transport.close();
+    this.secrets.tls.close();
     await this.store.close();
   }
 }

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { secretsFolder } from "../src/secrets/index.js";
 import { type FlagTexts, loadNodeConfig, type OptionKey } from "../src/config/index.js";
 
 const top = join(import.meta.dirname, "..");
@@ -57,7 +58,7 @@ describe("compose.yaml", () => {
       expect(config.dataDir).toBe("/data");
       expect(body).toContain(`RINGPOST_ENTRY: ${config.addr}`);
       expect(body).toContain(`aliases: [${name}.ring]`);
-      expect(list(body, "volumes")).toEqual([`${name}:/data`]);
+      expect(list(body, "volumes")[0]).toBe(`${name}:/data`);
       for (const port of list(body, "ports"))
         expect(port).toMatch(/^127\.0\.0\.1:\d+:(5025|5110)$/);
     }
@@ -71,6 +72,13 @@ describe("compose.yaml", () => {
     );
     expect(entries[0]).toEqual([]);
     for (const others of entries.slice(1)) expect(others[0]).toBe("node1.ring:5000");
+    for (const { name, body } of services) {
+      const { credentialsDir } = await loadNodeConfig(flags(command(body)));
+      // Read-only, and where the option says that the founder's secrets are: in its /data.
+      const founders = list(body, "volumes").slice(1);
+      expect(founders).toEqual(name === "node1" ? [] : ["node1:/founder:ro"]);
+      expect(credentialsDir).toBe(name === "node1" ? undefined : secretsFolder("/founder"));
+    }
     const waiting = services.filter(({ body }) => /depends_on:\n +node1:\n/.test(body));
     expect(waiting.map(({ name }) => name)).toEqual(["node2", "node3"]);
   });

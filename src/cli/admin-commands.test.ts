@@ -390,3 +390,36 @@ describe("leave and evict", () => {
     expect(code).toBe(1);
   });
 });
+
+describe("chord token", () => {
+  const token = { token: "rp1_abc", expiresAtMs: 1_000_000 };
+
+  test("prints the token alone, and beside it until when", async () => {
+    const asked: number[] = [];
+    const members = {
+      [home]: {
+        tokenCreate: ({ ttlMs }: { ttlMs: number }) => {
+          asked.push(ttlMs);
+          return token;
+        },
+      },
+    };
+    const world = fakeWorld({ members });
+    expect(await main(["token"], world)).toBe(0);
+    expect(await main(["token", "--ttl", "10m"], world)).toBe(0);
+    expect(asked).toEqual([3_600_000, 600_000]);
+    expect(world.stdoutLines).toEqual(["rp1_abc", "rp1_abc"]);
+    expect(world.stderrLines[0]).toBe("good once, until 1970-01-01T00:16:40.000Z");
+  });
+});
+
+test("in whose name: --credentials, then RINGPOST_CREDENTIALS, then the member's that is asked", async () => {
+  const members = { [home]: { status: () => ring } };
+  const env = { RINGPOST_CREDENTIALS: "/env" };
+  const named = fakeWorld({ members, env });
+  await main(["status", "--credentials", "/flag"], named);
+  await main(["status"], named);
+  const local = fakeWorld({ members });
+  await main(["status"], local);
+  expect([...named.credentials, ...local.credentials]).toEqual(["/flag", "/env", ""]);
+});

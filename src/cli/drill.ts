@@ -26,14 +26,13 @@ const adminDeadlineMs = 5_000;
 /** Returns 0 only if all is well. @throws CliError */
 export async function drill(world: World, options: DrillCommandOptions): Promise<number> {
   const plan = planDrill(options);
-  const { createAdminCaller } = await import("../rpc/index.js");
   const folder = await mkdtemp(join(tmpdir(), "ringpost-drill-"));
   const { output, self } = world;
   const running = new Drill({
     ...plan,
     folder,
     spawn: (member) => spawnMember(self, member),
-    admin: createAdminCaller({ deadlineMs: adminDeadlineMs }),
+    admin: await world.caller({ deadlineMs: adminDeadlineMs }),
     say: (line) => output.note(line),
   });
   const stop = stopRequests((code) => process.exit(code));

@@ -13,6 +13,7 @@ import type { World } from "./world.js";
 
 export interface EntryOptions {
   readonly entry?: string;
+  readonly credentials?: string;
 }
 
 const lastResort = "127.0.0.1:5000";
@@ -39,7 +40,8 @@ export interface Entry {
 /** @throws CliError for an entry that is no address */
 export async function openEntry(world: World, options: EntryOptions): Promise<Entry> {
   const addr = await chooseEntry(world, options);
-  return entryAt(await world.caller(), addr);
+  const credentials = options.credentials ?? (world.env["RINGPOST_CREDENTIALS"] || undefined);
+  return entryAt(await world.caller({ credentials }), addr);
 }
 
 function entryAt(caller: AdminCaller, addr: string): Entry {

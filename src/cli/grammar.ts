@@ -5,8 +5,13 @@ import { usageError } from "./errors.js";
 
 const entryHelp = "a member to ask (default: RINGPOST_ENTRY, a running chord up, 127.0.0.1:5000)";
 
+const credentialsHelp =
+  "a copy of a member's secrets directory (default: RINGPOST_CREDENTIALS; none is needed on the machine of the member)";
+
 export function asking(command: Command): Command {
-  return command.option("--entry <host:port>", entryHelp);
+  return command
+    .option("--entry <host:port>", entryHelp)
+    .option("--credentials <dir>", credentialsHelp);
 }
 
 /** Lets a group of commands see a word that is none of them, to say so in words of its own. */

@@ -18,7 +18,7 @@ describe("wrong usage is one line on stderr and exit code 2", () => {
     ["statsu", /no command "statsu"; did you mean "status"\?/],
     [
       "frobnicate",
-      /no command "frobnicate"; there are up, drill, user, alias, domain, status, locate, lookup, leave/,
+      /no command "frobnicate"; there are up, drill, user, alias, domain, status, locate, lookup, token/,
     ],
     ["--entry a:1 status", /--entry stands before "status"; put it behind it$/],
     ["--id 9 --addr a:1 --bits 3", /--id 9: must be from 0 to 7 with --bits 3$/],
@@ -45,6 +45,8 @@ describe("wrong usage is one line on stderr and exit code 2", () => {
     ["status extra", /too many arguments/],
     ["locate", /missing required argument 'address'/],
     ["lookup", /missing required argument 'key'/],
+    ["token --ttl 1y", /--ttl 1y: must be a time from 1s to 7d, for example 30m$/],
+    ["--addr a:1 --token s3cret", /^(?!.*s3cret).*--token: must be what chord token printed/],
     ["evict", /missing required argument 'id'/],
     ["up --nodes 0", /--nodes 0: must be a whole number from 1 to 25$/],
     ["up --port 65500", /--port 65500: must be a whole number from 1 to 64538$/],

@@ -27,13 +27,23 @@ export async function runMember(
 ): Promise<number> {
   const parent = parentLink();
   try {
-    const config = await loadNodeConfig(flags, { confPath });
+    const config = await loadNodeConfig(withVariables(flags, world.env), { confPath });
     const { startNode } = await import("../node.js");
     return await serve({ config, world, parent, startNode });
   } catch (error) {
     if (error instanceof Error) parent.report({ kind: "failed", line: oneLine(error.message) });
     throw error;
   }
+}
+
+/** What is better not seen in a list of processes may come by the environment. */
+function withVariables(flags: FlagTexts, env: World["env"]): FlagTexts {
+  const { RINGPOST_TOKEN: token, RINGPOST_CREDENTIALS: credentials } = env;
+  return {
+    ...(token !== undefined && token !== "" && { token: [token] }),
+    ...(credentials !== undefined && credentials !== "" && { credentials: [credentials] }),
+    ...flags,
+  };
 }
 
 interface Serving {

@@ -20,6 +20,7 @@ import { runMember } from "./member.js";
 import { repair, restore } from "./repairs.js";
 import { createSession, refreshSession, revokeSessions, rotateKey } from "./session.js";
 import { status } from "./status.js";
+import { token } from "./token.js";
 import { up } from "./up.js";
 import { addNames, addUserDetails } from "./names-grammar.js";
 import { addUser, changePassword, listUsers, removeUser } from "./user.js";
@@ -59,6 +60,7 @@ export function createProgram(world: World, setExit: SetExit): Command {
   addAccounts(program, world);
   addNames(program, world);
   addInspection(program, world);
+  addAdmission(program, world);
   addDepartures(program, world);
   addRepairs(program, world);
   addSessions(program, world);
@@ -212,6 +214,18 @@ function addInspection(program: Command, world: World): void {
   asking(program.command("lookup <key>").description("find the owner of an id or a mail address"))
     .option("--json", "as one JSON object")
     .action((key, options) => lookup(world, key, options));
+}
+
+const tokenHelp = `
+Paste it behind --token, or into RINGPOST_TOKEN, when the new member is started on its machine:
+  chord --addr HOST:PORT --entry THIS:PORT --token rp1_…
+It is good once in the whole ring. Who has it, and reaches a member, gets what makes a member.`;
+
+function addAdmission(program: Command, world: World): void {
+  asking(program.command("token").description("let a member on another machine join"))
+    .option("--ttl <time>", "how long it is good: 30s, 10m, 1h, 7d", "1h")
+    .addHelpText("after", tokenHelp)
+    .action((options) => token(world, options));
 }
 
 const leaveHelp = `

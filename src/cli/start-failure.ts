@@ -10,6 +10,7 @@ const forUsers: readonly string[] = [
   "StoreVersionError",
   "JoinRefusedError",
   "StoreFullError",
+  "SecretError",
 ];
 
 export function startFailure(error: unknown, config: NodeConfig): CliError {

@@ -20,6 +20,8 @@ export interface FakeWorld extends World {
   readonly stderrLines: string[];
   /** `addr method {args}` of every call, in order. */
   readonly calls: string[];
+  /** Secrets directories that were asked for; "" where that of the member asked is meant. */
+  readonly credentials: string[];
 }
 
 interface FakeWorldOptions {
@@ -36,6 +38,7 @@ export function fakeWorld(options: FakeWorldOptions = {}): FakeWorld {
   const stdoutLines: string[] = [];
   const stderrLines: string[] = [];
   const calls: string[] = [];
+  const credentials: string[] = [];
   const output: Output = {
     line: (text = "") => void stdoutLines.push(text),
     note: (text) => void stderrLines.push(text),
@@ -59,9 +62,13 @@ export function fakeWorld(options: FakeWorldOptions = {}): FakeWorld {
     env,
     cwd,
     self: { command: "/nonexistent", args: [] },
-    caller: () => Promise.resolve(caller),
+    caller: (asked) => {
+      credentials.push(asked?.credentials ?? "");
+      return Promise.resolve(caller);
+    },
     stdoutLines,
     stderrLines,
     calls,
+    credentials,
   };
 }

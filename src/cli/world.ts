@@ -9,7 +9,13 @@ export interface World {
   readonly cwd: string;
   /** How to start `chord` again: the program and the arguments before the command's. */
   readonly self: { readonly command: string; readonly args: readonly string[] };
-  caller(): Promise<AdminCaller>;
+  /** `credentials`: a secrets directory; absent: that of the member asked, if it is here. */
+  caller(options?: CallerOptions): Promise<AdminCaller>;
+}
+
+export interface CallerOptions {
+  readonly credentials?: string | undefined;
+  readonly deadlineMs?: number;
 }
 
 export function processWorld(): World {
@@ -21,6 +27,6 @@ export function processWorld(): World {
     cwd: process.cwd(),
     self: { command: process.execPath, args: [...process.execArgv, process.argv[1] ?? ""] },
     // Loaded when needed: gRPC would triple the time of `chord --help`.
-    caller: async () => (await import("../rpc/index.js")).createAdminCaller(),
+    caller: async (options) => (await import("./caller.js")).memberCaller(options),
   };
 }

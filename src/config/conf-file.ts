@@ -76,7 +76,8 @@ function readOption(path: string, { key: fileKey, line, value }: JsonField): rea
     throw new ConfigError(`${at}"${fileKey}" must be ${wanted}, not ${inWords(value)}`);
   }
   const shown = value.kind === "number" ? text : JSON.stringify(text);
-  return [{ key, text, origin: `${at}"${fileKey}" ${shown}` }];
+  const isSecret = optionSpecs[key].isSecret === true;
+  return [{ key, text, origin: `${at}"${fileKey}"${isSecret ? "" : ` ${shown}`}` }];
 }
 
 /** One of `"limits": { … }`, as `--limit` would give it. */

@@ -27,6 +27,8 @@ test("an address is enough", async () => {
     ring: { host: "127.0.0.1", port: 5000 },
     bits: 160,
     entries: [],
+    token: undefined,
+    credentialsDir: undefined,
     replicas: 2,
     dataDir: resolve("data/127.0.0.1_5000"),
     domain: "ring.test",

@@ -27,6 +27,10 @@ export interface NodeConfig {
   readonly bits: number;
   /** Members to join through, without this one. Empty: a new ring, or what the data remembers. */
   readonly entries: readonly Address[];
+  /** To join from another machine: what `chord token` printed. Not to be logged. */
+  readonly token: string | undefined;
+  /** Absolute: a secrets directory of the ring to join, in place of a token. */
+  readonly credentialsDir: string | undefined;
   /** r: copies besides the first. */
   readonly replicas: number;
   /** Absolute. */
@@ -85,7 +89,8 @@ function flagOptions(flags: FlagTexts): RawOption[] {
     if (texts === undefined || texts.length === 0) return [];
     if (key === "limit") return texts.map((text) => ({ key, text, origin: `--limit ${text}` }));
     const text = key === "entry" ? texts.join(",") : (texts.at(-1) ?? "");
-    return [{ key, text, origin: `--${key} ${text === "" ? '""' : text}` }];
+    const shown = optionSpecs[key].isSecret === true ? "" : ` ${text === "" ? '""' : text}`;
+    return [{ key, text, origin: `--${key}${shown}` }];
   });
 }
 
@@ -116,6 +121,8 @@ function resolveNodeConfig(raw: readonly RawOption[]): NodeConfig {
     ring: Object.freeze(ring),
     bits,
     entries: Object.freeze(entriesBesides(addr, given)),
+    token: values.token,
+    credentialsDir: values.credentials === undefined ? undefined : resolve(values.credentials),
     replicas: values.replicas ?? defaults.replicas,
     dataDir: resolve(values.data ?? defaultDataDir(addr)),
     domain: values.domain ?? defaults.domain,

@@ -24,6 +24,8 @@ export interface OptionValues {
   readonly addr: Endpoint;
   readonly bits: number;
   readonly entry: readonly Endpoint[];
+  readonly token: string;
+  readonly credentials: string;
   readonly replicas: number;
   readonly data: string;
   readonly domain: string;
@@ -69,6 +71,8 @@ export interface OptionSpec<T> {
   /** Its key in the conf file, where that is not its name. */
   readonly fileKey?: string;
   readonly parse: (text: string) => Parsed<T>;
+  /** The value is never repeated, in no message. */
+  readonly isSecret?: boolean;
 }
 
 const bitsMax = 160;
@@ -117,6 +121,12 @@ function parsePlainAuth(text: string): Parsed<PlainAuth> {
   return value === undefined ? no(`be one of ${plainAuths.join(", ")}`) : ok(value);
 }
 
+const tokenShape = /^rp1_[A-Za-z0-9_-]+$/;
+
+function parseToken(text: string): Parsed<string> {
+  return tokenShape.test(text) ? ok(text) : no("be what chord token printed, rp1_…");
+}
+
 export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K]> } = {
   id: {
     placeholder: "<id>",
@@ -143,6 +153,19 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
     help: "a member of the ring to join, repeatable; none: start a new ring",
     fileTypes: ["string", "array"],
     parse: parseEntries,
+  },
+  token: {
+    placeholder: "<text>",
+    help: "what chord token printed, to join from another machine; or RINGPOST_TOKEN",
+    fileTypes: ["string"],
+    parse: parseToken,
+    isSecret: true,
+  },
+  credentials: {
+    placeholder: "<dir>",
+    help: "a member's secrets directory, to join without a token; or RINGPOST_CREDENTIALS",
+    fileTypes: ["string"],
+    parse: parsePath,
   },
   replicas: {
     placeholder: "<r>",

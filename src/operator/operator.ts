@@ -23,6 +23,10 @@ import { surveyAll } from "./surveys.js";
 
 export interface OperatorOptions extends AccountFacilities {
   readonly credentials: Credentials;
+  readonly admission: {
+    /** @throws AdminError */
+    createToken(ttlMs: number): Promise<AdminMethods["tokenCreate"]["reply"]>;
+  };
 }
 
 type Handlers = {
@@ -58,6 +62,7 @@ export class Operator {
     status: () => this.status(),
     memberStatus: () => memberStatus(this.options),
     locate: ({ address }) => this.copies.locate(text(address)),
+    tokenCreate: ({ ttlMs }) => this.options.admission.createToken(lifetime(ttlMs)),
     lookup: ({ key }) => this.lookup(text(key)),
     leave: ({ id, force }) => this.members.leave(id, force === true),
     leaveProgress: ({ id }) => this.members.progress(text(id)),
@@ -150,6 +155,15 @@ export class Operator {
       timeouts: result.timeouts,
     };
   }
+}
+
+const tokenMsMin = 1_000;
+const tokenMsMax = 7 * 24 * 3_600_000;
+
+/** @throws AdminError */
+function lifetime(ttlMs: unknown): number {
+  if (typeof ttlMs === "number" && ttlMs >= tokenMsMin && ttlMs <= tokenMsMax) return ttlMs;
+  throw new AdminError("invalid", "a token lives for one second to seven days");
 }
 
 function noticesFor(members: readonly MemberStatus[], replicas: number): string[] {

@@ -3,9 +3,10 @@ import { once } from "node:events";
 import { describe, expect, test } from "vitest";
 import { AdminError } from "../shared/admin.js";
 import { createAdminCaller } from "./admin.js";
-import { startServer } from "./testing.js";
+import { callerCredentials, startServer } from "./testing.js";
 
-const call = createAdminCaller();
+const credentials = () => callerCredentials;
+const call = createAdminCaller({ credentials });
 
 async function answering(onAdmin: (method: string, args: unknown) => Promise<unknown>) {
   const { addr, server } = await startServer({ onAdmin });
@@ -48,7 +49,7 @@ describe("commands", () => {
     other.listen(0, "127.0.0.1");
     await once(other, "listening");
     const { port } = other.address() as { port: number };
-    const hasty = createAdminCaller({ deadlineMs: 500 });
+    const hasty = createAdminCaller({ deadlineMs: 500, credentials });
     for (const addr of ["127.0.0.1:1", `127.0.0.1:${port}`, member.addr]) {
       const outcome = hasty(addr, "status", {});
       await expect(outcome).rejects.toMatchObject({ name: "AdminError", code: "unavailable" });

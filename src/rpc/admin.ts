@@ -1,6 +1,7 @@
 import { Client, Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { type AdminCaller, AdminError } from "../shared/admin.js";
 import { bounds, keepaliveDefault } from "./bounds.js";
+import type { RingCredentials } from "../secrets/index.js";
 import { channelCredentials } from "./credentials.js";
 import { channelOptions, grpcReason } from "./exchange.js";
 import { failureText, parseJson } from "./message.js";
@@ -9,6 +10,8 @@ import { type AdminReply, type AdminRequest, adminRun } from "./schema.js";
 export interface AdminCallerOptions {
   /** From the call to its answer, the time to connect included. */
   readonly deadlineMs?: number;
+  /** In whose name to ask the member at an address. @throws AdminError */
+  credentials(addr: string): Promise<RingCredentials> | RingCredentials;
 }
 
 const codes = {
@@ -29,12 +32,17 @@ function isCode(code: string): code is AdminError["code"] {
  * Sends commands, each over a connection of its own. The caller throws AdminError only:
  * "unavailable" when nobody listens at the address or no answer comes in time.
  */
-export function createAdminCaller(options: AdminCallerOptions = {}): AdminCaller {
+export function createAdminCaller(options: AdminCallerOptions): AdminCaller {
   const deadlineMs = options.deadlineMs ?? bounds.adminDeadlineMs;
   return async (addr, method, args) => {
     const argsJson = Buffer.from(JSON.stringify(args));
     const request = { version: bounds.protocolVersion, method, argsJson };
-    const reply = await run(addr, request, deadlineMs);
+    const reply = await run({
+      addr,
+      request,
+      deadlineMs,
+      credentials: await options.credentials(addr),
+    });
     if (reply.failure) {
       const { code, message } = reply.failure;
       throw new AdminError(isCode(code) ? code : "internal", message);
@@ -47,11 +55,19 @@ export function createAdminCaller(options: AdminCallerOptions = {}): AdminCaller
   };
 }
 
-function run(addr: string, request: AdminRequest, deadlineMs: number): Promise<AdminReply> {
+interface Asking {
+  readonly addr: string;
+  readonly request: AdminRequest;
+  readonly deadlineMs: number;
+  readonly credentials: RingCredentials;
+}
+
+function run({ addr, request, deadlineMs, credentials }: Asking): Promise<AdminReply> {
   return new Promise((resolve, reject) => {
     let client: Client;
     try {
-      client = new Client(addr, channelCredentials(), channelOptions(keepaliveDefault));
+      const trust = { kind: "member", credentials } as const;
+      client = new Client(addr, channelCredentials(trust), channelOptions(keepaliveDefault));
     } catch {
       return reject(new AdminError("invalid", `"${addr}" is no host:port`));
     }

@@ -24,6 +24,13 @@ export const bounds = {
   octetsRunningMax: 32 * 1024 * 1024,
   /** From the first attempt to connect until the other side's hello. */
   helloDeadlineMs: 2_000,
+  /** Of TLS, for those who connect and say nothing. */
+  handshakeDeadlineMs: 5_000,
+  /** A connection on which nobody calls; links to members always have a stream open. */
+  idleConnectionMs: 60_000,
+  /** Calls of strangers who want to get in, at a time and in length. */
+  strangersMax: 8,
+  enrollDeadlineMs: 10_000,
   reconnectMsMin: 50,
   reconnectMsMax: 1_000,
   /** An attempt to connect that is younger goes on when its member turns out to be alive. */

@@ -2,7 +2,8 @@ import { performance } from "node:perf_hooks";
 import { Client, type ClientDuplexStream, Metadata, type ServiceError } from "@grpc/grpc-js";
 import type { Address } from "../shared/ids.js";
 import { bounds, type Keepalive } from "./bounds.js";
-import { channelCredentials } from "./credentials.js";
+import type { RingCredentials } from "../secrets/index.js";
+import { channelCredentials, proofOf, serverName } from "./credentials.js";
 import { encodeHello, type Hello, type ReceivedAnswer, type ReceivedFrame } from "./frame.js";
 import { helloOf, type MemberIdentity, refusal } from "./identity.js";
 import type { WriteFrame } from "./outbox.js";
@@ -38,6 +39,7 @@ function proxyWanted(): 0 | 1 {
  */
 export function channelOptions(keepalive: Keepalive) {
   return {
+    "grpc.ssl_target_name_override": serverName,
     "grpc.use_local_subchannel_pool": 1,
     "grpc.enable_channelz": 0,
     "grpc.enable_retries": 0,
@@ -62,14 +64,21 @@ export function grpcReason(error: Partial<ServiceError>): string {
     .slice(0, 300);
 }
 
+/** Who calls, and how. */
+export interface Caller {
+  readonly self: MemberIdentity;
+  readonly credentials: RingCredentials;
+  readonly keepalive: Keepalive;
+}
+
 /** Connects to `peer` and greets it. */
 export function openExchange(
   peer: Address,
-  self: MemberIdentity,
-  keepalive: Keepalive,
+  { self, credentials, keepalive }: Caller,
   events: ExchangeEvents,
 ): Exchange {
-  const client = new Client(peer, channelCredentials(), channelOptions(keepalive));
+  const trust = { kind: "member", credentials } as const;
+  const client = new Client(peer, channelCredentials(trust), channelOptions(keepalive));
   const stream: ClientDuplexStream<Buffer, ReceivedFrame> = client.makeBidiStreamRequest(
     exchangeMethod.path,
     exchangeMethod.requestSerialize,
@@ -95,7 +104,10 @@ export function openExchange(
     bounds.helloDeadlineMs,
   );
   const onHello = (hello: Hello | undefined) => {
-    const reason = hello === undefined ? "sent no hello" : refusal(self, hello);
+    const reason =
+      hello === undefined
+        ? "sent no hello"
+        : refusal(self, hello, proofOf(stream.getAuthContext()));
     if (hello === undefined || reason !== undefined) return broken(`refused: ${reason}`);
     clearTimeout(helloTimer);
     greeted = true;

@@ -4,7 +4,15 @@ import { once } from "node:events";
 import { afterEach, describe, expect, test } from "vitest";
 import type { PeerMessage } from "../replication/ports.js";
 import type { Address } from "../shared/ids.js";
-import { deferred, identity, quietLog, startServer } from "./testing.js";
+import {
+  callerCredentials,
+  credentialsOf,
+  deferred,
+  enrollment,
+  identity,
+  quietLog,
+  startServer,
+} from "./testing.js";
 import { createPeerTransport, type PeerTransportOptions } from "./transport.js";
 
 const cleanups: (() => unknown)[] = [];
@@ -26,13 +34,17 @@ const child = `
   };
   const onRing = () => new Promise(nothing);
   const listen = process.env.LISTEN;
-  const server = createRpcServer({ listen, self, onRing, onPeerCall, onAdmin: onRing, log });
+  const credentials = JSON.parse(process.env.CREDENTIALS);
+  const enrollment = ${JSON.stringify({ caPem: enrollment.caPem, secretsFolder: "" })};
+  const server = createRpcServer({ listen, self, credentials, enrollment, onRing, onPeerCall, onAdmin: onRing, log });
   process.send(await server.start());
   if (process.env.CALL) {
-    const caller = createPeerTransport({ self, log });
+    const caller = createPeerTransport({ self, credentials, log });
     await caller.call(process.env.CALL, "hang", {}, { deadlineMs: 1e6 });
   }
 `;
+
+const CREDENTIALS = JSON.stringify(await credentialsOf("uuid-of-child"));
 
 /** A member in a process of its own. */
 async function spawnMember(env: { LISTEN?: string; CALL?: string } = {}) {
@@ -40,7 +52,7 @@ async function spawnMember(env: { LISTEN?: string; CALL?: string } = {}) {
     process.execPath,
     ["--import", "tsx", "--input-type=module", "--eval", child],
     {
-      env: { ...process.env, LISTEN: "127.0.0.1:0", ...env },
+      env: { ...process.env, LISTEN: "127.0.0.1:0", CREDENTIALS, ...env },
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     },
   );
@@ -57,7 +69,12 @@ async function end(member: ChildProcess): Promise<void> {
 }
 
 function transport(overrides: Partial<PeerTransportOptions> = {}) {
-  const created = createPeerTransport({ self: identity("caller"), log: quietLog, ...overrides });
+  const created = createPeerTransport({
+    self: identity("caller"),
+    credentials: callerCredentials,
+    log: quietLog,
+    ...overrides,
+  });
   cleanups.push(() => created.close());
   return created;
 }

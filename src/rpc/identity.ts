@@ -1,5 +1,6 @@
 import type { Address, MemberUuid } from "../shared/ids.js";
 import { bounds } from "./bounds.js";
+import type { Proof } from "./credentials.js";
 import type { Hello } from "./frame.js";
 
 /** Who this process is. `ring`: the parameters of its ring, compared for equality. */
@@ -24,13 +25,19 @@ export function peerOf(hello: Hello): PeerIdentity {
   return { uuid: hello.uuid as MemberUuid, addr: hello.addr as Address };
 }
 
-/** Why `self` does not talk to who sent `hello`, as one line; undefined when it does. */
-export function refusal(self: MemberIdentity, hello: Hello): string | undefined {
+/**
+ * Why `self` does not talk to who sent `hello`, as one line; undefined when it does. `proof`: of
+ * the connection that the hello came over.
+ */
+export function refusal(self: MemberIdentity, hello: Hello, proof: Proof): string | undefined {
   if (hello.version !== bounds.protocolVersion) {
     const ours = bounds.protocolVersion;
     return `${hello.addr} speaks protocol version ${hello.version}, ${self.addr} version ${ours}`;
   }
   if (hello.uuid === "" || hello.addr === "") return "hello without uuid or addr";
+  if (!proof.isOf(hello.uuid)) {
+    return `${hello.addr} says that it is ${hello.uuid}; its certificate is another member's`;
+  }
   if (hello.ring !== self.ring) {
     return `${hello.addr} belongs to the ring "${hello.ring}", ${self.addr} to "${self.ring}"`;
   }

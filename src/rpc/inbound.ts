@@ -3,6 +3,7 @@ import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 import type { PeerMessage } from "../replication/ports.js";
 import type { MemberUuid } from "../shared/ids.js";
 import { bounds } from "./bounds.js";
+import { proofOf } from "./credentials.js";
 import { encodeHello, outgoingItem, type ReceivedCall, type ReceivedFrame } from "./frame.js";
 import { helloOf, type MemberIdentity, type PeerIdentity, peerOf, refusal } from "./identity.js";
 import { failureText, packMessage, unpackMessage } from "./message.js";
@@ -83,7 +84,10 @@ export class InboundExchange {
   }
 
   #onHello({ hello }: ReceivedFrame): void {
-    const reason = hello === undefined ? "the first frame had no hello" : refusal(this.self, hello);
+    const reason =
+      hello === undefined
+        ? "the first frame had no hello"
+        : refusal(this.self, hello, proofOf(this.stream.getAuthContext()));
     if (hello === undefined || reason !== undefined) {
       this.events.refused(reason ?? "");
       return this.cut(status.FAILED_PRECONDITION, `refused: ${reason}`);

@@ -2,10 +2,9 @@ import { performance } from "node:perf_hooks";
 import type { Client } from "@grpc/grpc-js";
 import { type PeerMessage, PeerUnavailableError } from "../replication/ports.js";
 import type { Address } from "../shared/ids.js";
-import { bounds, type Keepalive } from "./bounds.js";
-import { type Exchange, openExchange } from "./exchange.js";
+import { bounds } from "./bounds.js";
+import { type Caller, type Exchange, openExchange } from "./exchange.js";
 import { type Hello, type OutgoingItem, outgoingItem, type ReceivedAnswer } from "./frame.js";
-import type { MemberIdentity } from "./identity.js";
 import { failureText, packMessage, unpackMessage } from "./message.js";
 import { Outbox } from "./outbox.js";
 
@@ -52,8 +51,7 @@ export class PeerLink {
 
   constructor(
     readonly peer: Address,
-    private readonly self: MemberIdentity,
-    private readonly keepalive: Keepalive,
+    private readonly caller: Caller,
     private readonly events: LinkEvents,
   ) {
     this.#connect();
@@ -185,7 +183,7 @@ export class PeerLink {
   }
 
   #open(): Exchange {
-    const exchange: Exchange = openExchange(this.peer, this.self, this.keepalive, {
+    const exchange: Exchange = openExchange(this.peer, this.caller, {
       greeted: (hello) => {
         this.#state = "up";
         this.#reconnectMs = bounds.reconnectMsMin;

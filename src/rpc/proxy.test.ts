@@ -4,7 +4,7 @@ import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { afterEach, expect, test, vi } from "vitest";
 import { createAdminCaller } from "./admin.js";
-import { identity, quietLog, startServer } from "./testing.js";
+import { callerCredentials, identity, quietLog, startServer } from "./testing.js";
 import { createPeerTransport } from "./transport.js";
 
 afterEach(() => vi.unstubAllEnvs());
@@ -30,10 +30,14 @@ async function proxy() {
 /** One call between members and one of the command line. */
 async function callBoth(): Promise<string> {
   const { addr, server } = await startServer();
-  const transport = createPeerTransport({ self: identity("caller"), log: quietLog });
+  const transport = createPeerTransport({
+    self: identity("caller"),
+    credentials: callerCredentials,
+    log: quietLog,
+  });
   try {
     await transport.call(addr, "echo", {}, { deadlineMs: 30_000 });
-    await createAdminCaller()(addr, "userList", {});
+    await createAdminCaller({ credentials: () => callerCredentials })(addr, "userList", {});
     return addr;
   } finally {
     transport.close();

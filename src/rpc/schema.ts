@@ -29,6 +29,28 @@ export interface AdminReply {
   readonly failure?: { readonly code: string; readonly message: string } | null;
 }
 
+export interface DescribeRequest {
+  readonly version: number;
+}
+
+export interface DescribeReply {
+  readonly caPem: string;
+  /** Empty for callers on other machines. */
+  readonly secretsFolder: string;
+}
+
+export interface RedeemRequest {
+  readonly version: number;
+  readonly secret: Buffer;
+  readonly uuid: string;
+}
+
+export interface RedeemReply {
+  /** Empty when refused. */
+  readonly caKeyPem: string;
+  readonly refusal: string;
+}
+
 // gRPC would print to stderr what its callers hear as errors anyway, and report better.
 setLogVerbosity(logVerbosity.NONE);
 
@@ -56,6 +78,10 @@ export const ringStep = method<RingRequest, RingReply>(ringService, "Step");
 
 export const adminService = service("Admin");
 export const adminRun = method<AdminRequest, AdminReply>(adminService, "Run");
+
+export const enrollService = service("Enroll");
+export const enrollDescribe = method<DescribeRequest, DescribeReply>(enrollService, "Describe");
+export const enrollRedeem = method<RedeemRequest, RedeemReply>(enrollService, "Redeem");
 
 /** Frames are encoded where they are coalesced (outbox.ts) and decoded by frame.ts. */
 export const exchangeMethod = {

@@ -8,9 +8,12 @@ import {
 import { AdminError, type AdminMethod } from "../shared/admin.js";
 import type { Address, MemberUuid } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
+import type { RingCredentials } from "../secrets/index.js";
 import { bounds, type Keepalive, keepaliveDefault } from "./bounds.js";
-import { serverCredentials } from "./credentials.js";
+import { proofOf, serverCredentials } from "./credentials.js";
+import { type Enrollment, enrollHandlers } from "./enroll.js";
 import type { ReceivedFrame } from "./frame.js";
+import { createGate } from "./gate.js";
 import { type MemberIdentity, type PeerIdentity, peerOf, refusal } from "./identity.js";
 import { InboundExchange, type PeerCallHandler } from "./inbound.js";
 import { failureText, parseJson, stringify } from "./message.js";
@@ -18,6 +21,7 @@ import {
   type AdminReply,
   type AdminRequest,
   adminService,
+  enrollService,
   peerService,
   type RingReply,
   type RingRequest,
@@ -28,6 +32,9 @@ export interface RpcServerOptions {
   /** `host:port`; port 0 takes a free one. */
   readonly listen: Address;
   readonly self: MemberIdentity;
+  /** Of the same uuid. */
+  readonly credentials: RingCredentials;
+  readonly enrollment: Enrollment;
   /** One step of stabilization, JSON in and out. A throw reaches the caller as "failed". */
   onRing(message: unknown, from: PeerIdentity): Promise<unknown>;
   /** A throw reaches the caller as "failed". Blobs are views into a frame: copy what is kept. */
@@ -66,6 +73,8 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     "grpc.max_receive_message_length": bounds.frameOctetsMax,
     "grpc.max_send_message_length": bounds.frameOctetsMax,
     "grpc.max_concurrent_streams": 256,
+    "grpc.max_connection_idle_ms": bounds.idleConnectionMs,
+    interceptors: [createGate(options.log)],
   });
   const peers = new Peers(options);
   server.addService(peerService, {
@@ -73,8 +82,9 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
   });
   server.addService(ringService, { Step: ringHandler(options) });
   server.addService(adminService, { Run: adminHandler(options) });
+  server.addService(enrollService, enrollHandlers(options.enrollment, options.log));
   return {
-    start: () => bind(server, options.listen),
+    start: () => bind(server, options),
     stop: (deadlineMs) => shutDown(server, peers, deadlineMs),
   };
 }
@@ -116,12 +126,12 @@ class Peers {
 }
 
 function ringHandler({ self, onRing, log }: RpcServerOptions) {
-  return (
-    { request }: ServerUnaryCall<RingRequest, RingReply>,
-    reply: sendUnaryData<RingReply>,
-  ): void => {
-    const reason = request.from === null ? "no hello" : refusal(self, request.from);
+  return (call: ServerUnaryCall<RingRequest, RingReply>, reply: sendUnaryData<RingReply>): void => {
+    const { request } = call;
+    const proof = proofOf(call.getAuthContext());
+    const reason = request.from === null ? "no hello" : refusal(self, request.from, proof);
     if (request.from === null || reason !== undefined) {
+      log.warn({ from: call.getPeer(), reason }, "ring step refused");
       return reply({ code: status.FAILED_PRECONDITION, details: `refused: ${reason}` });
     }
     const from = peerOf(request.from);
@@ -160,6 +170,7 @@ const adminMethods = {
   status: true,
   memberStatus: true,
   locate: true,
+  tokenCreate: true,
   lookup: true,
   leave: true,
   leaveProgress: true,
@@ -203,9 +214,9 @@ function adminHandler({ onAdmin, log }: RpcServerOptions) {
   };
 }
 
-function bind(server: Server, listen: Address): Promise<Address> {
+function bind(server: Server, { listen, credentials }: RpcServerOptions): Promise<Address> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(listen, serverCredentials(), (error, port) => {
+    server.bindAsync(listen, serverCredentials(credentials), (error, port) => {
       if (error === null) resolve(`${hostOf(listen)}:${port}` as Address);
       else reject(new ListenError(listenFailure(listen, error)));
     });

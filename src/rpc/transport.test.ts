@@ -5,7 +5,7 @@ import type { PeerMessage } from "../replication/ports.js";
 import type { Address } from "../shared/ids.js";
 import { bounds } from "./bounds.js";
 import { ListenError } from "./server.js";
-import { deferred, identity, quietLog, startServer } from "./testing.js";
+import { callerCredentials, deferred, identity, quietLog, startServer } from "./testing.js";
 import { createPeerTransport, type PeerTransportOptions } from "./transport.js";
 
 const cleanups: (() => unknown)[] = [];
@@ -20,7 +20,12 @@ async function server(overrides: Parameters<typeof startServer>[0] = {}) {
 }
 
 function transport(overrides: Partial<PeerTransportOptions> = {}) {
-  const created = createPeerTransport({ self: identity("caller"), log: quietLog, ...overrides });
+  const created = createPeerTransport({
+    self: identity("caller"),
+    credentials: callerCredentials,
+    log: quietLog,
+    ...overrides,
+  });
   cleanups.push(() => created.close());
   return created;
 }
@@ -285,7 +290,9 @@ describe("server", () => {
   test("an attempt that hears nothing gives way to a new one when the member greets us", async () => {
     // Takes connections and never says a word, like a host whose first packets were lost.
     const sockets: Socket[] = [];
-    const wall = createServer((socket) => sockets.push(socket.on("error", () => undefined)));
+    const wall = createServer((socket) => {
+      sockets.push(socket.on("error", () => undefined).resume());
+    });
     cleanups.push(() => sockets.forEach((socket) => socket.destroy()));
     await new Promise<void>((resolve) => wall.listen(0, "127.0.0.1", resolve));
     const addr = `127.0.0.1:${(wall.address() as AddressInfo).port}` as Address;
@@ -301,6 +308,8 @@ describe("server", () => {
     await call;
     expect(downs).toEqual([]);
     expect(sockets).toHaveLength(1);
+    // Its handshake was given up with it, and does not wait for ever.
+    await expect.poll(() => sockets[0]?.destroyed, { timeout: 30_000 }).toBe(true);
   });
 
   test("tells which member has opened a stream", async () => {

@@ -3,6 +3,7 @@ import { type PeerCaller, type PeerMessage, PeerUnavailableError } from "../repl
 import type { Address } from "../shared/ids.js";
 import { limits } from "../shared/limits.js";
 import type { Log } from "../shared/log.js";
+import type { RingCredentials } from "../secrets/index.js";
 import { bounds, type Keepalive, keepaliveDefault } from "./bounds.js";
 import { grpcReason } from "./exchange.js";
 import { helloOf, type MemberIdentity, type PeerIdentity, peerOf } from "./identity.js";
@@ -12,6 +13,8 @@ import { type RingReply, type RingRequest, ringStep } from "./schema.js";
 
 export interface PeerTransportOptions {
   readonly self: MemberIdentity;
+  /** Of the same uuid. */
+  readonly credentials: RingCredentials;
   readonly log: Log;
   readonly keepalive?: Keepalive;
   /** A member answered our hello: for the first time, or again after an outage. */
@@ -51,7 +54,7 @@ export interface PeerTransport extends PeerCaller {
  * executed, or (not after "closed") may be at this moment; an answer that comes later is dropped.
  */
 export function createPeerTransport(options: PeerTransportOptions): PeerTransport {
-  const { self, log } = options;
+  const { self, credentials, log } = options;
   const keepalive = options.keepalive ?? keepaliveDefault;
   const links = new Map<Address, PeerLink>();
   let closed = false;
@@ -60,16 +63,20 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
     const known = links.get(peer);
     if (known !== undefined) return known;
     if (closed) throw new PeerUnavailableError(peer, "closed", `${peer}: transport is closed`);
-    const link = new PeerLink(peer, self, keepalive, {
-      up: (hello) => {
-        log.info({ peer, uuid: hello.uuid }, "member connected");
-        options.onUp?.(peer, peerOf(hello));
+    const link = new PeerLink(
+      peer,
+      { self, credentials, keepalive },
+      {
+        up: (hello) => {
+          log.info({ peer, uuid: hello.uuid }, "member connected");
+          options.onUp?.(peer, peerOf(hello));
+        },
+        down: (reason) => {
+          log.warn({ peer, reason }, "member not reachable");
+          options.onDown?.(peer, reason);
+        },
       },
-      down: (reason) => {
-        log.warn({ peer, reason }, "member not reachable");
-        options.onDown?.(peer, reason);
-      },
-    });
+    );
     links.set(peer, link);
     return link;
   };
@@ -169,6 +176,8 @@ function stepFailure(
   if (error.code === status.DEADLINE_EXCEEDED) {
     return failure("deadline", `no answer within ${deadlineMs} ms`);
   }
-  if (error.code === status.FAILED_PRECONDITION) return failure("unreachable", grpcReason(error));
+  const isRefusal =
+    error.code === status.FAILED_PRECONDITION || error.code === status.UNAUTHENTICATED;
+  if (isRefusal) return failure("unreachable", grpcReason(error));
   return failure("failed", grpcReason(error));
 }

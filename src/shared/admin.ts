@@ -236,6 +236,8 @@ export interface AdminMethods {
   /** As `status`, of the member asked alone. */
   memberStatus: { args: Record<string, never>; reply: MemberStatus };
   locate: { args: { address: string }; reply: LocateReply };
+  /** A text with which one member on another machine may join, until `expiresAtMs` (Unix time). */
+  tokenCreate: { args: { ttlMs: number }; reply: { token: string; expiresAtMs: number } };
   /** `key`: decimal or 0x hex id, or a mail address whose key is meant. */
   lookup: { args: { key: string }; reply: LookupReply };
   /**

@@ -1,7 +1,14 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { LocateReply, MemberStatus, StatusReply } from "../../src/shared/admin.js";
+import { credentialsFor } from "../../src/node/enrollment.js";
+import { readCredentials, secretsFolder } from "../../src/secrets/index.js";
+import type {
+  AdminCaller,
+  LocateReply,
+  MemberStatus,
+  StatusReply,
+} from "../../src/shared/admin.js";
 import { createAdminCaller } from "../../src/rpc/index.js";
 import { Member } from "./member.js";
 import { freeRingPort } from "./ports.js";
@@ -25,10 +32,31 @@ export interface MemberPlace {
   readonly args?: readonly string[];
   readonly launcher?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** It can't read the disk of the others either: it joins with a token or not at all. */
+  readonly elsewhere?: boolean;
 }
 
-/** Asks a running member, as `chord status` and the like do, without a process for each question. */
-export const admin = createAdminCaller({ deadlineMs: 20_000 });
+/** The rings of this process, by the addresses of their members. */
+const rings = new Map<string, Ring>();
+
+/**
+ * Asks a running member, as `chord status` and the like do, without a process for each question: in
+ * the name of the first member whose data is there.
+ */
+export function adminWithin(deadlineMs: number): AdminCaller {
+  return createAdminCaller({
+    deadlineMs,
+    credentials: async (addr) => {
+      for (const { dataDir } of rings.get(addr)?.members ?? []) {
+        const own = await readCredentials(secretsFolder(dataDir));
+        if (own !== undefined) return own;
+      }
+      return await credentialsFor(addr);
+    },
+  });
+}
+
+export const admin = adminWithin(20_000);
 
 export const domain = "ring.test";
 /** Of every account that the tests make, unless they say otherwise. */
@@ -75,14 +103,18 @@ export class Ring {
     const id = String(options.id ?? this.#nextId());
     const addr = options.addr ?? `127.0.0.1:${await freeRingPort()}`;
     const dataDir = options.dataDir ?? join(this.folder, `data-${id}`);
-    const entry = this.members.find((member) => member.running)?.addr;
+    const entry = this.members.find((member) => member.running);
     const logs = join(this.folder, "logs");
     mkdirSync(logs, { recursive: true });
     const args = ["--id", id, "--addr", addr, "--bits", String(options.bits ?? this.bits)];
-    if (entry !== undefined) args.push("--entry", entry);
+    if (entry !== undefined) args.push("--entry", entry.addr);
+    // For the network it is another machine; the disk is the same.
+    if (entry !== undefined && options.launcher !== undefined && options.elsewhere !== true)
+      args.push("--credentials", secretsFolder(entry.dataDir));
     args.push("--replicas", String(this.#options.replicas ?? 2), "--data", dataDir);
     args.push("--domain", domain, "--log-level", "info");
     args.push(...(this.#options.args ?? []), ...(options.args ?? []));
+    rings.set(addr, this);
     const { launcher, env } = options;
     const logFile = join(logs, `${id}.log`);
     return new Member({ id, addr, dataDir, args, logFile, launcher, env });
