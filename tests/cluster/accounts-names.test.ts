@@ -131,13 +131,17 @@ describe("a domain", () => {
   });
 });
 
-test("a disabled account gets no mail, at any node, and gets it again when enabled", async () => {
+test("a disabled account gets no mail and no login, at any node, until it is enabled", async () => {
   const [a, b] = [ring.member(0), ring.member(1)];
   await everywhere(`bob@${domain}`, /^250 /);
   await through(a, "user", "disable", "bob");
   await everywhere(`bob@${domain}`, /^550 5\.2\.1 /);
   expect(await through(b, "user", "show", "bob")).toMatch(/state +disabled/);
+  for (const member of ring.members) {
+    await expect(subjects(member, "bob")).rejects.toThrow(/-ERR \[AUTH\]/);
+  }
   await through(b, "user", "enable", "bob");
+  for (const member of ring.members) await subjects(member, "bob");
   await everywhere(`bob@${domain}`, /^250 /);
 });
 
