@@ -13,6 +13,7 @@ import { probeListeners } from "./node/listeners.js";
 import { createMailPop3Servers, type MailPop3Servers } from "./node/mail-pop3.js";
 import { createMailSmtpServers, type MailSmtpServers } from "./node/mail-smtp.js";
 import { configuredTls } from "./node/mail-tls.js";
+import { Stalls } from "./node/stalls.js";
 import { clock, random } from "./node/system.js";
 import { memberStatus, type MemberFacts } from "./operator/member-status.js";
 import { Operator } from "./operator/operator.js";
@@ -86,6 +87,8 @@ class Node implements RunningNode {
   private readonly mailboxes: Mailboxes;
   private readonly smtp: MailSmtpServers;
   private readonly pop3: MailPop3Servers;
+  private readonly pop3: ReturnType<typeof createMailPop3Server>;
+  private readonly stalls: Stalls;
   private readonly stopping = new AbortController();
   private listeners: MemberFacts["listeners"] = {};
   private stopped: Promise<void> | undefined;
@@ -101,6 +104,7 @@ class Node implements RunningNode {
     this.left = new Promise((resolve) => {
       this.leave = resolve;
     });
+    this.stalls = new Stalls(log);
     const { addr, bits, replicas, domain } = config;
     this.self = { id: ownId(config, store), addr, uuid: store.identity };
     const ringText = `bits=${bits} replicas=${replicas} domain=${domain}`;
@@ -200,6 +204,7 @@ class Node implements RunningNode {
       },
       store: this.store,
       rssBytes: () => process.memoryUsage.rss(),
+      stallMs: () => this.stalls.worstMs(),
     };
   }
 
@@ -350,6 +355,7 @@ class Node implements RunningNode {
     this.ring.stop();
     await this.rpc.stop(5_000);
     this.transport.close();
+    this.stalls.stop();
     await this.store.close();
   }
 }

@@ -15,6 +15,7 @@ import { usageError } from "./errors.js";
 import { asking, needsOne, refuseVerb, takeVerb } from "./grammar.js";
 import { showLimits } from "./limits.js";
 import { locate } from "./locate.js";
+import type { MailboxOptions } from "./mailbox-session.js";
 import { lookup } from "./lookup.js";
 import { runMember } from "./member.js";
 import { repair, restore } from "./repairs.js";
@@ -66,6 +67,7 @@ export function createProgram(world: World, setExit: SetExit): Command {
     .command("limits")
     .description("show the limits of the listeners, which --limit sets")
     .action(() => showLimits(world));
+  addMail(program, world);
   refuseMisplacedOptions(program);
   return program;
 }
@@ -268,6 +270,37 @@ function addRepairs(program: Command, world: World): void {
   )
     .addHelpText("after", restoreHelp)
     .action((what, options) => restore(world, what, options));
+}
+
+const mailHelp = `
+By POP3, as any mail program: nothing is deleted. TLS is used where the port offers it; a certificate
+that nobody vouches for is accepted on this machine only, elsewhere with --insecure-certificate.
+What senders put into a mail to drive a terminal is shown, not obeyed.`;
+
+/** Parsers are loaded when they are needed. */
+function addMail(program: Command, world: World): void {
+  const mail = program.command("mail").description("read a mailbox, by POP3");
+  takeVerb(mail, "verb");
+  mail.action((verb: string[]) => {
+    refuseVerb(mail, verb, "see chord mail --help");
+    throw usageError("chord mail needs list or read; see chord mail --help");
+  });
+  const reading = (command: Command): Command =>
+    command
+      .requiredOption("--pop3 <host:port>", "a member's POP3 port")
+      .requiredOption("--user <name>", "whose mailbox")
+      .option("--password-stdin", "read the password from the first line of stdin")
+      .option("--insecure-certificate", "accept any certificate");
+  reading(mail.command("list").description("number, date, sender, subject and size of each mail"))
+    .addHelpText("after", mailHelp)
+    .action(async (options: MailboxOptions) =>
+      (await import("./mail.js")).listMail(world, options),
+    );
+  reading(mail.command("read <number>").description("one mail as text"))
+    .addHelpText("after", mailHelp)
+    .action(async (number: string, options: MailboxOptions) =>
+      (await import("./mail.js")).readMail(world, number, options),
+    );
 }
 
 /** `chord --entry a:1 status` would silently ask somebody else. */

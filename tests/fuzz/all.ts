@@ -3,6 +3,7 @@ import { configJsonc, configOptions } from "./config.js";
 import type { Fuzzer } from "./fuzzer.js";
 import { journalScan, journalSplice } from "./journal.js";
 import { mailAddress } from "./mail-address.js";
+import { mailView } from "./mail-view.js";
 import { messageId } from "./message-id.js";
 import { peerRequests } from "./peer-requests.js";
 import { pop3Server, pop3Session } from "./pop3-dialogue.js";
@@ -19,5 +20,5 @@ export const fuzzers: readonly Fuzzer[] = [
   ...[pop3Server, pop3Session, pop3Lines, pop3Sasl, pop3Stuffing],
   ...[ringFrame, ringMessage, peerRequests],
   ...[journalScan, journalSplice, storeFiles],
-  ...[mailAddress, messageId, configJsonc, configOptions, chordArguments],
+  ...[mailAddress, messageId, mailView, configJsonc, configOptions, chordArguments],
 ];

@@ -1,5 +1,5 @@
 /** `npm run fuzz -- [--minutes N] [--only name,name] [--seed S] [--parallel 2]`: see tests/README.md. */
-import { fork } from "node:child_process";
+import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { performance } from "node:perf_hooks";
@@ -27,6 +27,12 @@ if (chosen.length === 0) {
     `there is no fuzzer ${values.only}; there are ${fuzzers.map(({ name }) => name).join(" ")}`,
   );
 }
+
+/** End with this process. */
+const running = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of running) child.kill();
+});
 
 function number(option: string, text: string): number {
   const value = Number(text);
@@ -78,6 +84,11 @@ function runApart(name: string): Promise<number> {
   const child = fork(fileURLToPath(import.meta.url), args, {
     execArgv: [...process.execArgv, "--expose-gc"],
   });
-  process.once("exit", () => child.kill());
-  return new Promise((resolve) => child.once("close", (code) => resolve(code ?? 1)));
+  running.add(child);
+  return new Promise((resolve) => {
+    child.once("close", (code) => {
+      running.delete(child);
+      resolve(code ?? 1);
+    });
+  });
 }

@@ -75,10 +75,10 @@ export const pop3Session = fuzzer({
     const model = new Model();
     let answer = 0;
     const choice = () => answers[answer++ % Math.max(answers.length, 1)] ?? 0;
-    for (const text of said) {
+    for (const text of said.map((one) => one.replaceAll("\n", ""))) {
       if (session.wants !== "line") break;
       const statuses: string[] = [];
-      const queue: Effect[] = [...session.step({ kind: "line", text: text.replaceAll("\n", "") })];
+      const queue: Effect[] = [...session.step({ kind: "line", text })];
       for (let effect = queue.shift(); effect; effect = queue.shift()) {
         const reply = model.effect(effect, text, statuses, choice);
         if (reply) queue.push(...session.step(reply));

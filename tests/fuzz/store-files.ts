@@ -58,7 +58,7 @@ type Input = { readonly file: number; readonly damage: Uint8Array; readonly at: 
 
 export const storeFiles = fuzzer<Input>({
   name: "store-files",
-  testRuns: 40,
+  testRuns: 20,
   inputs: fc.record({
     file: fc.nat(50),
     /** XORed over the file from `at` on; beyond its end the file is cut instead. */
