@@ -9,6 +9,7 @@ import {
 } from "../config/index.js";
 import { addAppPassword, listAppPasswords, revokeAppPassword } from "./app-password.js";
 import { evict, leave } from "./departures.js";
+import { dns } from "./dns.js";
 import { drill } from "./drill.js";
 import { upDataDefault } from "./entry.js";
 import { usageError } from "./errors.js";
@@ -68,6 +69,7 @@ export function createProgram(world: World, setExit: SetExit): Command {
     .description("show the limits of the listeners, which --limit sets")
     .action(() => showLimits(world));
   addMail(program, world);
+  addDns(program, world);
   refuseMisplacedOptions(program);
   return program;
 }
@@ -214,6 +216,19 @@ function addInspection(program: Command, world: World): void {
   asking(program.command("lookup <key>").description("find the owner of an id or a mail address"))
     .option("--json", "as one JSON object")
     .action((key, options) => lookup(world, key, options));
+}
+
+const dnsHelp = `
+Prints records to paste into the zone of the ring's domain, one line each: who takes mail for it, where
+mail programs send and fetch, and who may send as it. Ports are those that the members tell.
+--autoconfig prints the settings file that Thunderbird and others ask the domain for instead.`;
+
+function addDns(program: Command, world: World): void {
+  asking(program.command("dns").description("print DNS records for the ring's domains"))
+    .option("--autoconfig", "the settings for mail programs, as XML")
+    .option("--domain <name>", "one more domain that the ring serves (repeatable)", collect)
+    .addHelpText("after", dnsHelp)
+    .action((options) => dns(world, options));
 }
 
 const leaveHelp = `
