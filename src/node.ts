@@ -87,7 +87,6 @@ class Node implements RunningNode {
   private readonly mailboxes: Mailboxes;
   private readonly smtp: MailSmtpServers;
   private readonly pop3: MailPop3Servers;
-  private readonly pop3: ReturnType<typeof createMailPop3Server>;
   private readonly stalls: Stalls;
   private readonly stopping = new AbortController();
   private listeners: MemberFacts["listeners"] = {};

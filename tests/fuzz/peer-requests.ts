@@ -31,7 +31,7 @@ const junk = fc.oneof(
 );
 const often = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<unknown> =>
   fc.oneof(
-    { weight: 30, arbitrary: arbitrary as fc.Arbitrary<unknown> },
+    { weight: 60, arbitrary: arbitrary as fc.Arbitrary<unknown> },
     { weight: 1, arbitrary: junk },
   );
 
@@ -84,7 +84,13 @@ const bodies = list(fc.record({ digest, octets: whole }));
 const request = fc.record(
   {
     ...{ epoch: often(fc.constant(1)), mailbox, session: text, boot: text, register: text, ballot },
-    ...{ value: junk, operations: list(operation), bodies, lock: junk, unsettled: list(junk) },
+    ...{
+      value: junk,
+      operations: list(operation),
+      bodies,
+      lock: often(fc.constant(undefined)),
+      unsettled: often(fc.constant(undefined)),
+    },
     ...{ transfer: text, offset: whole, last: often(fc.boolean()), digest, length: whole },
     ...{
       confirmed: list(id),
@@ -153,7 +159,7 @@ export const peerRequests = fuzzer({
   testRuns: 800,
   inputs: fc.array(
     fc.record({
-      method: fc.constantFrom(...methods),
+      method: fc.oneof(fc.constantFrom(...methods), fc.constantFrom("replicate", "accept")),
       request: fc.oneof(
         { weight: 9, arbitrary: request },
         { weight: 1, arbitrary: fc.dictionary(fc.string(), junk) },
