@@ -2,23 +2,19 @@
 import type { MemberStatus, StatusReply } from "../shared/admin.js";
 import { autoconfig } from "./autoconfig.js";
 import { type EntryOptions, openEntry } from "./entry.js";
-import { CliError, usageError } from "./errors.js";
+import { CliError, oneLine } from "./errors.js";
 import { type DnsMember, zoneLines } from "./zone.js";
 import type { World } from "./world.js";
 
 export interface DnsOptions extends EntryOptions {
   readonly autoconfig?: boolean;
-  /** Domains besides the ring's own. */
-  readonly domain?: readonly string[];
 }
 
-/** As members tell of them; those of other versions may not. */
+/** As members tell of them, where they have one. */
 interface TlsListeners {
   readonly submission?: string;
   readonly submissions?: string;
   readonly pop3s?: string;
-  /** What the ring serves besides `ring.domain`. */
-  readonly domains?: readonly string[];
 }
 
 export async function dns(world: World, options: DnsOptions): Promise<void> {
@@ -26,7 +22,7 @@ export async function dns(world: World, options: DnsOptions): Promise<void> {
   const reply = await entry.ask("status", {});
   const members = membersOf(reply);
   if (members.length === 0) throw new CliError("no member tells where it listens");
-  const domains = domainsOf(reply, options);
+  const domains = checked((await entry.ask("domainList", {})).domains);
   if (options.autoconfig === true) {
     const [first = reply.ring.domain] = domains;
     for (const line of autoconfig(first, domains, members)) world.output.line(line);
@@ -38,14 +34,13 @@ export async function dns(world: World, options: DnsOptions): Promise<void> {
   }
 }
 
-function domainsOf(reply: StatusReply, { domain = [] }: DnsOptions): string[] {
-  const { domains = [] } = reply.ring as TlsListeners;
-  const all = [...new Set([reply.ring.domain, ...domains, ...domain])];
-  for (const name of all) {
-    const isName = /^(?=.{1,253}$)[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*$/i.test(name);
-    if (!isName) throw usageError(`--domain ${name}: must be a domain name in ASCII`);
+/** Whatever a member says, a line of the zone is one record. @throws CliError */
+function checked(domains: readonly string[]): readonly string[] {
+  for (const name of domains) {
+    const isName = /^(?=.{1,253}$)[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*$/.test(name);
+    if (!isName) throw new CliError(oneLine(`the ring serves ${name}, which is no domain name`));
   }
-  return all;
+  return domains;
 }
 
 /** Those that serve, in order of their ids, so that the same ring prints the same zone. */

@@ -226,7 +226,6 @@ mail programs send and fetch, and who may send as it. Ports are those that the m
 function addDns(program: Command, world: World): void {
   asking(program.command("dns").description("print DNS records for the ring's domains"))
     .option("--autoconfig", "the settings for mail programs, as XML")
-    .option("--domain <name>", "one more domain that the ring serves (repeatable)", collect)
     .addHelpText("after", dnsHelp)
     .action((options) => dns(world, options));
 }
@@ -298,7 +297,7 @@ function addMail(program: Command, world: World): void {
   takeVerb(mail, "verb");
   mail.action((verb: string[]) => {
     refuseVerb(mail, verb, "see chord mail --help");
-    throw usageError("chord mail needs list or read; see chord mail --help");
+    throw needsOne(mail);
   });
   const reading = (command: Command): Command =>
     command

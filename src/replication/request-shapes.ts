@@ -113,6 +113,8 @@ const shapes: Readonly<Record<PeerMethodName, Shape>> = {
   checkLock: record({ ...epoch, ...session }),
   release: record(session),
   holds: record(session),
+  noteTry: record({ ...epoch, key: text, id: text, windowMs: whole, max: whole }),
+  releaseTry: record({ ...epoch, key: text, id: text }),
   summary: record({ ...epoch, mailbox }),
   listing: record({ mailbox, after: pageAfter }),
   fetch: record({ mailbox, ids: listOf(messageId), withBodies: boolean }),
