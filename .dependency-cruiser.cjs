@@ -12,7 +12,9 @@ const rooms = {
   mailbox: ["replication", "mime", "sasl", "shared"],
   smtp: ["mailbox/authentication", "mailbox/outbox", "mailbox/ports", "mime", "shared"],
   pop3: ["shared"],
-  drill: ["shared"],
+  client: ["shared"],
+  "mail-view": ["shared"],
+  drill: ["client", "shared"],
   operator: ["mailbox", "replication", "ring", "mime", "shared"],
 };
 

@@ -14,6 +14,7 @@ import { probeListeners } from "./node/listeners.js";
 import { createMailPop3Servers, type MailPop3Servers } from "./node/mail-pop3.js";
 import { createMailSmtpServers, type MailSmtpServers } from "./node/mail-smtp.js";
 import { openSecrets, type OwnSecrets } from "./node/own-secrets.js";
+import { Stalls } from "./node/stalls.js";
 import { clock, random } from "./node/system.js";
 import { memberStatus, type MemberFacts } from "./operator/member-status.js";
 import { Operator } from "./operator/operator.js";
@@ -91,6 +92,7 @@ class Node implements RunningNode {
   private readonly mailboxes: Mailboxes;
   private readonly smtp: MailSmtpServers;
   private readonly pop3: MailPop3Servers;
+  private readonly stalls: Stalls;
   private readonly stopping = new AbortController();
   private listeners: MemberFacts["listeners"] = {};
   private stopped: Promise<void> | undefined;
@@ -107,6 +109,7 @@ class Node implements RunningNode {
     this.left = new Promise((resolve) => {
       this.leave = resolve;
     });
+    this.stalls = new Stalls(log);
     const { addr, bits, replicas, domain } = config;
     this.self = { id: ownId(config, store), addr, uuid: store.identity };
     const ringText = `bits=${bits} replicas=${replicas} domain=${domain}`;
@@ -212,6 +215,7 @@ class Node implements RunningNode {
       },
       store: this.store,
       rssBytes: () => process.memoryUsage.rss(),
+      stallMs: () => this.stalls.worstMs(),
     };
   }
 
@@ -363,6 +367,7 @@ class Node implements RunningNode {
     await this.rpc.stop(5_000);
     this.transport.close();
     this.secrets.tls.close();
+    this.stalls.stop();
     await this.store.close();
   }
 }

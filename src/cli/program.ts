@@ -9,12 +9,14 @@ import {
 } from "../config/index.js";
 import { addAppPassword, listAppPasswords, revokeAppPassword } from "./app-password.js";
 import { evict, leave } from "./departures.js";
+import { dns } from "./dns.js";
 import { drill } from "./drill.js";
 import { upDataDefault } from "./entry.js";
 import { usageError } from "./errors.js";
 import { asking, needsOne, refuseVerb, takeVerb } from "./grammar.js";
 import { showLimits } from "./limits.js";
 import { locate } from "./locate.js";
+import type { MailboxOptions } from "./mailbox-session.js";
 import { lookup } from "./lookup.js";
 import { runMember } from "./member.js";
 import { repair, restore } from "./repairs.js";
@@ -68,6 +70,8 @@ export function createProgram(world: World, setExit: SetExit): Command {
     .command("limits")
     .description("show the limits of the listeners, which --limit sets")
     .action(() => showLimits(world));
+  addMail(program, world);
+  addDns(program, world);
   refuseMisplacedOptions(program);
   return program;
 }
@@ -228,6 +232,18 @@ function addAdmission(program: Command, world: World): void {
     .action((options) => token(world, options));
 }
 
+const dnsHelp = `
+Prints records to paste into the zone of the ring's domain, one line each: who takes mail for it, where
+mail programs send and fetch, and who may send as it. Ports are those that the members tell.
+--autoconfig prints the settings file that Thunderbird and others ask the domain for instead.`;
+
+function addDns(program: Command, world: World): void {
+  asking(program.command("dns").description("print DNS records for the ring's domains"))
+    .option("--autoconfig", "the settings for mail programs, as XML")
+    .addHelpText("after", dnsHelp)
+    .action((options) => dns(world, options));
+}
+
 const leaveHelp = `
 The data of the member is copied to the others first; the command shows how far that is, and the
 member's process ends by itself when it is done. Interrupting the command changes nothing about that.
@@ -282,6 +298,37 @@ function addRepairs(program: Command, world: World): void {
   )
     .addHelpText("after", restoreHelp)
     .action((what, options) => restore(world, what, options));
+}
+
+const mailHelp = `
+By POP3, as any mail program: nothing is deleted. TLS is used where the port offers it; a certificate
+that nobody vouches for is accepted on this machine only, elsewhere with --insecure-certificate.
+What senders put into a mail to drive a terminal is shown, not obeyed.`;
+
+/** Parsers are loaded when they are needed. */
+function addMail(program: Command, world: World): void {
+  const mail = program.command("mail").description("read a mailbox, by POP3");
+  takeVerb(mail, "verb");
+  mail.action((verb: string[]) => {
+    refuseVerb(mail, verb, "see chord mail --help");
+    throw needsOne(mail);
+  });
+  const reading = (command: Command): Command =>
+    command
+      .requiredOption("--pop3 <host:port>", "a member's POP3 port")
+      .requiredOption("--user <name>", "whose mailbox")
+      .option("--password-stdin", "read the password from the first line of stdin")
+      .option("--insecure-certificate", "accept any certificate");
+  reading(mail.command("list").description("number, date, sender, subject and size of each mail"))
+    .addHelpText("after", mailHelp)
+    .action(async (options: MailboxOptions) =>
+      (await import("./mail.js")).listMail(world, options),
+    );
+  reading(mail.command("read <number>").description("one mail as text"))
+    .addHelpText("after", mailHelp)
+    .action(async (number: string, options: MailboxOptions) =>
+      (await import("./mail.js")).readMail(world, number, options),
+    );
 }
 
 /** `chord --entry a:1 status` would silently ask somebody else. */

@@ -51,14 +51,22 @@ export function parseJsonc(text: string): JsonValue {
 
 class Reader {
   private at = 0;
+  private lineCount = 1;
+  private countedTo = 0;
   constructor(private readonly text: string) {}
 
   get atEnd(): boolean {
     return this.at >= this.text.length;
   }
 
+  /** Of the place reached. Counted on from the last time: a large file is looked through once. */
   get line(): number {
-    return this.text.slice(0, this.at).split("\n").length;
+    for (let end = this.text.indexOf("\n", this.countedTo); end >= 0 && end < this.at; ) {
+      this.lineCount += 1;
+      this.countedTo = end + 1;
+      end = this.text.indexOf("\n", this.countedTo);
+    }
+    return this.lineCount;
   }
 
   skipBlank(): void {
@@ -128,6 +136,7 @@ function readString(reader: Reader): string {
 
 function readFields(reader: Reader, depth: number): JsonField[] {
   const fields: JsonField[] = [];
+  const keys = new Set<string>();
   for (;;) {
     reader.skipBlank();
     if (reader.takes("}")) return fields;
@@ -135,9 +144,10 @@ function readFields(reader: Reader, depth: number): JsonField[] {
     const line = reader.line;
     const start = reader.position;
     const key = readString(reader);
-    if (fields.some((field) => field.key === key)) reader.fail(`"${key}" is given twice`, start);
+    if (keys.has(key)) reader.fail(`"${key}" is given twice`, start);
     reader.skipBlank();
     if (!reader.takes(":")) reader.fail(`expected : after "${key}", found ${reader.found()}`);
+    keys.add(key);
     fields.push({ key, line, value: readValue(reader, depth + 1) });
     reader.skipBlank();
     if (reader.takes(",")) continue;

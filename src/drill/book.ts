@@ -1,5 +1,5 @@
 /** The book in which every promise about a mail is kept, and how it is judged. */
-import type { FetchedMail } from "./pop3-client.js";
+import type { FetchedMail } from "../client/pop3-client.js";
 import { senderBefore } from "./trace.js";
 
 /** What became of one mail, as far as its client knows. */

@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Book, identify, isViolation, judgeMaildrop, type Violation } from "./book.js";
 import type { MailServer } from "./load-options.js";
-import { fetchAll, type FetchedMail } from "./pop3-client.js";
+import type { FetchedMail } from "../client/pop3-client.js";
+import { fetchAll } from "./fetching.js";
 import { waitUntil } from "./wait.js";
 
 export interface Check {

@@ -9,9 +9,10 @@ import {
   type Wrong,
 } from "./book.js";
 import type { LoadCounts, LoadOptions, MailServer, MailService } from "./load-options.js";
-import { type FetchedMail, loginWhenFree, type Pop3Client, Pop3Refused } from "./pop3-client.js";
+import { type FetchedMail, type Pop3Client, Pop3Refused } from "../client/pop3-client.js";
+import { loginWhenFree } from "./fetching.js";
 import { SmtpClient } from "./smtp-client.js";
-import { ProtocolError } from "./wire.js";
+import { ProtocolError } from "../client/wire.js";
 
 const giveUpMs = 180_000;
 /** A reader of a maildrop that grows looks at this many mails of it, the newest among them. */

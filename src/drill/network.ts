@@ -11,7 +11,7 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { hostPort } from "./wire.js";
+import { hostPort } from "../client/wire.js";
 
 export type CutHow = "refuse" | "swallow";
 

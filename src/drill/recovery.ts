@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Fault } from "./faults.js";
 import type { MailLoad } from "./load.js";
 import type { MailServer } from "./load-options.js";
-import { Pop3Client } from "./pop3-client.js";
+import { Pop3Client } from "../client/pop3-client.js";
 
 export interface RecoveryOptions {
   readonly load: MailLoad;

@@ -1,4 +1,4 @@
-import { ProtocolError, stuff, Wire } from "./wire.js";
+import { ProtocolError, stuff, Wire } from "../client/wire.js";
 
 /** A whole reply; `lines` as received, without CRLF. */
 export interface SmtpReply {

@@ -9,6 +9,8 @@ export function hasMessageId(head: Buffer): boolean {
   const text = head.toString("latin1", 0, headOctetsMax);
   const field = /^message-id[ \t]*:[ \t]*<[^\r\n]+>/im.exec(text);
   if (field === null) return false;
-  const end = /^\r?\n|\r\n\r\n|\n\n/.exec(text);
+  // A mail that begins with an empty line has no header at all.
+  if (/^\r?\n/.test(text)) return false;
+  const end = /\r\n\r\n|\n\n/.exec(text);
   return end === null || field.index < end.index + 2;
 }

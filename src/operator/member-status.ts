@@ -11,6 +11,7 @@ export interface MemberFacts {
   readonly store: Store;
   readonly listeners: Pick<MemberStatus, "smtp" | "submission" | "submissions" | "pop3" | "pop3s">;
   readonly rssBytes: () => number;
+  readonly stallMs: () => number;
 }
 
 /** What a member knows of itself. */
@@ -41,6 +42,7 @@ export function memberStatus(facts: MemberFacts): MemberStatus {
     rosterEpoch: replication.roster.epoch,
     ...listeners,
     rssBytes: facts.rssBytes(),
+    stallMs: facts.stallMs(),
     ...(!replication.copying.done && { copying: copyingOf(replication.copying) }),
   };
 }

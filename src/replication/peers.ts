@@ -2,6 +2,7 @@ import type { MemberUuid } from "../shared/ids.js";
 import { Liveness } from "./liveness.js";
 import type { Caller, PeerHandlers, PeerMethodName, ReplyOf, RequestOf } from "./peer-methods.js";
 import { type PeerCaller, type PeerMessage, PeerUnavailableError } from "./ports.js";
+import { checkRequest } from "./request-shapes.js";
 
 export interface CallOptions {
   /** A call without one is given up as soon as its member goes quiet. */
@@ -84,6 +85,7 @@ export class Peers {
     if (!this.handlers || !Object.hasOwn(this.handlers, method)) {
       throw new Error(`unknown method ${JSON.stringify(method.slice(0, 40))}`);
     }
+    checkRequest(method as PeerMethodName, message);
     return this.handle(from, method as PeerMethodName, message as never);
   }
 }

@@ -223,21 +223,33 @@ export function rosterToJson(roster: Roster): unknown {
 
 /** @throws TypeError when `json` is not a roster. */
 export function rosterFromJson(json: unknown): Roster {
-  const roster = json as {
-    epoch?: unknown;
-    ring?: RingParameters;
-    members?: (Omit<Member, "id"> & { id: string })[];
-  } | null;
-  if (
-    typeof roster?.epoch !== "number" ||
-    !Array.isArray(roster.members) ||
-    typeof roster.ring?.bits !== "number"
-  ) {
+  const roster = json as { epoch?: unknown; ring?: unknown; members?: unknown } | null;
+  const { epoch, ring, members } = roster ?? {};
+  if (!isEpoch(epoch) || !isRing(ring) || !Array.isArray(members)) {
     throw new TypeError("not a roster");
   }
-  return {
-    epoch: roster.epoch,
-    ring: roster.ring,
-    members: roster.members.map((member) => ({ ...member, id: BigInt(member.id) as RingId })),
-  };
+  return { epoch, ring, members: members.map(memberFromJson) };
+}
+
+const memberStates: readonly unknown[] = ["joining", "active", "leaving"] satisfies MemberState[];
+
+function memberFromJson(json: unknown): Member {
+  const member = json as (Omit<Member, "id"> & { id: unknown }) | null;
+  const isMember =
+    typeof member?.id === "string" &&
+    /^[0-9]{1,49}$/.test(member.id) &&
+    typeof member.addr === "string" &&
+    typeof member.uuid === "string" &&
+    isEpoch(member.incarnation) &&
+    memberStates.includes(member.state);
+  if (!isMember) throw new TypeError("not a member of a roster");
+  return { ...member, id: BigInt(member.id as string) as RingId };
+}
+
+const isEpoch = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= 0;
+
+function isRing(value: unknown): value is RingParameters {
+  const ring = value as Partial<RingParameters> | null | undefined;
+  return isEpoch(ring?.bits) && isEpoch(ring.replicas) && typeof ring.domain === "string";
 }

@@ -36,6 +36,8 @@ export interface MemberStatus {
   readonly pop3?: string;
   readonly pop3s?: string;
   readonly rssBytes?: number;
+  /** The longest that the member's event loop stood still in the last minute, in milliseconds. */
+  readonly stallMs?: number;
   /** Present while this member copies what it gains by a change of members. */
   readonly copying?: Copying;
 }

@@ -145,9 +145,8 @@ class NedbViewFile implements ViewFile {
     if (store === undefined) return;
     try {
       if (this.#rewriteNeeded) await this.#rewrite(store);
-      if (fresh.length > 0) await store.insertMany(fresh);
-      const gone =
-        removed.length > 0 ? await store.remove({ _id: { $in: removed } }, { multi: true }) : 0;
+      for (const some of inSteps(fresh)) await store.insertMany(some);
+      const gone = await removeAll(store, removed);
       this.#lines += added.length + removed.length;
       this.#documents += fresh.length - gone;
     } catch (error) {
@@ -198,6 +197,24 @@ class NedbViewFile implements ViewFile {
     await fs.promises.rm(this.path, { force: true });
     await fs.promises.rm(`${this.path}~`, { force: true });
   }
+}
+
+/**
+ * What nedb is asked to do in one go, so that others get a turn in between. It compares each document
+ * with each id of a removal, too, so that the effort for many would grow with the square.
+ */
+const stepDocuments = 250;
+
+function* inSteps<T>(all: readonly T[]): Iterable<T[]> {
+  for (let at = 0; at < all.length; at += stepDocuments) yield all.slice(at, at + stepDocuments);
+}
+
+async function removeAll(store: Datastore<ViewDocument>, ids: readonly string[]): Promise<number> {
+  let gone = 0;
+  for (const some of inSteps(ids)) {
+    gone += await store.remove({ _id: { $in: some } }, { multi: true });
+  }
+  return gone;
 }
 
 /**

@@ -7,7 +7,7 @@ const scope = ringScope();
 const kept = ["kept-a", "kept-b"];
 const emptied = ["emptied-a"];
 
-test("SIGSTOP of each node in turn, under load, then SIGCONT", async () => {
+test("R9: SIGSTOP of each node in turn, under load, then SIGCONT", async () => {
   const ring = await scope.start({ members: 3, replicas: 2 });
   await ring.addUsers([...kept, ...emptied]);
   const load = new MailLoad(ring, { kept, emptied });

@@ -31,7 +31,7 @@ async function send(
   }
 }
 
-test("one disk full, then two of three, then space again", async (context) => {
+test("S25: one disk full, then two of three, then space again", async (context) => {
   const disks = [SmallDisk.mount(context, "24m"), SmallDisk.mount(context, "24m")];
   const ring = await scope.start({
     members: 3,

@@ -1,10 +1,11 @@
 /** What an operator does to a ring in which something went wrong, with real processes and disks. */
 import { randomBytes } from "node:crypto";
-import { closeSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { MemberStatus } from "../../src/shared/admin.js";
 import { chord, chordOk } from "../support/chord.js";
+import { findInJournal, flipBit } from "../support/journal-files.js";
 import type { Member } from "../support/member.js";
 import { fetchAll, loginWhenFree } from "../support/pop3-client.js";
 import { domain, password, type Ring } from "../support/ring.js";
@@ -89,25 +90,7 @@ test("status tells how many copies there are, from the death of a member until a
   });
 }, 120_000);
 
-/** Where `mark` is in a member's journal, with the file that has it. */
-function findInJournal(member: Member, mark: string): { path: string; at: number } {
-  const journal = join(member.dataDir, "journal");
-  for (const name of readdirSync(journal).filter((file) => file.endsWith(".log"))) {
-    const path = join(journal, name);
-    const at = readFileSync(path).indexOf(mark);
-    if (at >= 0) return { path, at };
-  }
-  throw new Error(`${mark} is not in the journal of ${member.id}`);
-}
-
-function flipBit({ path, at }: { path: string; at: number }): void {
-  const octet = readFileSync(path)[at] ?? 0;
-  const file = openSync(path, "r+");
-  writeSync(file, Buffer.from([octet ^ 1]), 0, 1, at);
-  closeSync(file);
-}
-
-test("repair heals a damaged body, a missing one and a deleted view, and says so", async () => {
+test("D7: repair heals a damaged body, a missing one and a deleted view, and says so", async () => {
   const ring = await scope.start({ members: 3, replicas: 2 });
   await ring.addUsers(["ann"]);
   await send(ring.member(0), "ann", mailOf("small"));

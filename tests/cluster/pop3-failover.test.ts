@@ -79,7 +79,7 @@ test("a session goes on when the first owner of its maildrop dies", async () => 
   await checkPromises(ring, load);
 }, 300_000);
 
-test("a front node that was frozen and lost the lock deletes nothing", async () => {
+test("R9: a front node that was frozen and lost the lock deletes nothing", async () => {
   const ring = await scope.start({ members: 3, replicas: 2 });
   const load = await startLoad(ring);
   for (const [round, theNextOne] of ["is still there", "has come and gone"].entries()) {

@@ -6,7 +6,7 @@ import { checkPromises, some, startLoad } from "../support/under-load.js";
 
 const scope = ringScope();
 
-test("power cuts under load: of one member, then of all three at once", async (context) => {
+test("D1: power cuts under load: of one member, then of all three at once", async (context) => {
   const disks = [1, 2, 3].map(() => PoweredDisk.mount(context));
   const ring = await scope.start({
     members: 3,

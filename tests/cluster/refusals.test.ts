@@ -37,22 +37,22 @@ async function refused(member: Member): Promise<string> {
   return lines[0] ?? "";
 }
 
-test("an id that a member has", async () => {
+test("R4: an id that a member has", async () => {
   const twin = await ring.make({ id: 5, dataDir: `${ring.folder}/data-twin` });
   expect(await refused(twin)).toMatch(/\bid\b.*5/i);
 });
 
-test("another --bits", async () => {
+test("R5: another --bits", async () => {
   const other = await ring.make({ id: 1, bits: 4 });
   expect(await refused(other)).toMatch(/bits/);
 });
 
-test("another --replicas", async () => {
+test("R5: another --replicas", async () => {
   const other = await ring.make({ id: 1, args: ["--replicas", "1"] });
   expect(await refused(other)).toMatch(/replicas/);
 });
 
-test("a second process on the same data", async () => {
+test("K2: a second process on the same data", async () => {
   const dataDir = ring.member(0).dataDir;
   const second = await ring.make({ id: 2, dataDir });
   expect(await refused(second)).toContain(dataDir);
@@ -62,7 +62,7 @@ test.each([
   ["ring", 0],
   ["SMTP", 25],
   ["POP3", 110],
-])("the %s port is taken", async (_name, offset) => {
+])("K1: the %s port is taken", async (_name, offset) => {
   const member = await ring.make({ id: 1, dataDir: `${ring.folder}/data-port-${offset}` });
   const port = Number(member.addr.split(":")[1]) + offset;
   const squatter = await listen(port);
@@ -87,7 +87,7 @@ test.each([
   [["--id", "two", "--addr", "127.0.0.1:1", "--bits", "3"], /two/],
   [["--id", "2", "--addr", "nonsense", "--bits", "3"], /nonsense/],
   [["--id", "2", "--addr", "127.0.0.1:1", "--bits", "1000"], /1000/],
-])("chord %j", async (args, says) => {
+])("K1: chord %j", async (args, says) => {
   const dataDir = `${ring.folder}/data-unused`;
   mkdirSync(dataDir, { recursive: true });
   const result = await chord([...args, "--data", dataDir], { deadlineMs: 30_000 });

@@ -10,7 +10,7 @@ import { WireError } from "../support/wire.js";
 
 const scope = ringScope();
 
-test("SIGTERM and a new start of each member, under load", async () => {
+test("K4: SIGTERM and a new start of each member, under load", async () => {
   const ring = await scope.start({ members: 3, replicas: 2 });
   await ring.addUsers([steadyBox]);
   const load = await startLoad(ring);

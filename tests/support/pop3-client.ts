@@ -1,1 +1,2 @@
-export * from "../../src/drill/pop3-client.js";
+export * from "../../src/client/pop3-client.js";
+export * from "../../src/drill/fetching.js";

@@ -1,1 +1,1 @@
-export * from "../../src/drill/wire.js";
+export * from "../../src/client/wire.js";

@@ -1,4 +1,4 @@
-import { waitUntil } from "./wait.js";
+import type { ConnectionOptions } from "node:tls";
 import { ProtocolError, Wire } from "./wire.js";
 
 export interface Pop3Reply {
@@ -58,6 +58,19 @@ export class Pop3Client {
       client.destroy();
       throw error;
     }
+  }
+
+  /** CAPA's lines; none where the server does not know the command (RFC 2449 §5). */
+  async capabilities(): Promise<readonly string[]> {
+    const reply = await this.command("CAPA");
+    if (!reply.ok) return [];
+    return (await this.wire.dotted()).toString("latin1").split("\r\n").slice(0, -1);
+  }
+
+  /** STLS, RFC 2595 §4. @throws Pop3Refused, WireError for a certificate that is not accepted */
+  async startTls(options: ConnectionOptions): Promise<void> {
+    await this.expect("STLS");
+    await this.wire.secure(options);
   }
 
   async command(line: string): Promise<Pop3Reply> {
@@ -157,47 +170,4 @@ function pairs(listing: Buffer): [string, string][] {
     if (Number(match[1]) !== index + 1) throw new ProtocolError(`message ${match[1]} out of order`);
     return [match[1] ?? "", match[2] ?? ""];
   });
-}
-
-/**
- * Logs in as soon as nobody else holds the maildrop (RFC 2449 §8.1.1 asks to try again), up to
- * ten seconds. Other refusals are thrown at once.
- */
-export async function loginWhenFree(
-  addr: string,
-  user: string,
-  password: string,
-  replyDeadlineMs?: number,
-): Promise<Pop3Client> {
-  const client = await waitUntil(
-    async () => {
-      try {
-        return await Pop3Client.login(addr, user, password, replyDeadlineMs);
-      } catch (error) {
-        // Whoever does not answer is not asked again: there are other members.
-        if (!(error instanceof Pop3Refused) || !error.line.includes("[IN-USE]")) return { error };
-        throw error;
-      }
-    },
-    { deadlineMs: 10_000, what: `the maildrop of ${user} to be free at ${addr}` },
-  );
-  if ("error" in client) throw client.error;
-  return client;
-}
-
-/** A whole session: log in, get everything, QUIT. */
-export async function fetchAll(
-  addr: string,
-  user: string,
-  password: string,
-  options: { readonly pipelined?: boolean; readonly replyDeadlineMs?: number } = {},
-): Promise<FetchedMail[]> {
-  const client = await loginWhenFree(addr, user, password, options.replyDeadlineMs);
-  try {
-    const mails = await client.all(options);
-    await client.quit();
-    return mails;
-  } finally {
-    client.destroy();
-  }
 }

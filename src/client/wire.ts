@@ -1,4 +1,5 @@
 import { connect, type Socket } from "node:net";
+import { connect as connectTls, type ConnectionOptions } from "node:tls";
 
 const defaultDeadlineMs = 30_000;
 const endOfLine = Buffer.from("\r\n");
@@ -27,16 +28,54 @@ export class Wire {
   #end = 0;
   #failure: WireError | undefined;
   #wake: (() => void) | undefined;
-  readonly #socket: Socket;
+  #socket: Socket;
   readonly #deadlineMs: number;
 
   private constructor(socket: Socket, deadlineMs: number) {
     this.#socket = socket;
     this.#deadlineMs = deadlineMs;
     socket.setNoDelay(true);
+    this.#listen(socket);
+  }
+
+  #listen(socket: Socket): void {
     socket.on("data", (chunk: Buffer) => this.#append(chunk));
     socket.on("error", (error) => this.#fail(`socket: ${error.message}`));
     socket.on("close", () => this.#fail("connection closed"));
+  }
+
+  /**
+   * From here on all is TLS. What came in clear behind the answer that led here is nobody's word
+   * (RFC 2595 §4), and ends the connection.
+   */
+  async secure(options: ConnectionOptions): Promise<void> {
+    const bare = this.#socket;
+    for (const event of ["data", "error", "close"]) bare.removeAllListeners(event);
+    if (this.#end > this.#start) {
+      bare.destroy();
+      throw new ProtocolError("octets between the answer and TLS");
+    }
+    const secured = connectTls({ ...options, socket: bare });
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        secured.destroy();
+        reject(new WireError(`no TLS within ${this.#deadlineMs} ms`));
+      }, this.#deadlineMs);
+      const ended = (why: string) => {
+        clearTimeout(timer);
+        secured.destroy();
+        reject(new WireError(`TLS: ${why}`));
+      };
+      secured.once("error", (error) => ended(error.message));
+      secured.once("close", () => ended("connection closed"));
+      secured.once("secureConnect", () => {
+        clearTimeout(timer);
+        secured.removeAllListeners("error").removeAllListeners("close");
+        resolve();
+      });
+    });
+    this.#socket = secured;
+    this.#listen(secured);
   }
 
   static connect(addr: string, deadlineMs = defaultDeadlineMs): Promise<Wire> {
