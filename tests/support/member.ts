@@ -33,6 +33,8 @@ export class Member {
   /** Filled from the ready line. */
   smtp = "";
   pop3 = "";
+  submission = "";
+  submissions = "";
   pop3s = "";
   /** What the process wrote to stderr since its last start. */
   stderr = "";
@@ -153,7 +155,9 @@ export class Member {
     if (fields["msg"] !== "ready") return;
     this.smtp = String(fields["smtp"]);
     this.pop3 = String(fields["pop3"]);
-    this.pop3s = String(fields["pop3s"] ?? "");
+    this.submission = String(fields["submission"]);
+    this.submissions = String(fields["submissions"]);
+    this.pop3s = String(fields["pop3s"]);
     this.#ready = true;
   }
 
