@@ -121,7 +121,8 @@ async function getmail(job: SecureFetchJob): Promise<Buffer[]> {
 async function sNail(job: SecureFetchJob): Promise<Buffer[]> {
   return await inFolder(async (folder) => {
     const box = join(folder, "box");
-    const where = `${job.implicit ? "pop3s" : "pop3"}://${job.user}@${job.at}`;
+    const { port } = hostPort(job.at);
+    const where = `${job.implicit ? "pop3s" : "pop3"}://${job.user}@localhost:${port}`;
     const settings = [
       ...["v15-compat", `password=${job.password}`, "pop3-auth=plain", "nopop3-keepalive"],
       ...["pop3-use-starttls", "tls-verify=strict", `tls-ca-file=${job.caFile}`],
