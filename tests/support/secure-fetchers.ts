@@ -1,5 +1,13 @@
 /** Programs that fetch mail over TLS. All check the server's certificate. */
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Pop3Command from "node-pop3";
@@ -134,7 +142,7 @@ async function sNail(job: SecureFetchJob): Promise<Buffer[]> {
       env: { HOME: folder, MAILRC: "/dev/null" },
     });
     if (result.code !== 0) throw new Error(`s-nail: ${result.code}\n${result.stderr}`);
-    return mboxMails(readFileSync(box));
+    return existsSync(box) ? mboxMails(readFileSync(box)) : [];
   });
 }
 
