@@ -141,10 +141,11 @@ test("a wrong password and an unknown user: the same answer, as slow (P9)", asyn
   const name = await maildrop(0);
   const tookMs = { wrong: [] as number[], unknown: [] as number[] };
   const answers = new Set<string>();
+  // Each name with a history of its own that grows alike: failures are answered later and later.
   for (let round = 0; round < 5; round += 1) {
     for (const [kind, user] of [
       ["wrong", name],
-      ["unknown", `nobody-${round}`],
+      ["unknown", "nobody"],
     ] as const) {
       const client = await Pop3Client.connect(ring.member(round % 2).pop3);
       answers.add(await client.expect(`USER ${user}`));
@@ -156,10 +157,10 @@ test("a wrong password and an unknown user: the same answer, as slow (P9)", asyn
   }
   expect(answers.size).toBe(2);
   expect([...answers][1]).toMatch(/^-ERR \[AUTH\]/);
-  const median = (values: number[]) => values.sort((a, b) => a - b)[2] ?? 0;
-  // A hash that is left out is a factor of ten and more.
-  expect(median(tookMs.unknown) / median(tookMs.wrong)).toBeGreaterThan(0.4);
-  expect(median(tookMs.unknown) / median(tookMs.wrong)).toBeLessThan(2.5);
+  // The quickest of each: those without a delay. A hash left out is a factor of ten and more.
+  const ratio = Math.min(...tookMs.unknown) / Math.min(...tookMs.wrong);
+  expect(ratio).toBeGreaterThan(0.4);
+  expect(ratio).toBeLessThan(2.5);
 });
 
 describe("TLS (P11)", () => {
