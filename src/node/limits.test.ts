@@ -9,6 +9,7 @@ const internal = new Set([
   "smtp.inlineBodyOctetsMax",
   "smtp.resetWaitMs",
   "smtp.sweepIntervalMs",
+  "smtp.resetWaitMs",
   "smtp.closeMs",
   "pop3.releaseDeadlineMs",
   "pop3.lingerMs",

@@ -83,7 +83,7 @@ async function withAccount<T>(use: (user: string) => Promise<T>): Promise<T> {
 
 interface Exchange {
   readonly line: string;
-  /** What was sent before it. */
+  /** What was sent before it, if that was taken. */
   readonly before: string;
   readonly ours: Reply;
   readonly theirs: Reply;
@@ -215,7 +215,9 @@ function compare(
   for (const [index, line] of ["", ...lines].entries()) {
     const [ours, theirs] = [left[index], right[index]];
     if (ours === undefined || theirs === undefined) throw new Error("a reply is missing");
-    const exchange = { line, before: index > 1 ? (lines[index - 2] ?? "") : "", ours, theirs };
+    // A line that was refused is no USER that a PASS could be good for.
+    const isTaken = left[index - 1]?.status === "+OK";
+    const exchange = { line, before: isTaken ? (lines[index - 2] ?? "") : "", ours, theirs };
     const difference = known.find(({ is }) => is(exchange));
     if (difference !== undefined) {
       met.set(difference.what, (met.get(difference.what) ?? 0) + 1);

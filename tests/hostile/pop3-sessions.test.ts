@@ -138,12 +138,15 @@ test("numbers that no mail has (P8)", async () => {
 });
 
 test("a wrong password and an unknown user: the same answer, as slow (P9)", async () => {
-  const name = await maildrop(0);
+  const rounds = 5;
+  // Each name fails once only: what follows on failures is answered later and later.
+  const names = Array.from({ length: rounds }, (_, round) => `known-${round}`);
+  await ring.addUsers(names);
   const tookMs = { wrong: [] as number[], unknown: [] as number[] };
   const answers = new Set<string>();
-  for (let round = 0; round < 5; round += 1) {
+  for (const [round, known] of names.entries()) {
     for (const [kind, user] of [
-      ["wrong", name],
+      ["wrong", known],
       ["unknown", `nobody-${round}`],
     ] as const) {
       const client = await Pop3Client.connect(ring.member(round % 2).pop3);
@@ -156,10 +159,10 @@ test("a wrong password and an unknown user: the same answer, as slow (P9)", asyn
   }
   expect(answers.size).toBe(2);
   expect([...answers][1]).toMatch(/^-ERR \[AUTH\]/);
-  const median = (values: number[]) => values.sort((a, b) => a - b)[2] ?? 0;
   // A hash that is left out is a factor of ten and more.
-  expect(median(tookMs.unknown) / median(tookMs.wrong)).toBeGreaterThan(0.4);
-  expect(median(tookMs.unknown) / median(tookMs.wrong)).toBeLessThan(2.5);
+  const ratio = Math.min(...tookMs.unknown) / Math.min(...tookMs.wrong);
+  expect(ratio, JSON.stringify(tookMs)).toBeGreaterThan(0.4);
+  expect(ratio, JSON.stringify(tookMs)).toBeLessThan(2.5);
 });
 
 describe("TLS (P11)", () => {
