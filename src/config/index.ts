@@ -6,11 +6,9 @@ export { nearest } from "./nearest.js";
 export { type FlagTexts, loadNodeConfig, type NodeConfig } from "./node-config.js";
 export {
   defaults,
-  type Listener,
   type OptionKey,
   optionKeys,
   optionSpecs,
-  type PlainAuth,
 } from "./options.js";
 export type { Parsed } from "./parsed.js";
 export {
