@@ -104,6 +104,8 @@ class Model {
   #secure = false;
   #marked = new Set<number>();
   #transmitting = false;
+  /** The line was part of a SASL exchange, whatever else it looks like. */
+  #exchanging = false;
 
   /** Takes one effect of the session; the answer, if it wants one. */
   effect(
@@ -125,6 +127,7 @@ class Model {
       case "saslBegin":
       case "saslRespond":
         check(!this.#loggedIn, () => "a login after the login");
+        this.#exchanging = true;
         return this.#respond(choice());
       case "startTls":
         check(!this.#loggedIn && !this.#secure, () => "TLS where it can't begin");
@@ -176,6 +179,10 @@ class Model {
     const isGood =
       /^(?:\+OK|-ERR)(?: [\x20-\x7e]*)?\r\n/.test(status) || /^\+ [\w+/=]*\r\n$/.test(status);
     check(isGood, () => `no status: ${JSON.stringify(status)}`);
+    if (this.#exchanging) {
+      this.#exchanging = false;
+      return;
+    }
     const isOk = status.startsWith("+OK");
     const isMultiline = isOk && (/^(?:LIST|UIDL) *$/i.test(line) || /^capa *$/i.test(line));
     check(
