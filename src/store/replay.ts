@@ -2,17 +2,11 @@ import { join } from "node:path";
 import type { MailboxName, MessageId } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
 import type { StoredMessage } from "../shared/operation.js";
-import {
-  type Disk,
-  type DiskFile,
-  errorCode,
-  isFull,
-  unlinkIfThere,
-  writeFully,
-} from "./disk.js";
+import { type Disk, errorCode, unlinkIfThere } from "./disk.js";
 import { indexName } from "./bodies.js";
 import { type JournalPosition, segmentName } from "./journal.js";
 import type { PendingOperation } from "./mailbox.js";
+import { rewrite } from "./rewrite.js";
 import { type ScannedRecord, type ScanResult, scanSegment } from "./segment-scan.js";
 import type { BodyLocation } from "./segment-index.js";
 import { bodyLocations, type State } from "./state.js";
@@ -51,10 +45,12 @@ export class Segments {
       const isStray = name.endsWith(".tmp") || (name.endsWith(".idx") && !strayNames.has(name));
       if (isStray) await unlinkIfThere(disk, join(directory, name));
     }
-    if (numbers.length > 0) return;
-    disk.open(this.path(1), "create").close();
+    if (numbers.length === 0) {
+      disk.open(this.path(1), "create").close();
+      this.octets.set(1, 0);
+    }
+    // Also for a segment that is there: a process that made it may have been killed before this.
     await disk.syncDirectory(directory);
-    this.octets.set(1, 0);
   }
 
   #sizeOf(segment: number): number {
@@ -265,44 +261,20 @@ async function replayNewest(
     }
     return replayRecord(state, record, { segment, from });
   });
+  // In front of a checkpoint all is on disk: what cannot be read there is damaged, not torn.
+  const known = segment === from.segment ? from.offset : 0;
+  if (end < known) log.error({ segment, from: end, to: known }, "the journal is damaged here");
+  const offset = Math.max(end, known);
   const file = disk.open(segments.path(segment), "write");
   try {
-    if (end < octets) {
-      log.warn({ segment, from: end, to: octets }, "the journal ends in a torn record: cut off");
-      await file.truncate(end);
+    if (offset < octets) {
+      log.warn({ segment, from: offset, to: octets }, "the journal ends in a torn record: cut off");
+      await file.truncate(offset);
     }
-    // In front of a checkpoint all is on disk.
-    const known = segment === from.segment ? from.offset : 0;
-    await rewrite(file, { from: known, to: end, log });
+    await rewrite(file, { from: known, to: offset, log });
     await file.sync();
   } finally {
     file.close();
   }
-  return { segment, offset: end };
-}
-
-const pieceOctets = 4 * 1024 * 1024;
-
-/**
- * Writes again what a killed process left, so that the next fsync is about it. After an fsync that
- * failed, Linux takes its pages for written: they can be read, but a later fsync passes them over.
- * Nothing is at risk meanwhile, since the same octets go to the same places.
- */
-async function rewrite(
-  file: DiskFile,
-  { from, to, log }: { readonly from: number; readonly to: number; readonly log: Log },
-): Promise<void> {
-  const buffer = Buffer.allocUnsafe(Math.min(pieceOctets, to - from));
-  try {
-    for (let at = from; at < to; ) {
-      const got = file.readSync(buffer.subarray(0, to - at), at);
-      if (got === 0) throw new Error(`the newest segment ends ${to - at} octets too early`);
-      await writeFully(file, [buffer.subarray(0, got)], at);
-      at += got;
-    }
-  } catch (error) {
-    // Where files are never written in place, a full disk refuses it. Reading must go on.
-    if (!isFull(error)) throw error;
-    log.warn({ err: error }, "no space to write the journal's end again: it is fsynced as it is");
-  }
+  return { segment, offset };
 }

@@ -93,6 +93,7 @@ export class SimulatedDisk implements Disk {
   #syncedNames = new Map<string, SimulatedFile>();
   #nameChanges = new Map<string, NameChange[]>();
   #directories = new Set<string>();
+  #syncedDirectories = new Set<string>();
   #life = 0;
   #stopAfter = Infinity;
   /** Octets that can still be written before ENOSPC. */
@@ -133,8 +134,20 @@ export class SimulatedDisk implements Disk {
       for (const change of changes.slice(0, kept)) this.#changeSynced(change);
     }
     this.#nameChanges.clear();
+    this.#loseDirectories();
     this.#names = new Map(this.#syncedNames);
     for (const file of new Set(this.#names.values())) this.#crashFile(file);
+  }
+
+  /** A directory whose name is lost goes with all that is in it. */
+  #loseDirectories(): void {
+    for (const directory of this.#directories) {
+      if (this.#syncedDirectories.has(directory) || this.random() >= 0.5) continue;
+      this.#directories.delete(directory);
+      for (const path of this.#syncedNames.keys()) {
+        if (path.startsWith(`${directory}/`)) this.#syncedNames.delete(path);
+      }
+    }
   }
 
   #changeSynced(change: NameChange): void {
@@ -292,6 +305,8 @@ export class SimulatedDisk implements Disk {
     await this.#asyncStep();
     const isNew = !this.#directories.has(directory);
     this.#directories.add(directory);
+    // What the tests begin with is there.
+    if (!this.#directories.has(dirname(directory))) this.#syncedDirectories.add(directory);
     return isNew;
   }
 
@@ -300,5 +315,8 @@ export class SimulatedDisk implements Disk {
     if (this.failSyncs) throw systemError("EIO");
     for (const change of this.#nameChanges.get(directory) ?? []) this.#changeSynced(change);
     this.#nameChanges.delete(directory);
+    for (const path of this.#directories) {
+      if (dirname(path) === directory) this.#syncedDirectories.add(path);
+    }
   }
 }
