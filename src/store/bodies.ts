@@ -49,6 +49,8 @@ export class BodyStore {
   readonly #files = new Recent<DiskFile>(segmentFilesMax, (file) => file.close());
   /** Found damaged: as good as absent until they are written again. */
   readonly #corrupt = new Set<string>();
+  /** Of bodies in files; settled when their names are on disk. At most 256. */
+  readonly #directories = new Map<string, Promise<void>>();
   readonly #indexing = new Set<Promise<void>>();
   /** Digests that somebody asked for or referred to while a compaction runs. */
   watched: Set<string> | undefined;
@@ -286,9 +288,31 @@ export class BodyStore {
     }
     const target = bodyPath(layout, body.digest);
     const directory = dirname(target);
-    if (await disk.mkdir(directory)) await final(() => disk.syncDirectory(layout.bodies));
+    await this.#makeDirectory(directory, final);
     await disk.rename(body.path, target);
     await final(() => disk.syncDirectory(directory));
+  }
+
+  /**
+   * Once for each directory, made now or not: who made it may have been killed before its name was
+   * on disk. Who comes meanwhile waits too.
+   */
+  #makeDirectory(
+    directory: string,
+    final: (action: () => Promise<void>) => Promise<void>,
+  ): Promise<void> {
+    const { disk, layout } = this.options;
+    const known = this.#directories.get(directory);
+    if (known !== undefined) return known;
+    const made = disk
+      .mkdir(directory)
+      .then(() => final(() => disk.syncDirectory(layout.bodies)))
+      .catch((error: unknown) => {
+        this.#directories.delete(directory);
+        throw error;
+      });
+    this.#directories.set(directory, made);
+    return made;
   }
 
   async close(): Promise<void> {

@@ -48,7 +48,7 @@ export class Mailboxes {
   /** Since the last checkpoint. */
   readonly #changed = new Set<Mailbox>();
   readonly #flushing = new Set<Mailbox>();
-  /** View files that were written to, and whose they are. */
+  /** View files that have more than is known to be on disk, and whose they are. */
   readonly #unsynced = new Map<string, Mailbox>();
   readonly #background = new Set<Promise<void>>();
   #operationsWaiting = 0;
@@ -249,7 +249,11 @@ export class Mailboxes {
       // After a crash the file may have more than the catalog says, but not less.
       const whole = soundOctets >= mailbox.syncedOctets;
       const right = !mailbox.exact || sameTotals(model.totals, mailbox.totals);
-      if (!damaged && whole && right) return this.#opened(model, file, false);
+      if (!damaged && whole && right) {
+        // What a killed process wrote is read here, and may be in the page cache only.
+        if (!mailbox.exact) this.#unsynced.set(file.path, mailbox);
+        return this.#opened(model, file, false);
+      }
     } catch (error) {
       this.options.log.warn({ err: error, mailbox: mailbox.name }, "a view cannot be read");
     }

@@ -6,6 +6,7 @@ import { type Disk, errorCode, unlinkIfThere } from "./disk.js";
 import { indexName } from "./bodies.js";
 import { type JournalPosition, segmentName } from "./journal.js";
 import type { PendingOperation } from "./mailbox.js";
+import { rewrite } from "./rewrite.js";
 import { type ScannedRecord, type ScanResult, scanSegment } from "./segment-scan.js";
 import type { BodyLocation } from "./segment-index.js";
 import { bodyLocations, type State } from "./state.js";
@@ -44,10 +45,12 @@ export class Segments {
       const isStray = name.endsWith(".tmp") || (name.endsWith(".idx") && !strayNames.has(name));
       if (isStray) await unlinkIfThere(disk, join(directory, name));
     }
-    if (numbers.length > 0) return;
-    disk.open(this.path(1), "create").close();
+    if (numbers.length === 0) {
+      disk.open(this.path(1), "create").close();
+      this.octets.set(1, 0);
+    }
+    // Also for a segment that is there: a process that made it may have been killed before this.
     await disk.syncDirectory(directory);
-    this.octets.set(1, 0);
   }
 
   #sizeOf(segment: number): number {
@@ -258,16 +261,20 @@ async function replayNewest(
     }
     return replayRecord(state, record, { segment, from });
   });
+  // In front of a checkpoint all is on disk: what cannot be read there is damaged, not torn.
+  const known = segment === from.segment ? from.offset : 0;
+  if (end < known) log.error({ segment, from: end, to: known }, "the journal is damaged here");
+  const offset = Math.max(end, known);
   const file = disk.open(segments.path(segment), "write");
   try {
-    if (end < octets) {
-      log.warn({ segment, from: end, to: octets }, "the journal ends in a torn record: cut off");
-      await file.truncate(end);
+    if (offset < octets) {
+      log.warn({ segment, from: offset, to: octets }, "the journal ends in a torn record: cut off");
+      await file.truncate(offset);
     }
-    // Also without a tear: a killed process may have left what is in memory only.
+    await rewrite(file, { from: known, to: offset, log });
     await file.sync();
   } finally {
     file.close();
   }
-  return { segment, offset: end };
+  return { segment, offset };
 }

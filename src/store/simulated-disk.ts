@@ -5,14 +5,20 @@ import type { Disk, DiskFile } from "./disk.js";
  * A disk for tests that keeps only what was synced: at `crash` every write, truncation and directory
  * change since the last sync is kept, lost or torn, as the seed decides. It can also run full, fail
  * its fsyncs, and stop dead after a number of operations.
+ *
+ * A failed fsync is Linux's: the pages that it did not write count as clean from then on. They can be
+ * read until the power fails, but a later fsync passes them over, unless they are written again.
  */
 interface SimulatedFile {
   /** Its octets, and room for more. */
   buffer: Buffer;
   length: number;
-  /** Since the last sync, each with what it took away. */
-  unsynced: { readonly change: Change; readonly undo: Undo }[];
+  /** What may not be on disk and all that came after it, each with what it took away. */
+  changes: { readonly change: Change; readonly undo: Undo; state: ChangeState }[];
 }
+
+/** `passedOver`: by an fsync that failed. */
+type ChangeState = "dirty" | "synced" | "passedOver";
 
 type Change =
   | { readonly kind: "write"; readonly position: number; readonly data: Buffer }
@@ -54,6 +60,16 @@ function undoChange(file: SimulatedFile, { length, position, data }: Undo): void
   file.length = length;
 }
 
+function syncFile(file: SimulatedFile, succeeds: boolean): void {
+  for (const one of file.changes) {
+    if (one.state !== "dirty") continue;
+    if (succeeds) one.state = "synced";
+    // A size is not in those pages: it stays dirty.
+    else if (one.change.kind === "write") one.state = "passedOver";
+  }
+  if (file.changes.every(({ state }) => state === "synced")) file.changes = [];
+}
+
 function grow(file: SimulatedFile, octets: number): void {
   if (octets <= file.buffer.length) return;
   const larger = Buffer.alloc(Math.max(octets, 2 * file.buffer.length, 1_024));
@@ -77,6 +93,7 @@ export class SimulatedDisk implements Disk {
   #syncedNames = new Map<string, SimulatedFile>();
   #nameChanges = new Map<string, NameChange[]>();
   #directories = new Set<string>();
+  #syncedDirectories = new Set<string>();
   #life = 0;
   #stopAfter = Infinity;
   /** Octets that can still be written before ENOSPC. */
@@ -117,8 +134,20 @@ export class SimulatedDisk implements Disk {
       for (const change of changes.slice(0, kept)) this.#changeSynced(change);
     }
     this.#nameChanges.clear();
+    this.#loseDirectories();
     this.#names = new Map(this.#syncedNames);
     for (const file of new Set(this.#names.values())) this.#crashFile(file);
+  }
+
+  /** A directory whose name is lost goes with all that is in it. */
+  #loseDirectories(): void {
+    for (const directory of this.#directories) {
+      if (this.#syncedDirectories.has(directory) || this.random() >= 0.5) continue;
+      this.#directories.delete(directory);
+      for (const path of this.#syncedNames.keys()) {
+        if (path.startsWith(`${directory}/`)) this.#syncedNames.delete(path);
+      }
+    }
   }
 
   #changeSynced(change: NameChange): void {
@@ -127,22 +156,25 @@ export class SimulatedDisk implements Disk {
   }
 
   #crashFile(file: SimulatedFile): void {
-    const changes = file.unsynced;
+    const { changes } = file;
     for (const { undo } of [...changes].reverse()) undoChange(file, undo);
-    for (const { change } of changes) {
-      const fate = this.random();
-      if (fate >= 0.4) applyChange(file, fate < 0.7 ? change : this.#torn(change));
+    for (const { change, state } of changes) {
+      const fate = state === "synced" ? 0.5 : this.random();
+      if (fate >= 0.4) applyChange(file, fate < 0.7 ? change : this.#torn(change, file));
     }
-    file.unsynced = [];
+    file.changes = [];
   }
 
-  #torn(change: Change): Change {
+  #torn(change: Change, file: SimulatedFile): Change {
     if (change.kind === "truncate") return change;
     const data = Buffer.from(change.data);
     const at = Math.floor(this.random() * data.length);
     // Half of the tears are a page that was not written although the size was.
     if (this.random() < 0.5) return { ...change, data: data.subarray(0, at) };
-    return { ...change, data: data.fill(0, at, Math.min(data.length, at + 512)) };
+    const hole = data.subarray(at, at + 512).fill(0);
+    const from = change.position + at;
+    file.buffer.copy(hole, 0, Math.min(from, file.length), Math.min(from + 512, file.length));
+    return { ...change, data };
   }
 
   /** Flips one bit of a file, for good. */
@@ -191,7 +223,7 @@ export class SimulatedDisk implements Disk {
     if (mode === "create") {
       if (this.#names.has(path)) throw systemError("EEXIST");
       if (this.freeOctets <= 0) throw systemError("ENOSPC");
-      const file = { buffer: Buffer.alloc(0), length: 0, unsynced: [] };
+      const file = { buffer: Buffer.alloc(0), length: 0, changes: [] };
       this.#rename({ kind: "set", path, file });
     }
     return this.#handle(this.#named(path));
@@ -200,7 +232,7 @@ export class SimulatedDisk implements Disk {
   #handle(file: SimulatedFile): DiskFile {
     const life = this.#life;
     const change = (one: Change) => {
-      file.unsynced.push({ change: one, undo: applyChange(file, one) });
+      file.changes.push({ change: one, undo: applyChange(file, one), state: "dirty" });
     };
     const readSync = (into: Buffer, position: number) => {
       if (life !== this.#life) throw systemError("EIO");
@@ -210,16 +242,18 @@ export class SimulatedDisk implements Disk {
       writev: async (buffers, position) => {
         await this.#asyncStep(life);
         const data = Buffer.concat(buffers);
-        const fits = Math.min(data.length, this.freeOctets);
+        // What is written over has its space already.
+        const over = Math.min(data.length, Math.max(0, file.length - position));
+        const fits = Math.min(data.length, over + this.freeOctets);
         if (fits === 0 && data.length > 0) throw systemError("ENOSPC");
-        this.freeOctets -= fits;
+        this.freeOctets -= Math.max(0, fits - over);
         change({ kind: "write", position, data: data.subarray(0, fits) });
         return fits;
       },
       sync: async () => {
         await this.#asyncStep(life, "sync");
+        syncFile(file, !this.failSyncs);
         if (this.failSyncs) throw systemError("EIO");
-        file.unsynced = [];
       },
       read: async (into, position) => {
         await this.#asyncStep(life);
@@ -271,6 +305,8 @@ export class SimulatedDisk implements Disk {
     await this.#asyncStep();
     const isNew = !this.#directories.has(directory);
     this.#directories.add(directory);
+    // What the tests begin with is there.
+    if (!this.#directories.has(dirname(directory))) this.#syncedDirectories.add(directory);
     return isNew;
   }
 
@@ -279,5 +315,8 @@ export class SimulatedDisk implements Disk {
     if (this.failSyncs) throw systemError("EIO");
     for (const change of this.#nameChanges.get(directory) ?? []) this.#changeSynced(change);
     this.#nameChanges.delete(directory);
+    for (const path of this.#directories) {
+      if (dirname(path) === directory) this.#syncedDirectories.add(path);
+    }
   }
 }

@@ -8,6 +8,7 @@ import {
   forgettingTombstones,
   withoutChecksum,
   withoutDirectorySync,
+  withoutRewriting,
   withoutSync,
 } from "./replication-disk-bugs.js";
 import type { Life } from "./replication-life.js";
@@ -280,6 +281,11 @@ export const bugs: readonly Bug[] = [
   bug("an fsync of the journal is left out", ["crashAll"], /: lost: /, {
     disks: "journal",
     faults: { wrapDisk: withoutSync },
+  }),
+  bug("what a failed fsync left is believed", ["failSync", "crashAll"], /unserved|: lost: /, {
+    members: 1,
+    disks: "journal",
+    faults: { wrapDisk: withoutRewriting },
   }),
   bug("the name of a new file is not made durable", ["crashAll"], /: lost: |does not start/, {
     disks: "journal",

@@ -45,6 +45,18 @@ const withReads = (disk: SimulatedDisk, change: (read: Buffer) => void): Disk =>
 export const withoutSync = (disk: SimulatedDisk): Disk =>
   withJournalFiles(disk, (file) => ({ ...file, sync: () => disk.wait("sync") }));
 
+/** What is in the journal is not written there again. */
+export const withoutRewriting = (disk: SimulatedDisk): Disk =>
+  withJournalFiles(disk, (file) => ({
+    ...file,
+    writev: async (buffers, position) => {
+      const octets = Buffer.concat(buffers);
+      const there = Buffer.alloc(octets.length);
+      const isThere = file.readSync(there, position) === octets.length && there.equals(octets);
+      return isThere ? octets.length : file.writev(buffers, position);
+    },
+  }));
+
 /** Names of new files are not made durable. */
 export const withoutDirectorySync = (disk: SimulatedDisk): Disk =>
   replacing(disk, { syncDirectory: () => disk.wait("sync") });

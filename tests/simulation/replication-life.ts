@@ -179,8 +179,9 @@ export class Life implements Host {
     if (!this.up) return;
     opened.onFailure((error) => {
       world.note(() => `${member.uuid} ends: ${error.message}`);
-      // Nobody knows what is on the disk after a failed sync.
-      world.clock.after(0, () => world.crash(member, "power"));
+      const dice = diceFor(world.options.seed, `${member.uuid} failure ${member.lives}`);
+      const kind = dice.chance(0.5) ? "power" : "process";
+      world.clock.after(0, () => world.crash(member, kind));
       world.clock.after(1_000, () => world.restart(member));
     });
     this.#rooms = this.#build(opened);
