@@ -167,6 +167,9 @@ interface SessionParts extends Shown {
   readonly release: () => void;
 }
 
+/** Of one call: tombstones of more might not fit into a frame. */
+const removalsPerCall = 10_000;
+
 export class ReplicatedMaildrop {
   private readonly options: MaildropOptions;
   readonly mailbox: MailboxName;
@@ -289,7 +292,8 @@ export class ReplicatedMaildrop {
   /**
    * Deletes messages for good; true once that is durable on a majority that still knows this
    * session as the holder of the lock. The lock is asked for first, so that a session that lost
-   * it changes nothing anywhere.
+   * it changes nothing anywhere. More than `removalsPerCall` go in steps: when one fails, those
+   * before it are done (RFC 1939 §6: "some or none").
    */
   async remove(messages: readonly StoredMessage[]): Promise<boolean> {
     const { groups, clock } = this.options;
@@ -304,6 +308,17 @@ export class ReplicatedMaildrop {
     });
     if (!held.quorum) return false;
     const removedAtMs = clock.wallMs();
+    for (let at = 0; at < messages.length; at += removalsPerCall) {
+      const some = messages.slice(at, at + removalsPerCall);
+      if (!(await this.removeSome(some, removedAtMs))) return false;
+    }
+    return true;
+  }
+
+  private async removeSome(
+    messages: readonly StoredMessage[],
+    removedAtMs: number,
+  ): Promise<boolean> {
     const operations = messages.map(
       ({ id, fingerprint }): Operation => ({
         kind: "RemoveMessage",
@@ -311,12 +326,17 @@ export class ReplicatedMaildrop {
         tombstone: { id, removedAtMs, fingerprint },
       }),
     );
+    const lock = { mailbox: this.mailbox, session: this.parts.session };
     const unsettled = messages.flatMap(({ id }) => this.parts.unsettled.get(id) ?? []);
-    const stored = await groups.ask(
+    const stored = await this.options.groups.ask(
       this.mailbox,
       "replicate",
       { operations, bodies: [], lock, unsettled },
-      { counts: (reply) => reply.kind === "stored", alone: true, deadlineMs },
+      {
+        counts: (reply) => reply.kind === "stored",
+        alone: true,
+        deadlineMs: limits.peerCallDeadlineMs,
+      },
     );
     return stored.quorum;
   }
