@@ -1,16 +1,10 @@
 /** One member, put together: the only place that knows every room. */
 import type { NodeConfig } from "./config/index.js";
-import { AppPasswords } from "./mailbox/app-passwords.js";
-import { Logins } from "./mailbox/logins.js";
-import { Mailboxes } from "./mailbox/mailboxes.js";
-import { Passwords } from "./mailbox/passwords.js";
-import { createRegistry } from "./mailbox/registry.js";
-import { RingKeys } from "./mailbox/ring-keys.js";
-import { keyLifeMs, Sessions } from "./mailbox/sessions.js";
-import { Tries } from "./mailbox/tries.js";
+import type { Mailboxes } from "./mailbox/mailboxes.js";
 import { Admission } from "./node/admission.js";
 import { keepId, NodeStartError, ownId, refuseOtherRing } from "./node/identity.js";
 import { probeListeners } from "./node/listeners.js";
+import { createMailDomain } from "./node/mail-domain.js";
 import { createMailPop3Servers, type MailPop3Servers } from "./node/mail-pop3.js";
 import { createMailSmtpServers, type MailSmtpServers } from "./node/mail-smtp.js";
 import { openSecrets, type OwnSecrets } from "./node/own-secrets.js";
@@ -140,41 +134,14 @@ class Node implements RunningNode {
       status: () => memberStatus(facts),
     });
     this.ring = this.createRing();
-    const passwords = new Passwords(() => clock.monotonicMs());
     const { replication } = this;
-    const { registers, groups } = replication;
-    const announceChanged = (register: string) => replication.announceChanged(register);
-    const registry = createRegistry({
-      ...{ passwords, domain, clock, random, registers, announceChanged },
-      quota: config.quota,
-      trial: config.trial,
-      usageOf: (mailbox) => replication.usageOf(mailbox),
-      members: () => replication.roster.members.length,
-    });
-    const { accounts, senders } = registry;
-    const keys = new RingKeys({
-      ...{ registers, clock, random, tokenMs: keyLifeMs, announceChanged },
-    });
-    replication.onRegisterChanged((register) => {
-      registry.forget(register);
-      keys.forget(register);
-    });
-    const sessions = new Sessions({ keys, accounts, domain, clock });
-    const logins = new Logins({
-      ...{ accounts, passwords, sessions, keys, domain, clock, log },
-      tries: new Tries({ groups, random, limits: config.tries }),
-      stopping: this.stopping.signal,
-    });
-    const mailboxes = new Mailboxes({
-      ...{ ...registry, replication, store, domain, clock, log },
-      self: store.identity,
-    });
+    const { signal: stopping } = this.stopping;
+    const mail = createMailDomain({ config, store, replication, log, stopping });
+    const { registry, mailboxes, authenticator, credentials } = mail;
     this.mailboxes = mailboxes;
-    const appPasswords = new AppPasswords({ accounts, random, clock });
-    const credentials = { accounts, appPasswords, sessions, keys, logins };
     const admission = new Admission({
       ...{ credentials: secrets.credentials, secretsFolder: secrets.folder },
-      ...{ registers, clock, log },
+      ...{ registers: replication.registers, clock, log },
     });
     const operator = new Operator(
       Object.assign(facts, { ...registry, mailboxes, credentials, admission, domain }),
@@ -192,10 +159,10 @@ class Node implements RunningNode {
       log,
     });
     const nodeText = this.self.id.toString();
-    const users = { authenticator: logins, senders };
+    const users = { authenticator, senders: registry.senders };
     const served = { config, log, tls: secrets.tls };
     this.smtp = createMailSmtpServers({ ...served, nodeText, receiver: mailboxes, users });
-    this.pop3 = createMailPop3Servers({ ...served, authenticator: logins, mailboxes });
+    this.pop3 = createMailPop3Servers({ ...served, authenticator, mailboxes });
     store.onFailure((error) => this.fail(error));
     replication.membership.onChange((roster, before) => this.rosterChanged(roster, before));
   }
