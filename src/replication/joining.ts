@@ -28,30 +28,38 @@ export class Joining {
 
   /**
    * Asks members until this node is on the roster. `giveUpMs` counts while nobody answers at all;
-   * a ring that is busy with another change is waited for.
+   * a ring that is busy with another change is waited for. Those who say so name the others, who
+   * are asked as well once one of `entries` is silent: it may have left the ring meanwhile.
    * @throws JoinRefusedError
    */
   async join(entries: readonly Address[], giveUpMs: number, signal: AbortSignal): Promise<void> {
     const { membership, clock, log } = this.options;
     let silentSinceMs = clock.monotonicMs();
     let lastError = "";
+    const asked = new Set(entries);
+    const named = new Set<Address>();
     while (!signal.aborted) {
-      for (const addr of entries) {
+      // Those who are added meanwhile have their turn in the same round.
+      for (const addr of asked) {
         try {
           const reply = await this.ask(addr);
           silentSinceMs = clock.monotonicMs();
           if (reply.kind === "refused") throw new JoinRefusedError(reply.why);
           if (reply.kind === "roster") await membership.learn(reply.roster);
-          else log.debug({ why: reply.why }, "the ring is busy: waiting to join");
+          else {
+            log.debug({ why: reply.why }, "the ring is busy: waiting to join");
+            for (const member of reply.members) named.add(member);
+          }
         } catch (error) {
           if (error instanceof JoinRefusedError) throw error;
+          for (const member of named) asked.add(member);
           lastError = error instanceof Error ? error.message : String(error);
         }
         if (membership.selfMember?.addr === this.options.self.addr) return;
       }
       if (clock.monotonicMs() - silentSinceMs > giveUpMs) {
         throw new JoinRefusedError(
-          `no member answers at ${entries.join(", ")} (${lastError}); start one there or correct --entry`,
+          `no member answers at ${[...asked].join(", ")} (${lastError}); start one there or correct --entry`,
         );
       }
       await clock.sleep(retryMs, signal).catch(() => undefined);
@@ -83,6 +91,16 @@ export class Joining {
 
   /** Serves `join`. */
   async admit(request: RequestOf<"join">): Promise<JoinReply> {
+    const answer = await this.tryToAdmit(request);
+    if (answer.kind !== "busy") return answer;
+    const { members } = this.options.membership.roster;
+    const others = members.filter(({ state, addr }) => state === "active" && addr !== request.addr);
+    return { ...answer, members: others.map(({ addr }) => addr) };
+  }
+
+  private async tryToAdmit(
+    request: RequestOf<"join">,
+  ): Promise<Exclude<JoinReply, { kind: "busy" }> | { kind: "busy"; why: string }> {
     const { membership } = this.options;
     const { roster, self } = membership;
     if (membership.selfMember?.state !== "active") {

@@ -72,7 +72,8 @@ export interface Beat {
 export type JoinReply =
   | { kind: "roster"; roster: RosterJson }
   | { kind: "refused"; why: string }
-  | { kind: "busy"; why: string };
+  /** `members`: where else to ask, since the one who answers may be about to leave. */
+  | { kind: "busy"; why: string; members: readonly Address[] };
 
 export interface CatalogLine {
   readonly mailbox: MailboxName;

@@ -64,6 +64,11 @@ test.each([67, 186])("a member alone is killed and loses power, seed %i", async 
   await holds(seed, { members: 1, events: ["crash", "crashAll"], disks: "journal" });
 });
 
+// The only members that the joiners knew left the ring, and the joiners asked each other for ever.
+test("joiners outlive the members by which they came", async () => {
+  await holds(702_416, {});
+});
+
 test.each(["memory", "journal"] as const)(
   "a seed is a run, event by event: %s disks",
   async (disks) => {
