@@ -74,7 +74,8 @@ test("P9: of a user that is not there the replies are the same", async () => {
   const dialogue = async (name: string): Promise<string[]> => {
     const lines: string[] = [];
     for (let n = 0; n < allowed + 2; n += 1) lines.push(await login(ring.member(n % 3), name, "x"));
-    return lines;
+    // How long it is until the first try is forgotten goes by when that was, not by the name.
+    return lines.map((line) => line.replace(/\d+ s$/, "… s"));
   };
   const lines = await dialogue("somebody");
   expect(lines.filter(isChecked)).toHaveLength(allowed);
