@@ -1,6 +1,7 @@
 /** Ports: taken ones are to be known before the ring is told of this member. */
 import { once } from "node:events";
 import { createServer } from "node:net";
+import { formatEndpoint } from "../config/index.js";
 import { NodeStartError } from "./identity.js";
 
 interface Endpoint {
@@ -10,8 +11,27 @@ interface Endpoint {
 
 export type ListenerOption = "smtp" | "submission" | "submissions" | "pop3" | "pop3s";
 
+/** A server, and where it is to listen. */
+export interface Listening<Name extends ListenerOption> {
+  readonly name: Name;
+  readonly at: Endpoint;
+  readonly server: { listen(at: Endpoint): Promise<{ readonly port: number }> };
+}
+
+/** Opens all, one after the other; where each listens, as text. @throws NodeStartError */
+export async function openAll<Name extends ListenerOption>(
+  servers: readonly Listening<Name>[],
+): Promise<Partial<Record<Name, string>>> {
+  const listening: Partial<Record<Name, string>> = {};
+  for (const { name, at, server } of servers) {
+    const { port } = await opened(name, at, () => server.listen(at));
+    listening[name] = formatEndpoint({ host: at.host, port });
+  }
+  return listening;
+}
+
 /** What `listen` resolves to. @throws NodeStartError that names port and option */
-export async function opened<T>(
+async function opened<T>(
   option: ListenerOption,
   { host, port }: Endpoint,
   listen: () => Promise<T>,

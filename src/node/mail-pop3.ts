@@ -1,5 +1,5 @@
 /** The POP3 listeners over the mail domain. */
-import { formatEndpoint, type NodeConfig } from "../config/index.js";
+import type { NodeConfig } from "../config/index.js";
 import {
   type AuthenticationResult,
   type Authenticator,
@@ -18,7 +18,7 @@ import {
 import type { ReplicatedMaildrop } from "../replication/maildrop.js";
 import type { Log } from "../shared/log.js";
 import type { TlsContexts } from "../shared/tls.js";
-import { opened } from "./listeners.js";
+import { openAll } from "./listeners.js";
 
 type Maildrops = Pick<Mailboxes, "open">;
 
@@ -57,14 +57,7 @@ export function createMailPop3Servers(options: MailPop3Options): MailPop3Servers
   const endpoints = { pop3, ...Object.fromEntries(servers.map(({ name, at }) => [name, at])) };
   return {
     endpoints,
-    async listen() {
-      const listening = { pop3: "" };
-      for (const { name, at, server } of servers) {
-        const { port } = await opened(name, at, () => server.listen(at));
-        Object.assign(listening, { [name]: formatEndpoint({ host: at.host, port }) });
-      }
-      return listening;
-    },
+    listen: async () => ({ pop3: "", ...(await openAll(servers)) }),
     async close() {
       await Promise.allSettled(servers.map(({ server }) => server.close({ deadlineMs: drainMs })));
     },

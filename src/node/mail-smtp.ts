@@ -1,11 +1,11 @@
 /** The SMTP listeners over the mail domain: for everybody's mail, and for what users hand in. */
-import { formatEndpoint, type NodeConfig } from "../config/index.js";
+import type { NodeConfig } from "../config/index.js";
 import type { Authenticator, Senders } from "../mailbox/authentication.js";
 import type { MailReceiver } from "../mailbox/ports.js";
 import type { Log } from "../shared/log.js";
 import type { TlsContexts } from "../shared/tls.js";
 import { createSmtpServer, type SmtpServer } from "../smtp/server.js";
-import { opened } from "./listeners.js";
+import { openAll } from "./listeners.js";
 
 interface MailSmtpOptions {
   readonly config: NodeConfig;
@@ -55,14 +55,7 @@ export function createMailSmtpServers(options: MailSmtpOptions): MailSmtpServers
   const endpoints = { smtp, ...Object.fromEntries(servers.map(({ name, at }) => [name, at])) };
   return {
     endpoints,
-    async listen() {
-      const listening = { smtp: "" };
-      for (const { name, at, server } of servers) {
-        const { port } = await opened(name, at, () => server.listen(at));
-        Object.assign(listening, { [name]: formatEndpoint({ host: at.host, port }) });
-      }
-      return listening;
-    },
+    listen: async () => ({ smtp: "", ...(await openAll(servers)) }),
     async close() {
       await Promise.all(servers.map(({ server }) => server.close()));
     },
