@@ -133,14 +133,16 @@ export class Ring {
   /** Waits until all running members, and nobody else but silent ones, are active at one epoch. */
   async settled(deadlineMs = 60_000): Promise<void> {
     const ids = this.running.map((member) => member.id).sort();
+    const settledFor = async (through: Member): Promise<boolean> => {
+      const { members: all } = await this.status(through);
+      const members = all.filter((member) => member.state !== "unreachable");
+      const active = members.filter((member) => member.state === "active");
+      const epochs = new Set(members.map((member) => member.rosterEpoch));
+      const seen = active.map((member) => member.id).sort();
+      return epochs.size === 1 && seen.join() === ids.join() && members.length === ids.length;
+    };
     await waitUntil(
-      async () => {
-        const members = (await this.status()).members.filter((m) => m.state !== "unreachable");
-        const active = members.filter((member) => member.state === "active");
-        const epochs = new Set(members.map((member) => member.rosterEpoch));
-        const seen = active.map((member) => member.id).sort();
-        return epochs.size === 1 && seen.join() === ids.join() && members.length === ids.length;
-      },
+      async () => (await Promise.all(this.running.map(settledFor))).every((settled) => settled),
       { deadlineMs, what: `members ${ids.join()} to be active`, everyMs: 200 },
     );
   }
