@@ -49,6 +49,8 @@ export interface RunningNode {
 }
 
 const joinGiveUpMs = 10_000;
+/** A member that is neither there nor refuses holds up a start no longer. */
+const noticedWithinMs = 2_000;
 
 /**
  * Opens the data, joins or resumes the ring, and opens the listeners. Resolves when all of that
@@ -88,6 +90,8 @@ class Node implements RunningNode {
   private readonly pop3: MailPop3Servers;
   private readonly stalls: Stalls;
   private readonly stopping = new AbortController();
+  /** Members whose connection to this one stands. */
+  private readonly greeted = new Set<MemberUuid>();
   private listeners: MemberFacts["listeners"] = {};
   private stopped: Promise<void> | undefined;
 
@@ -154,8 +158,14 @@ class Node implements RunningNode {
       onRing: async (message) => this.ring.handle(message),
       onPeerCall: (from, method, message) => replication.handle(from, method, message),
       onAdmin: (method, args) => operator.run(method, args),
-      onPeerGreeted: (peer) => this.transport.redial(peer.addr),
-      onPeerGone: (uuid) => replication.peerGone(uuid),
+      onPeerGreeted: (peer) => {
+        this.greeted.add(peer.uuid);
+        this.transport.redial(peer.addr);
+      },
+      onPeerGone: (uuid) => {
+        this.greeted.delete(uuid);
+        replication.peerGone(uuid);
+      },
       log,
     });
     const nodeText = this.self.id.toString();
@@ -251,7 +261,23 @@ class Node implements RunningNode {
     else if (config.entries.length === 0) await this.found();
     else await this.join(config.entries);
     await keepId(self.id, config.bits, store);
+    await this.heardByOthers();
     await this.listen();
+  }
+
+  /**
+   * A client's first question may need a majority, and whoever hears that this member is ready may
+   * take the next one down: so the connections to the others, and theirs to this one, come first.
+   */
+  private async heardByOthers(): Promise<void> {
+    const isSettled = ({ uuid, addr }: MemberRef): boolean =>
+      this.transport.isDown(addr) || (this.transport.isUp(addr) && this.greeted.has(uuid));
+    const giveUpAtMs = clock.monotonicMs() + noticedWithinMs;
+    const others = () =>
+      this.replication.roster.members.filter(({ uuid }) => uuid !== this.self.uuid);
+    while (!others().every(isSettled) && clock.monotonicMs() < giveUpAtMs) {
+      await clock.sleep(20, this.stopping.signal);
+    }
   }
 
   private async found(): Promise<void> {

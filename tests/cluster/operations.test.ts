@@ -116,7 +116,6 @@ test("D7: repair heals a damaged body, a missing one and a deleted view, and say
   for (const other of ring.others(hurt)) await other.kill("SIGKILL");
   for (const mark of ["small-mark", "other-mark"]) findInJournal(hurt, mark);
   await ring.restartAll(ring.members.filter((member) => !member.running));
-  await ring.settled();
   expect(await fetchAll(hurt.pop3, "ann", password)).toEqual(served);
 }, 120_000);
 
