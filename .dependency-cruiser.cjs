@@ -10,11 +10,14 @@ const rooms = {
   mime: ["shared"],
   sasl: ["shared"],
   mailbox: ["replication", "mime", "sasl", "shared"],
-  smtp: ["mailbox/authentication", "mailbox/outbox", "mailbox/ports", "mime", "shared"],
+  smtp: ["mailbox/authentication", "mailbox/folders", "mailbox/ports", "mime", "shared"],
   pop3: ["shared"],
   client: ["shared"],
   "mail-view": ["shared"],
   drill: ["client", "shared"],
+  ebm: ["shared"],
+  sdk: ["client", "ebm", "shared"],
+  middleware: ["ebm", "mailbox", "mime", "replication", "shared"],
   operator: ["mailbox", "replication", "ring", "mime", "shared"],
 };
 

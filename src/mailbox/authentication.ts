@@ -1,11 +1,14 @@
 /** What the listeners ask when a client says who it is. */
 import type { MailboxName } from "../shared/ids.js";
+import type { Folder } from "./folders.js";
 
 /** Who a client has proved to be. */
 export interface Identity {
   readonly mailbox: MailboxName;
-  /** Which of the account's maildrops a POP3 session opens: `alice` or `alice/outbox`. */
-  readonly folder: "inbox" | "outbox";
+  /** Which maildrop a POP3 session opens: `alice`, `alice/outbox` …, or `alice/queue/orders`. */
+  readonly folder: Folder | "queue";
+  /** The queue's name, where `folder` is "queue". */
+  readonly queue?: string;
 }
 
 /** Where a client comes from, for counting tries. */

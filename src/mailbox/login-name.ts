@@ -2,25 +2,32 @@ import { createHash } from "node:crypto";
 import { parseLogin } from "../mime/address.js";
 import type { MailboxName } from "../shared/ids.js";
 import type { Identity } from "./authentication.js";
+import type { Folder } from "./folders.js";
 
 /** Whom a client says it is. */
 export interface Who {
   /** Undefined: no account can have that name. */
   readonly mailbox: MailboxName | undefined;
-  readonly folder: Identity["folder"];
+  readonly opens: Pick<Identity, "folder" | "queue">;
   /** By which tries are counted: one for all spellings of a name, bounded in length. */
   readonly key: string;
 }
 
-const outboxSuffix = "/outbox";
+/** No local part contains `/`. */
+const suffix = /\/(?:(outbox|config|data)|queue\/([^/]{1,64}))$/i;
 
-/** `alice`, `alice@ring.test`, and either with `/outbox` behind it (no local part contains `/`). */
+/** `alice` or `alice@ring.test`, and either with `/outbox` or another folder, or `/queue/orders`, behind it. */
 export function parseWho(username: string, domain: string): Who {
-  const isOutbox = username.toLowerCase().endsWith(outboxSuffix);
-  const name = isOutbox ? username.slice(0, -outboxSuffix.length) : username;
+  const [end = "", folder, queue] = suffix.exec(username) ?? [];
+  const name = username.slice(0, username.length - end.length);
   const mailbox = parseLogin(name, domain);
   const digest = (): string => createHash("sha256").update(name).digest("base64url");
-  return { mailbox, folder: isOutbox ? "outbox" : "inbox", key: mailbox ?? `name:${digest()}` };
+  return { mailbox, opens: opensOf(folder, queue), key: mailbox ?? `name:${digest()}` };
+}
+
+function opensOf(folder: string | undefined, queue: string | undefined): Who["opens"] {
+  if (queue !== undefined) return { folder: "queue", queue: queue.toLowerCase() };
+  return { folder: (folder?.toLowerCase() as Folder | undefined) ?? "inbox" };
 }
 
 /** Whether `authorizationId` (RFC 4422 §2; "" for none) is another name of the same account. */

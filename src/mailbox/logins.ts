@@ -148,7 +148,7 @@ export class Logins implements Authenticator {
     const { mailbox } = checked;
     const who = parseWho(claim.authorizationId || mailbox, domain);
     if (who.mailbox !== mailbox) return denied;
-    return { kind: "granted", identity: { mailbox, folder: who.folder } };
+    return { kind: "granted", identity: { mailbox, ...who.opens } };
   }
 
   private async beginScram(
@@ -196,9 +196,9 @@ export class Logins implements Authenticator {
 
   /** The answer to a proof; a wrong one is held back, by which nobody else is held up. */
   private async settle(who: Who, from: ClientOrigin, proof: Proof): Promise<AuthenticationResult> {
-    const { mailbox, folder } = who;
+    const { mailbox, opens } = who;
     const granted = (): AuthenticationResult =>
-      mailbox ? { kind: "granted", identity: { mailbox, folder } } : denied;
+      mailbox ? { kind: "granted", identity: { mailbox, ...opens } } : denied;
     if (proof.recognised()) return granted();
     const answer = await this.turns.take(who.key, () => this.attempt(who, from, proof));
     switch (answer?.kind) {

@@ -140,7 +140,7 @@ describe("a purge", () => {
     ["of an empty mailbox", [], true, true],
     ["that is durable", [1], true, true],
     ["that is not", [1], false, false],
-  ])("%s, outbox and all, and the locks go back", async (_, messages, removes, expected) => {
+  ])("%s, every folder of it, and the locks go back", async (_, messages, removes, expected) => {
     let released = 0;
     const maildrop = {
       messages,
@@ -150,8 +150,8 @@ describe("a purge", () => {
       },
     };
     opened = { kind: "open", maildrop };
-    expect([await mailboxes.purge(ann), released]).toEqual([expected, 2]);
-    expect(asked.sort()).toEqual([ann, `${ann}/outbox`]);
+    expect([await mailboxes.purge(ann), released]).toEqual([expected, 4]);
+    expect(asked.sort()).toEqual([ann, `${ann}/config`, `${ann}/data`, `${ann}/outbox`]);
   });
 
   test("is put off while somebody reads", async () => {

@@ -6,7 +6,7 @@ import type { Replication } from "../replication/replication.js";
 import type { BodyDigest, MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
 import type { Identity } from "./authentication.js";
-import { outboxOf } from "./outbox.js";
+import { folderOf, folders } from "./folders.js";
 import type { Delivery, DeliveryAnswer, MailReceiver, RecipientAnswer } from "./ports.js";
 import type { Quotas } from "./quotas.js";
 import type { Recipients } from "./recipients.js";
@@ -132,7 +132,8 @@ export class Mailboxes implements MailReceiver {
   /** Opens the maildrop that a client has proved to be the owner of. */
   async open({ mailbox, folder }: Identity): Promise<OpenAnswer> {
     const { replication, log } = this.options;
-    const name = folder === "outbox" ? outboxOf(mailbox) : mailbox;
+    if (folder === "queue") throw new Error("a queue is no folder of an account");
+    const name = folderOf(mailbox, folder);
     const opened = await replication.openMaildrop(name);
     if (opened.kind === "tempfail") {
       log.warn({ mailbox: name, why: opened.why }, "maildrop not opened");
@@ -141,11 +142,11 @@ export class Mailboxes implements MailReceiver {
   }
 
   /**
-   * Deletes all mail of an account that was removed, sent copies too, so that nobody who gets the name later reads
+   * Deletes all mail of an account that was removed, of all its folders, so that nobody who gets the name later reads
    * it. False when that could not be done now.
    */
   async purge(mailbox: MailboxName): Promise<boolean> {
-    const purged = await Promise.all([this.empty(mailbox), this.empty(outboxOf(mailbox))]);
+    const purged = await Promise.all(folders.map((each) => this.empty(folderOf(mailbox, each))));
     return purged.every(Boolean);
   }
 

@@ -6,6 +6,7 @@ import {
   type ClientOrigin,
   saslMechanisms,
 } from "../mailbox/authentication.js";
+import { folderOf } from "../mailbox/folders.js";
 import type { Mailboxes } from "../mailbox/mailboxes.js";
 import {
   type AuthAnswer,
@@ -97,8 +98,8 @@ async function openFor(result: AuthenticationResult, mailboxes: Maildrops): Prom
   const { identity } = result;
   const answer = await mailboxes.open(identity);
   if (answer.kind !== "open") return answer;
-  const { mailbox, folder } = identity;
-  const username = folder === "inbox" ? mailbox : `${mailbox}/${folder}`;
+  const { mailbox, folder, queue = "" } = identity;
+  const username = folder === "queue" ? `${mailbox}/queue/${queue}` : folderOf(mailbox, folder);
   return { kind: "open", maildrop: maildropOf(answer.maildrop), username };
 }
 

@@ -37,8 +37,10 @@ const anything: Shape = () => undefined;
 const messageId = matching(/^[0-9a-f]{32}$/);
 const pageAfter = matching(/^(?:[0-9a-f]{32})?$/);
 const digest = matching(/^[0-9a-f]{64}$/);
-/** An address, canonical: no control characters, nothing that ends a line. A user has two. */
-const mailbox = matching(/^[^\p{Cc}\p{Cs}\u2028\u2029@]+@[a-z0-9.-]+(?:\/outbox)?$/u);
+/** An address, canonical: no control characters, nothing that ends a line. A user has several, a queue one. */
+const mailbox = matching(
+  /^[^\p{Cc}\p{Cs}\u2028\u2029@]+@[a-z0-9.-]+(?:\/(?:outbox|config|data|queue))?$/u,
+);
 
 function optional(shape: Shape): Shape {
   return (value, what) => (value === undefined ? undefined : shape(value, what));

@@ -3,7 +3,7 @@
  * knows nothing of sockets or of the library that reads the commands.
  */
 import type { Identity, SenderAnswer, Senders } from "../mailbox/authentication.js";
-import { outboxOf } from "../mailbox/outbox.js";
+import { folderOf } from "../mailbox/folders.js";
 import type { DeliveryAnswer, MailReceiver, RecipientAnswer } from "../mailbox/ports.js";
 import { parseAddress } from "../mime/address.js";
 import type { Body } from "../shared/body.js";
@@ -268,7 +268,7 @@ export class Transaction {
     const { sender, utf8, user, mailboxes } = envelope;
     const [secure, authenticated] = [client.tls !== undefined, user !== undefined];
     const protocol = protocolOf({ extended: client.extended, utf8, secure, authenticated });
-    const outbox = this.#context.senders && user ? [outboxOf(user.mailbox)] : [];
+    const outbox = this.#context.senders && user ? [folderOf(user.mailbox, "outbox")] : [];
     try {
       const answer = await this.#context.receiver.deliver({
         sender,

@@ -1,0 +1,21 @@
+/** EBM/1: reliable messages over ordinary mail. Codecs only; no clock, no socket, no state. */
+export * from "./bounds.js";
+export * from "./configuration.js";
+export {
+  type AckFrame,
+  type ConfigurationFrame,
+  type DataFrame,
+  decodeFrames,
+  encodeFrames,
+  type Frame,
+  frameOctets,
+  type NackFrame,
+  type Range,
+  type ResumeFrame,
+  type WindowFrame,
+} from "./frames.js";
+export * from "./mail.js";
+export * from "./message.js";
+export * from "./packet.js";
+export * from "./record.js";
+export * from "./subject.js";

@@ -1,0 +1,103 @@
+import { generateKeyPairSync } from "node:crypto";
+import { describe, expect, test } from "vitest";
+import {
+  composeMail,
+  connectionId,
+  type DataFrame,
+  findIndex,
+  type Frame,
+  isSoundRecord,
+  openPacket,
+  publicKeyText,
+  readMail,
+  sealPacket,
+  signRecord,
+  writeSubject,
+} from "./index.js";
+
+const { privateKey } = generateKeyPairSync("ed25519");
+const from = { user: "ann@ring.test", device: "laptop", epoch: 1_700_000_000_000 };
+const to = "bob@ring.test";
+const connection = connectionId(from, to);
+const header = { connection, packet: 17, from, to, expiresAtMs: 2_000 };
+const data = (octets: Buffer): DataFrame => ({
+  ...{ kind: "data", stream: "s", sequence: 1, id: "0190", offset: 0, size: octets.length },
+  properties: { sentAtMs: 1 },
+  octets,
+});
+const every: readonly Frame[] = [
+  data(Buffer.from([0, 1, 2, 255])),
+  data(Buffer.alloc(70_000, "x")),
+  {
+    ...{ kind: "ack", connection, cumulative: 3, ranges: [[5, 7]], windowOctets: 100 },
+    ...{ pollMs: 1_000, consumed: { s: 2 }, dead: [["s", 1]] },
+  },
+  { kind: "nack", connection, packet: 4, why: "too large", expected: { s: 3 } },
+  { kind: "window", connection, windowOctets: 5 },
+  { kind: "resume", connection, epoch: 9 },
+  { kind: "configuration", id: "q1", body: { operation: "resolve", ask: { user: "bob" } } },
+];
+
+test("a packet comes out of its mail as it went in", () => {
+  const packet = sealPacket({ header, frames: every, privateKey });
+  const mail = composeMail({
+    ...{ from: "ann@x.test", to: "bob@y.test", messageId: "1@x.test", date: new Date(0), packet },
+    index: { connection, packet: 17, type: "data" },
+  });
+  const read = readMail(mail);
+  expect(read.index).toEqual({ connection, packet: 17, type: "data" });
+  const opened = openPacket(read.packet ?? Buffer.alloc(0), 1_000);
+  expect(opened.header).toMatchObject({ ...header, key: publicKeyText(privateKey) });
+  expect(opened.frames).toEqual(every);
+  for (const line of mail.toString().split("\r\n")) expect(line.length).toBeLessThanOrEqual(78);
+});
+
+describe("what was changed on the way is not taken:", () => {
+  const sealed = sealPacket({ header, frames: every, privateKey });
+
+  test("no single octet can be changed, none cut off or added", () => {
+    const at = [0, 4, 6, 20, 120, 300, 400, sealed.length - 1];
+    for (const index of at) {
+      const broken = Buffer.from(sealed);
+      broken[index] = (broken[index] ?? 0) ^ 1;
+      expect(() => openPacket(broken, 1_000), `octet ${index}`).toThrow();
+    }
+    for (const octets of [0, 3, 8, 40, sealed.length - 1]) {
+      expect(() => openPacket(sealed.subarray(0, octets), 1_000)).toThrow();
+    }
+    expect(() => openPacket(Buffer.concat([sealed, Buffer.of(0)]), 1_000)).toThrow();
+  });
+
+  test("nor after its time", () => {
+    expect(() => openPacket(sealed, 2_001)).toThrow("expired");
+  });
+});
+
+test.each([[""], ["[EXTERNAL] "], ["Re: Fwd: "]])("the index is found behind %j", (prefix) => {
+  const index = { connection: "k3f9", packet: 17, type: "acknowledgement" } as const;
+  expect(findIndex(`${prefix}${writeSubject(index)} (was: x)`)).toEqual(index);
+});
+
+test.each([
+  ["hello"],
+  ['{"ebm":2,"c":"k","n":1,"t":"d"}'],
+  ['{"ebm":1,"__proto__":{},"c":"k","n":1,"t":"d"}'],
+  ['{"ebm":1,"c":"k","c":"l","n":1,"t":"d"}'],
+  ['{"ebm":1,"c":"k","n":-1,"t":"d"}'],
+  [`{"ebm":1,"c":"k","n":1,${" ".repeat(1_000_000)}"t":"d"}`],
+])("%j is no index", (subject) => {
+  expect(findIndex(subject)).toBeUndefined();
+});
+
+test("a directory record holds as long as nothing of it is changed", () => {
+  const devices = [{ device: "laptop", key: publicKeyText(privateKey) }];
+  const addresses = ["ann@example.com"];
+  const record = signRecord(
+    { user: from.user, version: 1, addresses, devices, expiresAtMs: 9, signedBy: "laptop" },
+    privateKey,
+  );
+  expect(isSoundRecord(JSON.parse(JSON.stringify(record)))).toBe(true);
+  expect(isSoundRecord({ ...record, addresses: ["eve@example.com"] })).toBe(false);
+  expect(isSoundRecord({ ...record, version: 2 })).toBe(false);
+  expect(isSoundRecord({ ...record, signedBy: "phone" })).toBe(false);
+});

@@ -1,0 +1,165 @@
+/**
+ * A packet: frames, sealed. `From` of a mail means nothing; what counts is the signature of a
+ * device key (Ed25519) over the header, which names the content by its hash.
+ *
+ *   packet := "EBM1" · flags (1) · header length (4) · header (JSON) · signature (64) · content
+ *   flags bit 0: content is compressed (raw DEFLATE)
+ */
+import { createHash, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
+import { deflateRawSync, inflateRawSync } from "node:zlib";
+import { ebmBounds, EbmFormatError } from "./bounds.js";
+import { decodeFrames, encodeFrames, type Frame, isObject } from "./frames.js";
+import type { Origin } from "./message.js";
+
+export interface PacketHeader {
+  /** Names one sender's way to one receiver, see `connectionId`. */
+  readonly connection: string;
+  /** 1, 2, 3 …; a retransmission has a new one. */
+  readonly packet: number;
+  readonly from: Origin;
+  /** For whom: a user's id, or the ring's (`ring@<domain>`), or `queue:<name>`. */
+  readonly to: string;
+  /** The sender's public key, 32 octets in base64url; whether it is theirs is for the reader to find out. */
+  readonly key: string;
+  /** Not to be taken after, milliseconds since 1970. */
+  readonly expiresAtMs: number;
+  /** SHA-256 of the content as it is sent, base64url. */
+  readonly hash: string;
+  /** The session token, for the ring. */
+  readonly token?: string;
+}
+
+export interface Packet {
+  readonly header: PacketHeader;
+  readonly frames: readonly Frame[];
+}
+
+const magic = Buffer.from("EBM1");
+const prefixOctets = magic.length + 1 + 4;
+const signatureOctets = 64;
+const compressed = 1;
+/** Not worth it below. */
+const compressFromOctets = 256;
+
+export interface SealOptions {
+  readonly header: Omit<PacketHeader, "hash" | "key">;
+  readonly frames: readonly Frame[];
+  /** Ed25519. */
+  readonly privateKey: KeyObject;
+}
+
+export function sealPacket({ header, frames, privateKey }: SealOptions): Buffer {
+  const plain = encodeFrames(frames);
+  const deflated = plain.length >= compressFromOctets ? deflateRawSync(plain, { level: 1 }) : plain;
+  const isSmaller = deflated.length < plain.length;
+  const content = isSmaller ? deflated : plain;
+  const key = publicKeyText(privateKey);
+  const json = Buffer.from(JSON.stringify({ ...header, key, hash: hashOf(content) }));
+  const prefix = Buffer.alloc(prefixOctets);
+  magic.copy(prefix);
+  prefix[4] = isSmaller ? compressed : 0;
+  prefix.writeUInt32BE(json.length, 5);
+  const signed = Buffer.concat([prefix, json]);
+  return Buffer.concat([signed, sign(null, signed, privateKey), content]);
+}
+
+/**
+ * Checks hash and signature (against the key that the packet names) and the time. Whether that key
+ * is the sender's, whether it was meant for the reader, and whether the packet was seen before, is
+ * for the caller to decide.
+ * @throws EbmFormatError
+ */
+export function openPacket(octets: Buffer, nowMs: number): Packet {
+  const { header, signed, signature, content, isCompressed } = split(octets);
+  if (hashOf(content) !== header.hash)
+    throw new EbmFormatError("the content is not what was signed");
+  if (!verify(null, signed, publicKeyOf(header.key), signature)) {
+    throw new EbmFormatError("the signature does not fit");
+  }
+  if (header.expiresAtMs < nowMs) throw new EbmFormatError("the packet has expired");
+  return { header, frames: decodeFrames(isCompressed ? inflate(content) : content) };
+}
+
+function split(octets: Buffer) {
+  if (octets.length < prefixOctets || !octets.subarray(0, 4).equals(magic)) {
+    throw new EbmFormatError("not an EBM/1 packet");
+  }
+  const flags = octets[4] ?? 0;
+  const length = octets.readUInt32BE(5);
+  if (length > ebmBounds.headerOctetsMax) throw new EbmFormatError("the header is too long");
+  const headerEnd = prefixOctets + length;
+  const contentAt = headerEnd + signatureOctets;
+  if (contentAt > octets.length) throw new EbmFormatError("the packet is cut off");
+  if (flags > compressed) throw new EbmFormatError("flags of a later version");
+  return {
+    header: parseHeader(octets.subarray(prefixOctets, headerEnd)),
+    signed: octets.subarray(0, headerEnd),
+    signature: octets.subarray(headerEnd, contentAt),
+    content: octets.subarray(contentAt),
+    isCompressed: (flags & compressed) !== 0,
+  };
+}
+
+function parseHeader(octets: Buffer): PacketHeader {
+  let value: unknown;
+  try {
+    value = JSON.parse(octets.toString("utf8"));
+  } catch {
+    throw new EbmFormatError("the header is not JSON");
+  }
+  if (!isHeader(value)) throw new EbmFormatError("the header is malformed");
+  return value;
+}
+
+const isText = (value: unknown, pattern: RegExp): boolean =>
+  typeof value === "string" && pattern.test(value);
+const isWhole = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 0;
+
+function isHeader(value: unknown): value is PacketHeader {
+  if (!isObject(value) || Object.hasOwn(value, "__proto__")) return false;
+  const { from } = value;
+  return (
+    isText(value["connection"], /^[A-Za-z0-9_-]{1,32}$/) &&
+    isWhole(value["packet"]) &&
+    isObject(from) &&
+    isText(from["user"], /^[^\s\p{Cc}]{1,254}$/u) &&
+    isText(from["device"], /^[A-Za-z0-9_-]{1,32}$/) &&
+    isWhole(from["epoch"]) &&
+    isText(value["to"], /^[^\s\p{Cc}]{1,254}$/u) &&
+    isText(value["key"], /^[A-Za-z0-9_-]{43}$/) &&
+    isWhole(value["expiresAtMs"]) &&
+    isText(value["hash"], /^[A-Za-z0-9_-]{43}$/) &&
+    (value["token"] === undefined || isText(value["token"], /^[A-Za-z0-9._-]{1,4096}$/))
+  );
+}
+
+function inflate(content: Buffer): Buffer {
+  try {
+    return inflateRawSync(content, { maxOutputLength: ebmBounds.contentOctetsMax });
+  } catch {
+    throw new EbmFormatError("the content can't be decompressed, or is too large");
+  }
+}
+
+/** From a sender's device and epoch to a receiver: 16 characters. */
+export function connectionId({ user, device, epoch }: Origin, to: string): string {
+  const hash = createHash("sha256").update(JSON.stringify([user, device, epoch, to]));
+  return hash.digest("base64url").slice(0, 16);
+}
+
+const hashOf = (octets: Buffer): string => createHash("sha256").update(octets).digest("base64url");
+
+/** 32 octets in base64url, from either key of the pair. */
+export function publicKeyText(key: KeyObject): string {
+  const publicKey = key.type === "private" ? createPublicKey(key) : key;
+  return publicKey.export({ format: "jwk" }).x ?? "";
+}
+
+/** @throws EbmFormatError when it is not an Ed25519 key */
+export function publicKeyOf(text: string): KeyObject {
+  try {
+    return createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x: text }, format: "jwk" });
+  } catch {
+    throw new EbmFormatError("not an Ed25519 key");
+  }
+}
