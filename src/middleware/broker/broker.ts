@@ -145,11 +145,7 @@ export class RingBroker implements Broker {
     return { kind: reply.kind === "unknown" ? "denied" : "tempfail" };
   }
 
-  private sessionOf(
-    queue: string,
-    session: string,
-    entries: readonly QueueEntry[],
-  ): QueueSession {
+  private sessionOf(queue: string, session: string, entries: readonly QueueEntry[]): QueueSession {
     const { leaders } = this;
     const { replication, domain } = this.options;
     const reader = replication.readerOf(queueMailbox(queue, domain));

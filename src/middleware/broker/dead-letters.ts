@@ -72,7 +72,8 @@ export class DeadLetters {
     }
     if (found.kind !== "found") return undefined;
     const { value } = found;
-    const isNamed = fields.deadLetters === name && isPermitted(owner, value.owner, value.publishers);
+    const isNamed =
+      fields.deadLetters === name && isPermitted(owner, value.owner, value.publishers);
     if (value.owner !== owner && !isNamed) {
       log.warn({ queue, deadLetters: name }, "the queue for dead letters is another user's");
       return undefined;

@@ -37,7 +37,8 @@ export class Durable {
     const result = await replication.deliver(copies, await this.bodyOf(bytes, digest));
     if (result.kind !== "stored") return result;
     // Nothing is a retry of an entry; members need not remember it as one that may come again.
-    for (const { mailbox, message } of copies) replication.settled(mailbox, message.id, "confirmed");
+    for (const { mailbox, message } of copies)
+      replication.settled(mailbox, message.id, "confirmed");
     return { kind: "stored", copies: result.durable, copiesWanted: result.wanted };
   }
 

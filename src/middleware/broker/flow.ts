@@ -158,7 +158,8 @@ export function remaining({ frames, dead }: Brought, from: Positions): Remaining
   for (const frame of frames) {
     const { stream, sequence } = frame;
     let [wanted, offset] = to.get(stream) ?? ownOf(from, stream) ?? beginning;
-    while (wanted < sequence && dead.has(deadKey(stream, wanted))) [wanted, offset] = [wanted + 1, 0];
+    while (wanted < sequence && dead.has(deadKey(stream, wanted)))
+      [wanted, offset] = [wanted + 1, 0];
     to.set(stream, [wanted, offset]);
     if (sequence < wanted || gaps.has(stream)) continue;
     if (sequence > wanted || frame.offset > offset) {
@@ -191,17 +192,13 @@ export interface PlanOptions {
   readonly frames: readonly DataFrame[];
   /** By frame, where it goes by what is bound now. */
   readonly routesOf: (frame: DataFrame) => readonly Destination[];
-  readonly facts: Pick<
-    Intention,
-    "nonce" | "idMs" | "takenAtMs" | "coordinator" | "kid" | "codec"
-  >;
+  readonly facts: Pick<Intention, "nonce" | "idMs" | "takenAtMs" | "coordinator" | "kid" | "codec">;
 }
 
 /** What is to be taken of the new frames, and the flow after it. */
 export function plan(before: FlowState, options: PlanOptions): Planned {
   const { brought, facts } = options;
-  const state =
-    brought.epoch > before.epoch ? emptyFlow(brought.epoch, before.lastIdMs) : before;
+  const state = brought.epoch > before.epoch ? emptyFlow(brought.epoch, before.lastIdMs) : before;
   const { frames, routes } = firstStep(state, options);
   if (isTooLarge(frames, routes)) {
     return {

@@ -102,7 +102,8 @@ class Operations {
     const made = queueFields(ask, user, domain);
     if (typeof made === "string") return refuse("malformed", made);
     if (name.endsWith(deadSuffix)) return this.declareDead(name, made, user);
-    if (!isName(name)) return refuse("malformed", `not a name of a queue: up to ${nameMax} of a-z 0-9 . _ -`);
+    if (!isName(name))
+      return refuse("malformed", `not a name of a queue: up to ${nameMax} of a-z 0-9 . _ -`);
     const room = await this.own(user, `q ${name}`, () => queues.recall(name));
     if (room !== "done") return outcome(room, user);
     const incarnation = random.bytes(9).toString("base64url");
@@ -348,18 +349,12 @@ const isSameExchange = (a: ExchangeFields, b: ExchangeFields): boolean =>
 
 const isSame = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
-function isSameQueue(
-  a: QueueFields,
-  b: Omit<QueueFields, "incarnation" | "boundTo">,
-): boolean {
+function isSameQueue(a: QueueFields, b: Omit<QueueFields, "incarnation" | "boundTo">): boolean {
   const { incarnation: _i, boundTo: _b, owner: _o, ...options } = a;
   const { owner: _, ...wanted } = b;
   const keys = new Set([...Object.keys(options), ...Object.keys(wanted)]);
   return [...keys].every((key) =>
-    isSame(
-      (options as Record<string, unknown>)[key],
-      (wanted as Record<string, unknown>)[key],
-    ),
+    isSame((options as Record<string, unknown>)[key], (wanted as Record<string, unknown>)[key]),
   );
 }
 
@@ -394,10 +389,7 @@ function settlementOf(ask: Parameters<Broker["operations"]["settle"]>[0]):
     }
   | undefined {
   const { ack = [], reject = [], nack = [], extend = [] } = ask;
-  const times = [
-    ...nack.map(({ entry, delayMs }) => ({ entry, ms: delayMs })),
-    ...extend,
-  ];
+  const times = [...nack.map(({ entry, delayMs }) => ({ entry, ms: delayMs })), ...extend];
   const all = [...ack, ...reject, ...times.map(({ entry }) => entry)];
   if (all.length > brokerLimits.settledMax || !all.every(isEntry)) return undefined;
   if (!times.every(({ ms }) => Number.isFinite(ms) && ms >= 0)) return undefined;

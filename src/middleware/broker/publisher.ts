@@ -322,9 +322,7 @@ export class Publisher {
   private async routesOf(
     frames: readonly DataFrame[],
     { user }: ProvenSender,
-  ): Promise<
-    Refused | { kind: "routes"; of: (frame: DataFrame) => readonly Destination[] }
-  > {
+  ): Promise<Refused | { kind: "routes"; of: (frame: DataFrame) => readonly Destination[] }> {
     const byAddress = new Map<string, readonly Destination[]>();
     for (const frame of frames) {
       const address = addressOf(frame);

@@ -81,9 +81,9 @@ test("headers: all or any of the binding's are there with the same value and typ
   fc.assert(
     fc.property(headers, headers, (wanted, given) => {
       const names = Object.keys(wanted);
-      const hits = names.filter((name) => Object.keys(given).includes(name)).filter(
-        (name) => given[name] === wanted[name],
-      );
+      const hits = names
+        .filter((name) => Object.keys(given).includes(name))
+        .filter((name) => given[name] === wanted[name]);
       const pattern = { key: "", headers: wanted };
       const message = { headers: given };
       expect(matches("headers", { ...pattern, match: "all" }, message)).toBe(
