@@ -85,7 +85,7 @@ export class RingBroker implements Broker {
     this.queues = queues;
     this.owned = owned;
     const durable = new Durable(options);
-    const deadLetters = new DeadLetters({ queues, durable, random, domain, log });
+    const deadLetters = new DeadLetters({ queues, durable, clock, random, domain, log });
     this.leaders = new Queues({
       ...{ replication, queues, deadLetters, domain, clock, random, log },
       onWake: (queue) => void this.woken(queue),
@@ -116,6 +116,11 @@ export class RingBroker implements Broker {
   /** Gives up the queues that this node leads. */
   stop(): void {
     this.leaders.stop();
+  }
+
+  /** Does this node lead the queue now? */
+  leads(queue: string): boolean {
+    return this.leaders.leads(queue);
   }
 
   private forget(register: string): void {

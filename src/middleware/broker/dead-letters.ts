@@ -1,7 +1,7 @@
 /** What nobody could make anything of: moved to a queue of its own, and back. */
 import { isQueueName, queueMailbox } from "../../mailbox/folders.js";
 import type { ReplicatedMaildrop } from "../../replication/maildrop.js";
-import type { Randomness } from "../../replication/ports.js";
+import type { Clock, Randomness } from "../../replication/ports.js";
 import type { MailboxName } from "../../shared/ids.js";
 import type { Log } from "../../shared/log.js";
 import type { StoredMessage } from "../../shared/operation.js";
@@ -14,6 +14,7 @@ import { isPermitted } from "./permissions.js";
 interface DeadLettersOptions {
   readonly queues: Definitions<QueueFields>;
   readonly durable: Durable;
+  readonly clock: Clock;
   readonly random: Randomness;
   readonly domain: string;
   readonly log: Log;
@@ -51,10 +52,30 @@ export class DeadLetters {
     dead?: DeadFacts,
   ): Promise<boolean> {
     const { durable, domain } = this.options;
-    const body = await bodyOf(message, reader);
+    const body = await this.bodyOf(message, reader);
     const moved = movedTo(target, message, { domain, ...(dead && { dead }) });
     const copies = [{ mailbox: target.mailbox, message: moved }];
     return (await durable.deliver(copies, body, message.digest)).kind === "stored";
+  }
+
+  private async bodyOf(message: StoredMessage, reader: Reader): Promise<Buffer> {
+    const deadline = new AbortController();
+    const { clock } = this.options;
+    const end = new AbortController();
+    void clock.sleep(readDeadlineMs, end.signal).then(
+      () => deadline.abort(),
+      () => undefined,
+    );
+    try {
+      const read = await reader.read(message, deadline.signal);
+      const pieces: Buffer[] = [];
+      if (Buffer.isBuffer(read)) pieces.push(read);
+      // A piece's memory is used again for the next.
+      else for await (const piece of read) pieces.push(Buffer.from(piece));
+      return Buffer.concat(pieces).subarray(Buffer.byteLength(message.trace));
+    } finally {
+      end.abort();
+    }
   }
 
   /** Made when it is first needed. Never a queue that somebody else has set up to catch them. */
@@ -104,13 +125,4 @@ function deadQueueFields(of: QueueFields, incarnation: string): QueueFields {
     push: false,
     boundTo: [],
   };
-}
-
-async function bodyOf(message: StoredMessage, reader: Reader): Promise<Buffer> {
-  const read = await reader.read(message, AbortSignal.timeout(readDeadlineMs));
-  const pieces: Buffer[] = [];
-  if (Buffer.isBuffer(read)) pieces.push(read);
-  // A piece's memory is used again for the next.
-  else for await (const piece of read) pieces.push(Buffer.from(piece));
-  return Buffer.concat(pieces).subarray(Buffer.byteLength(message.trace));
 }

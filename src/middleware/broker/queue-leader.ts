@@ -46,6 +46,7 @@ export class QueueLeader {
   private readonly removals: Removals;
   private askedAtMs: number;
   private burying: Promise<void> = Promise.resolve();
+  private readonly released = new AbortController();
   private foreign: readonly StoredMessage[] = [];
 
   constructor(private readonly options: LeaderOptions) {
@@ -205,7 +206,7 @@ export class QueueLeader {
     await inParallel(doomed, buriedAtATime, async (each) => {
       if (await this.buryOne(each)) return;
       void this.options.clock
-        .sleep(retryDeadMs)
+        .sleep(retryDeadMs, this.released.signal)
         .then(() => this.table.doomAgain(each))
         .catch(() => undefined);
     });
@@ -283,6 +284,7 @@ export class QueueLeader {
   }
 
   release(): void {
+    this.released.abort();
     this.options.maildrop.release();
   }
 }

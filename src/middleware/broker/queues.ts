@@ -133,6 +133,10 @@ export class Queues {
     return heard[Math.floor(attempt / 8) % Math.max(1, heard.length)];
   }
 
+  leads(queue: string): boolean {
+    return this.leaders.has(queue);
+  }
+
   /** Does this node lead the queue, or is it the one that would? */
   isOurs(queue: string): boolean {
     const member = this.leaderOf(queue, 0);
