@@ -1,6 +1,7 @@
 /** What the broker asks of replication, in its own terms. */
 import { createHash } from "node:crypto";
 import type { Copy } from "../../replication/delivery.js";
+import type { Caller } from "../../replication/peer-methods.js";
 import { isQuorum } from "../../replication/placement.js";
 import type { Files, Store } from "../../replication/ports.js";
 import type { Replication } from "../../replication/replication.js";
@@ -61,38 +62,59 @@ export class Durable {
     return { kind: "file", digest, octets: bytes.length, path };
   }
 
-  /** Does a majority of the mailbox's group know all of these, be it as deleted? */
+  /**
+   * Does a majority of the mailbox's group know all of these, be it as deleted? While somebody knows
+   * what most do not, that is undecided: repair will tell them within seconds.
+   */
   async isKnown(
     mailbox: MailboxName,
     ids: readonly MessageId[],
   ): Promise<"yes" | "no" | "undecided"> {
-    const { groups, peers } = this.options.replication;
-    const placement = groups.placementOf(mailbox);
-    const knowing = new Set<MemberUuid>();
+    const placement = this.options.replication.groups.placementOf(mailbox);
+    const knowing = new Map(ids.map((id) => [id, new Set<MemberUuid>()]));
     const answered = new Set<MemberUuid>();
     await Promise.all(
       placement.everyone.map(async (member) => {
-        const wanted = new Set(ids);
-        // A page holds the ids above; these lie close together.
-        let after = idBelow([...wanted].sort()[0] ?? ("" as MessageId));
-        try {
-          for (;;) {
-            const page = await peers.call(member, "listing", { mailbox, after });
-            const known = [...page.live, ...page.removed.map(({ id }) => id)].sort();
-            for (const id of known) wanted.delete(id);
-            const last = known.at(-1);
-            if (!page.more || wanted.size === 0 || last === undefined) break;
-            after = last;
-          }
-        } catch {
-          return;
-        }
+        const known = await this.knownTo(member, mailbox, ids);
+        if (!known) return;
         answered.add(member.uuid);
-        if (wanted.size === 0) knowing.add(member.uuid);
+        for (const id of known) knowing.get(id)?.add(member.uuid);
       }),
     );
-    if (isQuorum(placement, knowing)) return "yes";
-    return isQuorum(placement, answered) ? "no" : "undecided";
+    if (!isQuorum(placement, answered)) return "undecided";
+    const sets = [...knowing.values()];
+    if (sets.every((members) => isQuorum(placement, members))) return "yes";
+    const isSpreading = sets.some((members) => members.size > 0 && !isQuorum(placement, members));
+    return isSpreading ? "undecided" : "no";
+  }
+
+  /** Those of the ids that a member has, live or deleted; undefined when it does not answer. */
+  private async knownTo(
+    member: Caller,
+    mailbox: MailboxName,
+    ids: readonly MessageId[],
+  ): Promise<readonly MessageId[] | undefined> {
+    const wanted = new Set(ids);
+    const known: MessageId[] = [];
+    const sorted = [...ids].sort();
+    const [first, last] = [sorted[0], sorted.at(-1)];
+    if (first === undefined || last === undefined) return known;
+    try {
+      // A page holds the ids above; these lie close together.
+      for (let after = idBelow(first); ; ) {
+        const page = await this.options.replication.peers.call(member, "listing", {
+          mailbox,
+          after,
+        });
+        const there = [...page.live, ...page.removed.map(({ id }) => id)].sort();
+        known.push(...there.filter((id) => wanted.has(id)));
+        const end = there.at(-1);
+        if (!page.more || end === undefined || end >= last) return known;
+        after = end;
+      }
+    } catch {
+      return undefined;
+    }
   }
 
   /** Deletes for good, wherever they turn up. True when a majority has it on disk. */
