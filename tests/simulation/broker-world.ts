@@ -20,7 +20,7 @@ const { domain } = ringParameters;
 const ringAddress = `ring@${domain}`;
 const startMs = Date.UTC(2026, 0, 1);
 
-export const user = (name: string): MailboxName => `${name}@${domain}` as MailboxName;
+const user = (name: string): MailboxName => `${name}@${domain}` as MailboxName;
 export const sender = (name: string, epoch = 1, device = "d1"): ProvenSender => ({
   user: user(name),
   device,
@@ -221,7 +221,7 @@ function createBroker(life: Life): RingBroker {
   });
 }
 
-export function packetOf(frames: readonly Frame[], { user: from, device, epoch }: ProvenSender) {
+function packetOf(frames: readonly Frame[], { user: from, device, epoch }: ProvenSender) {
   const header = {
     ...{ connection: "c", packet: 1, from: { user: from, device, epoch } },
     ...{ to: ringAddress, key: "k".repeat(43), expiresAtMs: 0, hash: "h".repeat(43) },

@@ -151,7 +151,7 @@ interface Remaining {
 }
 
 /** What of a packet lies at or behind `from`, without gaps. Blocks may be cut otherwise than before. */
-export function remaining({ frames, dead }: Brought, from: Positions): Remaining {
+function remaining({ frames, dead }: Brought, from: Positions): Remaining {
   const to = new Map<string, Position>();
   const gaps = new Map<string, number>();
   const taken: DataFrame[] = [];
