@@ -30,7 +30,7 @@ beforeEach(() => {
     peers: held.peers,
     locks,
     membership: { self, roster: rosterOf([self, front, other]) },
-    store: { contents: () => Promise.resolve({ summary: "summary" }) },
+    store: { summary: () => Promise.resolve("summary") },
     leasesAreKnown: () => Promise.resolve(),
   } as unknown as ServiceOptions);
 });
@@ -46,7 +46,7 @@ async function asking(): Promise<{ answer: Promise<unknown>; holds: PendingCall 
 test("a maildrop that is open is not given to another session", async () => {
   const { answer, holds } = await asking();
   await holds?.answer({ holds: true });
-  expect(await answer).toEqual({ kind: "held" });
+  expect(await answer).toEqual({ kind: "held", owner: front.uuid });
 });
 
 test("a release that got lost is made up for", async () => {
@@ -59,7 +59,7 @@ test("a front node that can't be asked keeps its lock as long as its lease", asy
   const { answer, holds } = await asking();
   await clock.advance(1_500);
   await holds?.fail();
-  expect(await answer).toEqual({ kind: "held" });
+  expect(await answer).toEqual({ kind: "held", owner: front.uuid });
 });
 
 test("a lease that runs out while its front node is asked is out", async () => {
