@@ -201,7 +201,10 @@ export class SignUp {
     return answer.kind === "undecided" ? undecided() : answer.kind === "account";
   }
 
-  /** Only for the device that was let in by the first try, with the same password. */
+  /**
+   * With the same password only, and for the device that was let in by the first try, or as long as
+   * nobody has logged in: the first try may have ended in between.
+   */
   private async registerAgain(ask: Ask<"register">, from: From): Promise<Admitted> {
     const user = ask.record.user as MailboxName;
     const found = await this.options.directory.recall(user);
@@ -209,10 +212,10 @@ export class SignUp {
     const { device } = from.header.from;
     const isSame = ({ device: one, key }: { device: string; key: string }): boolean =>
       one === device && key === from.header.key;
-    if (found.kind !== "entry" || !found.entry.devices.some(isSame)) return taken(user);
-    return (
-      (await this.checkPassword(user, ask.password, from)) ?? this.admit(user, ask.record, from)
-    );
+    if (found.kind === "entry" && !found.entry.devices.some(isSame)) return taken(user);
+    const wrong = await this.checkPassword(user, ask.password, from);
+    if (wrong) return wrong.code === "denied" ? taken(user) : wrong;
+    return this.admit(user, ask.record, from);
   }
 
   private async checkPassword(
