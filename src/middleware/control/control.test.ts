@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { type DataFrame, openPacket, readMail } from "../../ebm/index.js";
 import type { BodyDigest, MailboxName } from "../../shared/ids.js";
 import { AnswerError } from "./answers.js";
-import { controlLimits, registrationLimits, unprovenLimits } from "./limits.js";
+import { controlLimits, elsewhereLimits, registrationLimits, unprovenLimits } from "./limits.js";
 import { ControlWorld, ring, TestDevice } from "./testing.js";
 
 const user = "ann@ring.test";
@@ -134,6 +134,19 @@ test("a file is removed, whatever becomes of the mail", async () => {
   expect(world.removedFiles).toEqual(["/junk", "/large", "/missing"]);
 });
 
+test("forged mail is logged, but not without end", async () => {
+  const { world, ann } = await started();
+  ann.token = "none";
+  const replies: number[] = [];
+  for (let n = 0; n < unprovenLimits.perNetwork + 5; n += 1) {
+    replies.push((await ann.ask("listContacts", {})).code);
+  }
+  expect(replies.slice(0, 10)).toEqual(Array(10).fill(550));
+  expect(replies.slice(-5)).toEqual(Array(5).fill(451));
+  const lines = world.logged.filter((line) => line.includes("the session token is not valid"));
+  expect(lines).toHaveLength(unprovenLimits.perNetwork - 1);
+});
+
 describe("answers that nobody fetches", () => {
   const old = (world: ControlWorld, count: number) => {
     const drop = world.drops.get(config) ?? [];
@@ -193,6 +206,18 @@ describe("a user whose mail account is elsewhere", () => {
     ann.token = "x";
     expect((await ann.ask("listContacts", {})).text).toMatch(/^ebm=denied /);
     expect(world.sent).toHaveLength(2);
+  });
+
+  test("who names somebody else's address can't flood it by questions", async () => {
+    const world = new ControlWorld({ reachesElsewhere: true });
+    const ann = new TestDevice(world, user, ["victim@mail.test"]);
+    await ann.start("register");
+    const codes: number[] = [];
+    for (let n = 0; n < elsewhereLimits.perNetwork + 5; n += 1) {
+      codes.push((await ann.ask("listContacts", {})).code);
+    }
+    expect(world.sent).toHaveLength(elsewhereLimits.perNetwork);
+    expect(codes.slice(-6)).toEqual(Array(6).fill(451));
   });
 
   test("is told by mail what became of a packet for the broker", async () => {

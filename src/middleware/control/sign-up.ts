@@ -13,7 +13,7 @@ import { type AddedAccount, addAccount } from "../../mailbox/newcomers.js";
 import type { Mailboxes } from "../../mailbox/mailboxes.js";
 import type { RingKeys } from "../../mailbox/ring-keys.js";
 import type { Sessions, TokenAnswer } from "../../mailbox/sessions.js";
-import { canonicalMailbox } from "../../mime/address.js";
+import { canonicalMailbox, parseAddress } from "../../mime/address.js";
 import type { Clock } from "../../replication/ports.js";
 import type { MailboxName } from "../../shared/ids.js";
 import type { OperationOutcome } from "../ports.js";
@@ -173,6 +173,9 @@ export class SignUp {
   ): Promise<Refusal | undefined> {
     const { answers } = this.options;
     for (const [index, address] of addresses.entries()) {
+      if (parseAddress(address).kind === "invalid") {
+        return refuse("malformed", "an address of the record is none");
+      }
       const where = await answers.whereIs(address);
       if (where === "undecided") return undecided();
       if (where === "elsewhere") {
