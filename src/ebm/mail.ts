@@ -80,9 +80,11 @@ function packetIn(text: string): Buffer | undefined {
 function decode(body: string, encoding: string): Buffer {
   switch (encoding) {
     case "base64":
-      return Buffer.from(body.replace(/[^A-Za-z0-9+/]/g, ""), "base64");
+      // Whatever is not of the alphabet is passed over, RFC 2045 §6.8.
+      return Buffer.from(body, "base64");
     case "quoted-printable": {
-      const joined = body.replace(/[ \t]*=[ \t]*\r?\n/g, "");
+      // RFC 2045 §6.7: padding stands behind the `=` of a soft line break; before it, blanks are data.
+      const joined = body.replace(/=[ \t]*\r?\n/g, "");
       const octets = joined.replace(/=([0-9A-Fa-f]{2})/g, (_, hex: string) =>
         String.fromCharCode(Number.parseInt(hex, 16)),
       );
@@ -97,10 +99,17 @@ function decode(body: string, encoding: string): Buffer {
   }
 }
 
+/** Far more than any value that is looked at. */
+const fieldCharsMax = 8_192;
+
 /** Of a header field, unfolded. */
 function fieldOf(header: string, name: string): string | undefined {
-  const pattern = new RegExp(`^${name}:((?:[^\\r\\n]|\\r?\\n[ \\t])*)`, "im");
-  return pattern.exec(header)?.[1]?.replace(/\r?\n(?=[ \t])/g, "");
+  const start = new RegExp(`^${name}:`, "im").exec(header);
+  if (!start) return undefined;
+  const from = start.index + start[0].length;
+  const rest = header.slice(from, from + fieldCharsMax);
+  const end = /\r?\n(?![ \t])/.exec(rest);
+  return rest.slice(0, end?.index).replace(/\r?\n(?=[ \t])/g, "");
 }
 
 /** Behind the empty line. */

@@ -73,6 +73,33 @@ describe("what was changed on the way is not taken:", () => {
   });
 });
 
+describe("a part that was encoded anew", () => {
+  const mailOf = (encoding: string, body: string): Buffer =>
+    Buffer.from(
+      `Content-Type: application/vnd.ebm\r\nContent-Transfer-Encoding: ${encoding}\r\n\r\n${body}`,
+      "latin1",
+    );
+
+  test("as quoted-printable keeps the blanks before a soft line break, RFC 2045 §6.7", () => {
+    const mail = mailOf("quoted-printable", "a b =  \r\nc=3D=\r\n\td");
+    expect(readMail(mail).packet?.toString("latin1")).toBe("a b c=\td");
+  });
+
+  // With a pattern that begins again at every blank these take hours.
+  test.each([
+    ["quoted-printable", " ".repeat(4_000_000)],
+    ["quoted-printable", "= ".repeat(2_000_000)],
+    ["base64", "A=\r\n".repeat(1_000_000)],
+  ])("as %s is read in one go, whatever is in it", (encoding, body) => {
+    expect(readMail(mailOf(encoding, body)).packet).toBeInstanceOf(Buffer);
+  });
+
+  test("with a header that is folded without end is read, too", () => {
+    const subject = `Subject: x${"\r\n ".repeat(1_000_000)}`;
+    expect(readMail(Buffer.from(`${subject}\r\n\r\nbody`)).index).toBe(undefined);
+  });
+});
+
 test.each([[""], ["[EXTERNAL] "], ["Re: Fwd: "]])("the index is found behind %j", (prefix) => {
   const index = { connection: "k3f9", packet: 17, type: "acknowledgement" } as const;
   expect(findIndex(`${prefix}${writeSubject(index)} (was: x)`)).toEqual(index);

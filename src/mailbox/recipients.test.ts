@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
+import type { MailboxName } from "../shared/ids.js";
 import { box, createWorld, type World } from "./testing.js";
 
 let world: World;
@@ -35,6 +36,9 @@ describe("a recipient", () => {
     ["ann@[127.0.0.1]", "relay"],
     ["a b@ring.test", "invalid"],
     ['"a b"@example.org', "relay"],
+    ["Ann+DATA@Ring.Test", "ann@ring.test/data"],
+    ["ann+data+x@ring.test", "ann@ring.test"],
+    ["sales+data@ring.test", "ann@ring.test/data bob@ring.test/data"],
     ["sales@ring.test", "ann@ring.test bob@ring.test"],
     ["Sales+x@ring.test", "ann@ring.test bob@ring.test"],
     ["all@second.test", "ann@second.test ann@ring.test bob@ring.test"],
@@ -73,6 +77,33 @@ describe("a recipient", () => {
     world.registers.values.set("account:x@ring.test", alias("y"));
     world.registers.values.set("account:y@ring.test", alias("x"));
     expect(await resolved("x@ring.test")).toBe("loop");
+  });
+});
+
+describe("the ring itself", () => {
+  test.each([
+    ["ring@ring.test", "control"],
+    ["RING@Second.test", "control"],
+    ["Ring+Data@ring.test", "broker"],
+    ["ring+data@second.test", "broker"],
+  ])("%s is its %s, which no catch-all takes", async (address, part) => {
+    await world.registry.aliases.add("@second.test", ["ann"]);
+    await world.registry.aliases.add("@ring.test", ["ann"]);
+    const answer = await world.registry.recipients.resolve(address);
+    expect(answer).toEqual({ kind: "ring", part });
+  });
+
+  test.each(["ring+x@ring.test", "ring+@ring.test", "ring+data+x@second.test"])(
+    "has no other address such as %s",
+    async (address) => {
+      expect(await resolved(address)).toBe("unknown");
+    },
+  );
+
+  test("is nobody's name", async () => {
+    const { accounts, aliases } = world.registry;
+    expect(await accounts.add("ring@second.test", "x")).toMatchObject({ kind: "invalid" });
+    expect(await aliases.add("ring", ["ann"])).toMatchObject({ kind: "invalid" });
   });
 });
 
@@ -139,6 +170,7 @@ describe("a full mailbox", () => {
     await make({ quota: { octets: 1_000 } });
     world.usage.set(box("ann"), { octets: 1_000, messages: 1 });
     world.usage.set(box("bob"), { octets: 900, messages: 1 });
+    world.usage.set(`${box("ann")}/data` as MailboxName, { octets: 0, messages: 0 });
   });
 
   test.each([
@@ -147,6 +179,8 @@ describe("a full mailbox", () => {
     ["bob@ring.test", 100, "bob@ring.test"],
     ["bob@ring.test", 101, "overQuota"],
     ["sales@ring.test", undefined, "overQuota"],
+    ["ann+data@ring.test", 1_000, "ann@ring.test/data"],
+    ["ann+data@ring.test", 1_001, "overQuota"],
     ["ann@second.test", undefined, "undecided"],
   ])("%s with a mail of %s octets is %s", async (address, octets, expected) => {
     expect(await resolved(address, octets)).toBe(expected);

@@ -15,7 +15,7 @@ import { Control } from "./control/control.js";
 import { Directory } from "./control/directory.js";
 import { Invitations } from "./control/invitations.js";
 import { KeptMail } from "./control/kept-mail.js";
-import { registrationLimits, unprovenLimits } from "./control/limits.js";
+import { elsewhereLimits, registrationLimits, unprovenLimits } from "./control/limits.js";
 import { Contacts, ReadMarks } from "./control/lists.js";
 import { createOperations } from "./control/operations.js";
 import { PacketNumbers } from "./control/packet-numbers.js";
@@ -89,6 +89,7 @@ export function createMiddleware(options: MiddlewareOptions): Middleware {
     ...{ signUp, operations, answers, kept, clock },
     broker: options.createBroker(answers),
     unproven: new Strangers(unprovenLimits, clock),
+    elsewhere: new Strangers(elsewhereLimits, clock, (address) => address.toLowerCase()),
     ...{ files: options.files, log: options.log },
   });
   return { receiver, invitations, kept };

@@ -34,6 +34,8 @@ export interface ControlOptions {
   readonly answers: RingAnswers;
   readonly kept: KeptMail;
   readonly unproven: Strangers;
+  /** Counts answers by the address they go to, where that is elsewhere. */
+  readonly elsewhere: Strangers;
   readonly files: Pick<Files, "read" | "remove">;
   readonly clock: Pick<Clock, "wallMs">;
   readonly log: Log;
@@ -83,9 +85,9 @@ export class Control implements RingReceiver {
     const octets = body.kind === "bytes" ? body.bytes : await files.read(body.path, 0, body.octets);
     const read = readPacket(octets, clock.wallMs());
     if (read.kind === "notUnderstood") return this.keep(mail, octets, read.why);
-    if (read.kind === "refused") return this.refused(mail, refuse("denied", read.why));
+    if (read.kind === "refused") return this.refusedStranger(mail, refuse("denied", read.why));
     const wrong = this.options.proofs.checkHeader(read.packet.header, part === "control");
-    if (wrong) return this.refused(mail, wrong, read.packet.header);
+    if (wrong) return this.refusedStranger(mail, wrong, read.packet.header);
     if (part === "broker") return this.publish(mail, read.packet);
     const asked = questionIn(read.packet);
     if (asked.kind === "notUnderstood") return this.keep(mail, octets, asked.why);
@@ -123,7 +125,7 @@ export class Control implements RingReceiver {
       if (to) await this.tellElsewhere(to, mail, answerFrames(question.id, outcome));
       return this.refused(mail, outcome, header, { operation: question.operation });
     }
-    const unsent = to && (await this.send(to, answerFrames(question.id, outcome)));
+    const unsent = to && (await this.tell(to, answerFrames(question.id, outcome)));
     return unsent ? refusalReply(unsent) : ok(`ebm=ok id=${question.id}`);
   }
 
@@ -144,7 +146,7 @@ export class Control implements RingReceiver {
       return { ok: true, answer, to: { user: record.user, address: record.addresses[0] ?? "" } };
     }
     const proof = await this.options.proofs.sender(header);
-    if (!proof.ok) return proof;
+    if (!proof.ok) return this.mayTry(mail) ? proof : busy;
     const { sender, entry } = proof;
     // Settling twice is settling once, so that consumers are spared a round of agreement.
     const seen =
@@ -173,7 +175,7 @@ export class Control implements RingReceiver {
     const { proofs, broker, log } = this.options;
     const { header } = packet;
     const proof = await proofs.sender(header);
-    if (!proof.ok) return this.refused(mail, proof, header);
+    if (!proof.ok) return this.refusedStranger(mail, proof, header);
     const { sender, entry } = proof;
     const outcome = await broker.publish(packet, sender);
     const to = { user: sender.user, address: entry.record.addresses[0] ?? "" };
@@ -200,6 +202,29 @@ export class Control implements RingReceiver {
 
   // ---- Answers
 
+  private async tell(to: Addressee, frames: readonly Frame[]): Promise<Refusal | undefined> {
+    const where = await this.options.answers.whereIs(to.address);
+    return where === "elsewhere" ? this.sendElsewhere(to, frames) : this.send(to, frames);
+  }
+
+  /** Our reply to a mail that came through others' servers is read by these, not by the user. */
+  private async tellElsewhere(
+    to: Addressee,
+    { user }: RingMail,
+    frames: readonly Frame[],
+  ): Promise<void> {
+    if (user !== undefined) return;
+    if ((await this.options.answers.whereIs(to.address)) !== "elsewhere") return;
+    await this.sendElsewhere(to, frames);
+  }
+
+  private async sendElsewhere(
+    to: Addressee,
+    frames: readonly Frame[],
+  ): Promise<Refusal | undefined> {
+    return this.options.elsewhere.take(to.address) ? this.send(to, frames) : busy;
+  }
+
   /** Why the answer could not be sent, if so. */
   private async send(to: Addressee, frames: readonly Frame[]): Promise<Refusal | undefined> {
     try {
@@ -212,15 +237,9 @@ export class Control implements RingReceiver {
     }
   }
 
-  /** Our reply to a mail that came through others' servers is read by these, not by the user. */
-  private async tellElsewhere(
-    to: Addressee,
-    { user }: RingMail,
-    frames: readonly Frame[],
-  ): Promise<void> {
-    if (user !== undefined || (await this.options.answers.whereIs(to.address)) !== "elsewhere")
-      return;
-    await this.send(to, frames);
+  /** Of somebody who has proved nothing; beyond the limit it is not even logged. */
+  private refusedStranger(mail: RingMail, refusal: Refusal, header?: PacketHeader): RingReply {
+    return this.mayTry(mail) ? this.refused(mail, refusal, header) : refusalReply(busy);
   }
 
   private refused(

@@ -29,7 +29,7 @@ export const controlLimits = {
   invitationsMax: 100,
 } as const;
 
-/** What strangers may do within a window, at one node. */
+/** What may happen within a window, at one node: of one network (or address), and in all. */
 export interface StrangerLimits {
   readonly windowMs: number;
   readonly perNetwork: number;
@@ -48,4 +48,11 @@ export const registrationLimits: StrangerLimits = {
   windowMs: 600_000,
   perNetwork: 200,
   inAll: 2_000,
+};
+
+/** Answers to one address elsewhere: whoever names somebody else's must not flood them by questions. */
+export const elsewhereLimits: StrangerLimits = {
+  windowMs: 60_000,
+  perNetwork: 120,
+  inAll: 6_000,
 };

@@ -13,7 +13,7 @@ import { type AddedAccount, addAccount } from "../../mailbox/newcomers.js";
 import type { Mailboxes } from "../../mailbox/mailboxes.js";
 import type { RingKeys } from "../../mailbox/ring-keys.js";
 import type { Sessions, TokenAnswer } from "../../mailbox/sessions.js";
-import { canonicalMailbox } from "../../mime/address.js";
+import { canonicalMailbox, parseAddress } from "../../mime/address.js";
 import type { Clock } from "../../replication/ports.js";
 import type { MailboxName } from "../../shared/ids.js";
 import type { OperationOutcome } from "../ports.js";
@@ -173,6 +173,9 @@ export class SignUp {
   ): Promise<Refusal | undefined> {
     const { answers } = this.options;
     for (const [index, address] of addresses.entries()) {
+      if (parseAddress(address).kind === "invalid") {
+        return refuse("malformed", "an address of the record is none");
+      }
       const where = await answers.whereIs(address);
       if (where === "undecided") return undecided();
       if (where === "elsewhere") {
@@ -201,7 +204,10 @@ export class SignUp {
     return answer.kind === "undecided" ? undecided() : answer.kind === "account";
   }
 
-  /** Only for the device that was let in by the first try, with the same password. */
+  /**
+   * With the same password only, and for the device that was let in by the first try, or as long as
+   * nobody has logged in: the first try may have ended in between.
+   */
   private async registerAgain(ask: Ask<"register">, from: From): Promise<Admitted> {
     const user = ask.record.user as MailboxName;
     const found = await this.options.directory.recall(user);
@@ -209,10 +215,10 @@ export class SignUp {
     const { device } = from.header.from;
     const isSame = ({ device: one, key }: { device: string; key: string }): boolean =>
       one === device && key === from.header.key;
-    if (found.kind !== "entry" || !found.entry.devices.some(isSame)) return taken(user);
-    return (
-      (await this.checkPassword(user, ask.password, from)) ?? this.admit(user, ask.record, from)
-    );
+    if (found.kind === "entry" && !found.entry.devices.some(isSame)) return taken(user);
+    const wrong = await this.checkPassword(user, ask.password, from);
+    if (wrong) return wrong.code === "denied" ? taken(user) : wrong;
+    return this.admit(user, ask.record, from);
   }
 
   private async checkPassword(

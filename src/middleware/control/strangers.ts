@@ -1,4 +1,4 @@
-/** How much strangers have done of late, by the network they come from and in all. */
+/** How much strangers have done of late (or had done to them), by where they are and in all. */
 import { clientNetwork } from "../../mailbox/client-network.js";
 import type { Clock } from "../../replication/ports.js";
 import type { StrangerLimits } from "./limits.js";
@@ -18,11 +18,13 @@ export class Strangers {
   constructor(
     private readonly limits: StrangerLimits,
     private readonly clock: Pick<Clock, "monotonicMs">,
+    /** What counts as one; by default the network of an IP address. */
+    private readonly oneOf: (address: string) => string = clientNetwork,
   ) {}
 
   /** Counts one more; false when that is too many. What was refused is not counted. */
   take(address: string): boolean {
-    const network = this.countOf(clientNetwork(address));
+    const network = this.countOf(this.oneOf(address));
     const all = this.countOfAll();
     const { perNetwork, inAll } = this.limits;
     if (network.count >= perNetwork || all.count >= inAll) return false;
