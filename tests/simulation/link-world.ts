@@ -11,7 +11,11 @@ export interface HistoryOptions {
   readonly messages?: number;
   readonly peers?: number;
   readonly crashes?: number;
+  /** Share of the crashes in which the store is lost. */
+  readonly wipe?: number;
   readonly faults?: Partial<PostFaults>;
+  /** How long it may take until all is settled. */
+  readonly healMs?: number;
   /** Nobody consumes for the first part. */
   readonly lazy?: boolean;
 }
@@ -28,7 +32,7 @@ export interface History {
 
 const busyMs = 10 * 60_000;
 /** Timers double up to six hours, and a peer that is back is asked again only then. */
-const healMs = 3 * 86_400_000;
+const healedMs = 3 * 86_400_000;
 
 /** Keys are costly, and not what is simulated. */
 const keyPool: string[] = [];
@@ -97,7 +101,7 @@ export async function history(options: HistoryOptions): Promise<History> {
       afterOperations: pick(0, 1 + Math.floor(random() * 30)),
       downMs: random() * pick(1_000, 120_000),
       power: random() < 0.6,
-      wipe: random() < 0.15,
+      wipe: random() < (options.wipe ?? 0.15),
     };
     time.after(random() * busyMs, () => void peer.crash(crash));
   }
@@ -108,7 +112,7 @@ export async function history(options: HistoryOptions): Promise<History> {
   post.faults = { ...noFaults, sizeMax: faults.sizeMax, sizeBounce: faults.sizeBounce };
   for (const peer of peers) peer.wake();
   const isQuiet = () => book.open === 0;
-  await time.run(startMs + healMs, isQuiet);
+  await time.run(startMs + (options.healMs ?? healedMs), isQuiet);
   book.close();
   const quietMs = time.nowMs();
   // What was settled must not come again.
