@@ -215,6 +215,8 @@ export class Peer {
       await new Promise<void>((resolve) => void time.after(random() * 300, resolve));
       if (generation !== this.#generation) return;
       if (random() < giveBack) return link.giveBack(message, random() * 2_000);
+      // It has had its effect; whether that is remembered is what is awaited.
+      book.consumed.add(n);
       await link.consume(message);
       // Durable, also when the process has died in the same moment.
       book.acknowledged(n);

@@ -126,7 +126,8 @@ export async function history(options: HistoryOptions): Promise<History> {
   };
 }
 
-/** Who keeps to the windows that it was granted never finds an inbox full; a restart forgets them. */
+/** Who keeps to the windows that it was granted never finds an inbox full; a restart forgets them, and
+ * what was given up may be there all the same. */
 function checkWindows(peers: readonly Peer[], book: Book): void {
   for (const { user, kept } of peers) {
     if (kept.includes("the inbox is full")) book.violate("overrun", user);
