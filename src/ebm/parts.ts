@@ -13,6 +13,8 @@ export interface MailPart {
 const headerOctetsMax = 256 * 1024;
 const depthMax = 8;
 const partsMax = 200;
+/** What looks like a boundary line of one multipart. */
+const candidatesMax = 10_000;
 const newline = 0x0a;
 const carriageReturn = 0x0d;
 
@@ -80,7 +82,9 @@ function boundaryOf(type: string): string | undefined {
 function* split(body: Buffer, boundary: string): Iterable<Buffer> {
   const delimiter = Buffer.from(`--${boundary}`, "latin1");
   let from: number | undefined;
+  let left = candidatesMax;
   for (let at = body.indexOf(delimiter); at >= 0; at = body.indexOf(delimiter, at + 1)) {
+    if (left-- <= 0) return;
     if (at > 0 && body[at - 1] !== newline) continue;
     const after = at + delimiter.length;
     const isLast = body[after] === 0x2d && body[after + 1] === 0x2d;

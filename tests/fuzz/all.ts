@@ -1,5 +1,6 @@
 import { chordArguments } from "./chord-arguments.js";
 import { configJsonc, configOptions } from "./config.js";
+import { ebmMail } from "./ebm-mail.js";
 import type { Fuzzer } from "./fuzzer.js";
 import { journalScan, journalSplice } from "./journal.js";
 import { mailAddress } from "./mail-address.js";
@@ -21,4 +22,5 @@ export const fuzzers: readonly Fuzzer[] = [
   ...[ringFrame, ringMessage, peerRequests],
   ...[journalScan, journalSplice, storeFiles],
   ...[mailAddress, messageId, mailView, configJsonc, configOptions, chordArguments],
+  ebmMail,
 ];

@@ -54,6 +54,8 @@ const skip = (prototype: object, name: string, answer?: unknown) => (): (() => v
 
 const stormy = { faults: { drop: 0.3, double: 0.3, delayMaxMs: 60_000, noReply: 0.1, kill: 0 } };
 const crashing = { ...stormy, crashes: 10, messages: 60 };
+/** Between what is said and what is durable there is time to die. */
+const slowly = { ...crashing, crashes: 30, wipe: 0, fsyncMaxMs: 4_000 };
 
 export const bugs: readonly Bug[] = [
   {
@@ -69,7 +71,7 @@ export const bugs: readonly Bug[] = [
             return Promise.resolve();
           },
       ),
-    options: crashing,
+    options: slowly,
     finding: /^(lost|again|phantom)/m,
   },
   {
@@ -167,7 +169,12 @@ export const bugs: readonly Bug[] = [
   {
     name: "packets that are on their way are passed by the floor",
     plant: () => patch(Sender.prototype, "floorAt", () => (number: number) => number),
-    options: { ...stormy, crashes: 0 },
+    options: {
+      messages: 80,
+      crashes: 0,
+      peers: 2,
+      faults: { drop: 0.3, double: 0, delayMaxMs: 200_000 },
+    },
     finding: /^lost/m,
   },
   {
@@ -182,7 +189,7 @@ export const bugs: readonly Bug[] = [
             return Promise.resolve();
           },
       ),
-    options: crashing,
+    options: slowly,
     finding: /^again/m,
   },
 ];

@@ -19,6 +19,7 @@ export interface PeerContext {
   readonly keys: Map<string, string>;
   readonly newKey: () => string;
   readonly pollMs: number;
+  readonly fsyncMaxMs: number;
   readonly options: Partial<LinkOptions>;
   /** Of what is handed out. */
   readonly giveBack: number;
@@ -48,8 +49,11 @@ export class Peer {
   }
 
   #newDisk(): SimulatedDisk {
-    const disk = new SimulatedDisk(this.context.random, () => Promise.resolve());
-    return disk;
+    const { random, time, fsyncMaxMs } = this.context;
+    return new SimulatedDisk(random, (operation) => {
+      if (operation !== "sync" || fsyncMaxMs === 0) return Promise.resolve();
+      return new Promise((resolve) => void time.after(random() * fsyncMaxMs, resolve));
+    });
   }
 
   get origin(): string {

@@ -13,6 +13,7 @@ export interface HistoryOptions {
   readonly crashes?: number;
   /** Share of the crashes in which the store is lost. */
   readonly wipe?: number;
+  readonly fsyncMaxMs?: number;
   readonly faults?: Partial<PostFaults>;
   /** How long it may take until all is settled. */
   readonly healMs?: number;
@@ -69,6 +70,7 @@ export async function history(options: HistoryOptions): Promise<History> {
   const context: PeerContext = {
     ...{ time, random, post, book, keys: new Map(), newKey: () => keyFrom(random) },
     pollMs: pick(1_000, 15_000),
+    fsyncMaxMs: options.fsyncMaxMs ?? pick(0, 0, 500),
     options: {
       blockOctets: pick(5_000, 16_384, 65_536),
       windowOctets: pick(32_768, 262_144),
@@ -111,7 +113,7 @@ export async function history(options: HistoryOptions): Promise<History> {
   // The route stays as narrow as it was.
   post.faults = { ...noFaults, sizeMax: faults.sizeMax, sizeBounce: faults.sizeBounce };
   for (const peer of peers) peer.wake();
-  const isQuiet = () => book.open === 0;
+  const isQuiet = () => book.open === 0 || book.violations.length > 0;
   await time.run(startMs + (options.healMs ?? healedMs), isQuiet);
   book.close();
   const quietMs = time.nowMs();
