@@ -2,6 +2,7 @@ import { chordArguments } from "./chord-arguments.js";
 import { configJsonc, configOptions } from "./config.js";
 import { controlMail, controlQuestion } from "./control-mail.js";
 import { ebmMail, ebmPacket, ebmSubject } from "./ebm.js";
+import { ebmGateways } from "./ebm-mail.js";
 import type { Fuzzer } from "./fuzzer.js";
 import { journalScan, journalSplice } from "./journal.js";
 import { mailAddress } from "./mail-address.js";
@@ -22,6 +23,6 @@ export const fuzzers: readonly Fuzzer[] = [
   ...[pop3Server, pop3Session, pop3Lines, pop3Sasl, pop3Stuffing],
   ...[ringFrame, ringMessage, peerRequests],
   ...[journalScan, journalSplice, storeFiles],
-  ...[ebmPacket, ebmMail, ebmSubject, controlQuestion, controlMail],
+  ...[ebmPacket, ebmMail, ebmGateways, ebmSubject, controlQuestion, controlMail],
   ...[mailAddress, messageId, mailView, configJsonc, configOptions, chordArguments],
 ];
