@@ -25,6 +25,8 @@ export interface PacketHeader {
   readonly expiresAtMs: number;
   /** SHA-256 of the content as it is sent, base64url. */
   readonly hash: string;
+  /** Packets below are acknowledged or given up: the receiver need not tell of them any more. */
+  readonly floor?: number;
   /** The session token, for the ring. */
   readonly token?: string;
 }
@@ -129,6 +131,7 @@ function isHeader(value: unknown): value is PacketHeader {
     isText(value["key"], /^[A-Za-z0-9_-]{43}$/) &&
     isWhole(value["expiresAtMs"]) &&
     isText(value["hash"], /^[A-Za-z0-9_-]{43}$/) &&
+    (value["floor"] === undefined || isWhole(value["floor"])) &&
     (value["token"] === undefined || isText(value["token"], /^[A-Za-z0-9._-]{1,4096}$/))
   );
 }
