@@ -65,6 +65,7 @@ const retryable: ReadonlySet<RefusalCode> = new Set(["throttled", "full", "undec
 export class Control {
   readonly #options: ControlOptions;
   readonly #numbers: PacketNumbers;
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: ControlOptions) {
     this.#options = options;
@@ -161,8 +162,14 @@ export class Control {
     }
   }
 
+  /** One after the other: of each device the ring takes only rising numbers, but for `settle`. */
   #post(id: string, request: ConfigurationRequest): Promise<SmtpReply> {
-    return this.#options.post.toRing(() => this.#seal(id, request));
+    const post = (): Promise<SmtpReply> =>
+      this.#options.post.toRing(() => this.#seal(id, request));
+    if (request.operation === "settle") return post();
+    const reply = this.#turn.then(post);
+    this.#turn = reply.catch(() => undefined);
+    return reply;
   }
 
   async #seal(id: string, request: ConfigurationRequest): Promise<OutgoingMail> {

@@ -3,6 +3,7 @@ import { Pop3Client, Pop3Refused } from "../../client/pop3-client.js";
 import { hostPort, ProtocolError, WireError } from "../../client/wire.js";
 import { ebmBounds, type ServerEndpoints } from "../../ebm/index.js";
 import { RingpostError } from "../errors.js";
+import { closedError } from "../waiting.js";
 import { TransportError } from "./failure.js";
 import type { Patience } from "./servers.js";
 import { type TlsPolicy, tlsFor } from "./tls.js";
@@ -16,6 +17,8 @@ export interface SessionOptions {
   readonly tls: TlsPolicy;
   readonly login: MaildropLogin;
   readonly patience: Patience;
+  /** Ends the session without a QUIT. */
+  readonly signal: AbortSignal;
 }
 
 /** Somebody else has the maildrop open, or its state is not known just now: to be tried again. */
@@ -34,14 +37,18 @@ export async function withMaildrop<T>(
 ): Promise<T> {
   const at = options.at.pop3;
   let client: Pop3Client | undefined;
+  const end = (): void => client?.destroy();
+  options.signal.addEventListener("abort", end);
   try {
     client = await open(options);
+    if (options.signal.aborted) throw closedError();
     const value = await use(client);
     await client.quit();
     return value;
   } catch (error) {
     throw failureOf(error, at);
   } finally {
+    options.signal.removeEventListener("abort", end);
     client?.destroy();
   }
 }

@@ -115,20 +115,20 @@ export class Post {
     credentials: Credentials,
     use: (client: Pop3Client) => Promise<T>,
   ): Promise<T> {
-    const { elsewhere, servers, tls } = this.#options;
+    const { elsewhere, servers, tls, signal } = this.#options;
     if (elsewhere === undefined) {
       const login: MaildropLogin = {
         user: name === "inbox" ? user : `${user}/${name}`,
         ...credentials,
       };
-      return servers.attempt((at, patience) => withMaildrop({ at, tls, login, patience }, use));
+      return servers.attempt((at, patience) => withMaildrop({ at, tls, login, patience, signal }, use));
     }
     const { password, username = elsewhere.address } = elsewhere;
     const login = { user: username, password };
     const at = implicitPorts.has(portOf(elsewhere.pop3))
       ? { pop3: elsewhere.pop3, pop3s: elsewhere.pop3 }
       : { pop3: elsewhere.pop3 };
-    return reachable(() => withMaildrop({ at, tls, login, patience: patient }, use));
+    return reachable(() => withMaildrop({ at, tls, login, patience: patient, signal }, use));
   }
 
   #throughAccount(mail: MailMaker): Promise<SmtpReply> {
