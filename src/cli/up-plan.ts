@@ -69,6 +69,8 @@ export function planUp(options: UpOptions): UpPlan {
     domain,
     "--trial",
     "on",
+    "--registration",
+    "open",
   ];
   const members = Array.from({ length: nodes }, (_, index) =>
     planMember({ index, ringPort: port + index, bits, dataDir, shared }),

@@ -76,9 +76,11 @@ export function openPacket(octets: Buffer, nowMs: number): Packet {
   if (hashOf(content) !== header.hash)
     throw new EbmFormatError("the content is not what was signed");
   if (!verify(null, signed, publicKeyOf(header.key), signature)) {
-    throw new EbmFormatError("the signature does not fit");
+    throw new EbmFormatError("the signature does not fit", "forged");
   }
-  if (header.expiresAtMs < nowMs) throw new EbmFormatError("the packet has expired");
+  if (header.expiresAtMs < nowMs) {
+    throw new EbmFormatError("the packet has expired", "expired");
+  }
   return { header, frames: decodeFrames(isCompressed ? inflate(content) : content) };
 }
 
