@@ -43,6 +43,7 @@ export class Client implements Ringpost {
     this.#servers = new Servers({
       endpoints: servers.map((server) => checkEndpoints(endpointsOf(server))),
       nowMs,
+      signal: this.#end.signal,
       onFailover: (event) => this.#events.emit("failover", event),
       onStatus: (state, server) =>
         this.#events.emit("status", { state, ...(server === undefined ? {} : { server }) }),

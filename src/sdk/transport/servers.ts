@@ -1,6 +1,7 @@
 /** The members that a client knows: which to use, and which to leave alone for a while. */
 import type { ServerEndpoints } from "../../ebm/index.js";
 import { RingpostError } from "../errors.js";
+import { closedError } from "../waiting.js";
 import { TransportError } from "./failure.js";
 
 interface Server {
@@ -19,6 +20,8 @@ export interface ServersOptions {
     readonly why: string;
   }) => void;
   readonly onStatus: (state: "connected" | "offline", server?: string) => void;
+  /** Ends what is tried. */
+  readonly signal: AbortSignal;
 }
 
 export interface Patience {
@@ -81,6 +84,7 @@ export class Servers {
           this.#worked(server, failure);
           return value;
         } catch (error) {
+          if (this.#options.signal.aborted) throw closedError();
           if (!(error instanceof TransportError)) {
             this.#worked(server, failure);
             throw error;
