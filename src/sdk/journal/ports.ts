@@ -43,7 +43,10 @@ export interface Values {
   keys(prefix: string): readonly string[];
 }
 
-/** One client's store: opened by `openJournal` of `./journal.js`, handed to `createLink`. */
+/**
+ * One client's store: opened by `openJournal` of `./journal.js`, handed to `createLink`, which uses more of it
+ * than what is here for the client.
+ */
 export interface ClientJournal {
   readonly identity: Identity;
   readonly values: Values;
@@ -57,6 +60,3 @@ export interface OpenJournalOptions {
   /** Whose store it is: another user's is refused. */
   readonly user: string;
 }
-
-/** @throws RingpostError `store`: locked by another process, another user's, or damaged */
-export type OpenJournal = (options: OpenJournalOptions) => Promise<ClientJournal>;

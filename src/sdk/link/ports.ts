@@ -15,7 +15,7 @@ import type {
   PacketIndex,
   UserId,
 } from "../../ebm/index.js";
-import type { ClientJournal } from "../journal/ports.js";
+import type { Journal } from "../journal/journal.js";
 
 export interface LinkClock {
   /** Milliseconds since 1970. */
@@ -225,4 +225,4 @@ export interface Link {
  * `createLink` of `./link.js`. What the journal has is sent on at once. The same journal serves one
  * link at a time; a new link on it goes on where a closed one stopped.
  */
-export type CreateLink = (journal: ClientJournal, ports: LinkPorts, options: LinkOptions) => Link;
+export type CreateLink = (journal: Journal, ports: LinkPorts, options: LinkOptions) => Link;
