@@ -10,7 +10,7 @@ import { RingKeys } from "../../src/mailbox/ring-keys.js";
 import { type QueueSession, RingBroker } from "../../src/middleware/broker/broker.js";
 import type { ProvenSender, PublishOutcome } from "../../src/middleware/ports.js";
 import type { QueueEntry } from "../../src/replication/peer-methods.js";
-import type { Clock, Randomness } from "../../src/replication/ports.js";
+import type { Clock, PeerMessage, Randomness } from "../../src/replication/ports.js";
 import type { MailboxName } from "../../src/shared/ids.js";
 import { restlessness } from "./replication-checker.js";
 import { gone, type Life, ringParameters } from "./replication-life.js";
@@ -41,10 +41,22 @@ export class BrokerWorld {
   readonly world: ReplicationWorld;
   private readonly brokers = new WeakMap<Life, RingBroker>();
 
+  /** Mailboxes of which nobody stores anything at the moment. */
+  readonly refusing = new Set<string>();
+
   private constructor(seed: number) {
+    const refuse = { answer: { kind: "failed" } as PeerMessage };
     this.world = new ReplicationWorld({
       ...{ seed, disks: "memory", evictAfterMs: 3_600_000, flushMaxMs: 5 },
       repairIntervalMs: 3_000,
+      faults: {
+        wrapHandle: (_, method, request) => {
+          if (method !== "replicate" || this.refusing.size === 0) return request;
+          const { operations = [] } = request as { operations?: readonly { mailbox?: string }[] };
+          const isHit = operations.some(({ mailbox = "" }) => this.refusing.has(mailbox));
+          return isHit ? refuse : request;
+        },
+      },
     });
   }
 

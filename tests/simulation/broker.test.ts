@@ -3,6 +3,7 @@
  * through any node, consumers that compete, and members that die in between.
  */
 import { beforeEach, describe, expect, test } from "vitest";
+import { queueMailbox } from "../../src/mailbox/folders.js";
 import { BrokerWorld, message, sender } from "./broker-world.js";
 
 let ring: BrokerWorld;
@@ -339,6 +340,85 @@ describe("publishing", () => {
       await each(expected(1, 7));
     },
   );
+
+  /** What the ring still holds for a queue, of whichever making of it. */
+  const held = (queue: string) =>
+    ring.member(0).life?.replication.usageOf(queueMailbox(queue, "ring.test"));
+
+  test("an intention carried out in part, then cut otherwise: each copy once", async () => {
+    await eventToAll();
+    const to = { exchange: "event", routingKey: "x" };
+    ring.refusing.add(queueMailbox("q2", "ring.test"));
+    const first = await ring.publish(0, numbered(1, 4, to));
+    expect(first).toMatchObject({ kind: "refused", code: "undecided" });
+    // What comes after it has to wait: nobody knows yet that it is stored.
+    const next = await ring.publish(0, numbered(5, 5, to));
+    expect(next).toMatchObject({ kind: "refused", code: "undecided" });
+    ring.refusing.clear();
+    for (const frames of [numbered(1, 2, to), numbered(3, 4, to), numbered(5, 5, to)]) {
+      expect(await ring.publishFirmly(frames)).toMatchObject({ kind: "taken" });
+    }
+    await each(expected(1, 5));
+  });
+
+  test("an intention carried out in part, then the same packet: each copy once", async () => {
+    await eventToAll();
+    const to = { exchange: "event", routingKey: "x" };
+    ring.refusing.add(queueMailbox("q2", "ring.test"));
+    const frames = numbered(1, 4, to);
+    expect(await ring.publish(0, frames)).toMatchObject({ kind: "refused", code: "undecided" });
+    // Consumed where it is there; that must not come again.
+    expect(texts(await ring.drain(2, "q1"))).toEqual(expected(1, 4));
+    ring.refusing.clear();
+    expect(await ring.publish(1, frames)).toMatchObject({ kind: "taken", routed: 12 });
+    expect(texts(await ring.drain(2, "q1"))).toEqual([]);
+    expect(texts(await ring.drain(2, "q2"))).toEqual(expected(1, 4));
+    expect(texts(await ring.drain(2, "mine"))).toEqual(expected(1, 4));
+  });
+
+  test("what a former queue of the name left is neither shown nor kept", async () => {
+    await declare("work");
+    await ring.publish(0, numbered(1, 3, { routingKey: "work" }));
+    // A session that nobody can take the lock from: the removal can't empty the queue.
+    const { life } = ring.member(1);
+    if (!life) throw new Error("no life");
+    const opened = await ring.must(1, () =>
+      life.replication.openMaildrop(queueMailbox("work", "ring.test")),
+    );
+    if (opened.kind !== "open") throw new Error(opened.kind);
+    await ring.must(0, ({ operations }) =>
+      operations.removeQueue({ name: "work" }, sender("alice")),
+    );
+    opened.maildrop.release();
+    await declare("work", {}, "bob");
+    await ring.publish(0, [message(1, { routingKey: "work" }, "bob's")], sender("bob"));
+    expect(texts((await ring.open(2, "work", "bob")).shown)).toEqual(["bob's"]);
+    await ring.world.clock.advance(2_000);
+    const usage = held("work");
+    if (!usage) throw new Error("no life");
+    expect(await ring.world.clock.until(usage, 5_000)).toMatchObject({ messages: 1 });
+  });
+
+  test("a binding made while its queue is removed binds no later queue of the name", async () => {
+    await exchange("event", "fanout", []);
+    const bob = sender("bob");
+    for (let afterMs = 0; afterMs <= 80; afterMs += 5) {
+      await declare("work");
+      const binding = ring.begin(1, ({ operations }) =>
+        operations.bind({ exchange: "event", queue: "work" }, sender("alice")),
+      );
+      await ring.world.clock.advance(afterMs);
+      await ring.must(0, ({ operations }) =>
+        operations.removeQueue({ name: "work" }, sender("alice")),
+      );
+      await ring.world.clock.until(binding, 30_000);
+      await declare("work", {}, "bob");
+      const stream = `after ${afterMs}`.replace(" ", "-");
+      const outcome = await ring.publish(0, [message(1, { exchange: "event", stream })]);
+      expect(outcome, stream).toMatchObject({ kind: "taken", routed: 0 });
+      await ring.must(0, ({ operations }) => operations.removeQueue({ name: "work" }, bob));
+    }
+  });
 
   test("ids rise along a flow, though the nodes' clocks are apart", async () => {
     ring.member(0).skewMs = 3_600_000;

@@ -37,7 +37,7 @@ test("an entry that is being deleted is handed out to nobody; if that fails, it 
   table.reconcile([entry(1), entry(2)], at(0));
   table.hold(idOf(1));
   expect(numbers(table.take("s", 9, at(0)))).toEqual([2]);
-  table.unhold(idOf(1));
+  table.unhold(idOf(1), at(0));
   expect(numbers(table.take("s", 9, at(0)))).toEqual([1]);
 });
 
@@ -198,7 +198,7 @@ describe("against a table without any structure", () => {
             }
             case "back": {
               const line = model.of(each.n);
-              table.giveBack(idOf(each.n), "s");
+              table.giveBack(idOf(each.n), "s", now);
               if (!line) break;
               line.leased = false;
               line.deliveries -= 1;

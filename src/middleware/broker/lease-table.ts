@@ -135,7 +135,7 @@ export class LeaseTable {
       if (first.atMs > now.monotonicMs) break;
       this.timers.pop();
       const entry = this.entries.get(first.id);
-      if (entry?.version === first.version) this.comeBack(entry);
+      if (entry?.version === first.version) this.comeBack(entry, now);
     }
     for (let first = this.ends.peek(); first; first = this.ends.peek()) {
       if (first.atMs > now.wallMs) break;
@@ -147,10 +147,14 @@ export class LeaseTable {
     }
   }
 
-  private comeBack(entry: Entry): void {
+  /** False when it is to become a dead letter. */
+  private comeBack(entry: Entry, now: Now): boolean {
     const { deliveriesMax, isForDead } = this.rules;
-    if (!isForDead && entry.deliveries >= deliveriesMax) this.doom(entry, "deliveries");
+    const isWorn = !isForDead && entry.deliveries >= deliveriesMax;
+    const isExpired = this.isExpired(entry, now);
+    if (isExpired || isWorn) this.doom(entry, isExpired ? "expired" : "deliveries");
     else this.makeReady(entry);
+    return !isExpired && !isWorn;
   }
 
   private doom(entry: Entry, why: DeathReason): void {
@@ -197,23 +201,19 @@ export class LeaseTable {
   }
 
   /** It was handed out but not looked at: as if it had not been. */
-  giveBack(id: MessageId, session: string): void {
+  giveBack(id: MessageId, session: string, now: Now): void {
     const entry = this.entries.get(id);
     if (entry?.state !== "leased" || entry.session !== session) return;
     entry.deliveries -= 1;
-    this.makeReady(entry);
+    this.comeBack(entry, now);
   }
 
   /** Not now: again after a while. */
   nack(id: MessageId, delayMs: number, now: Now): void {
     const entry = this.entries.get(id);
     if (entry?.state !== "leased") return;
-    entry.session = undefined;
-    if (this.isExpired(entry, now)) this.doom(entry, "expired");
-    else if (!this.rules.isForDead && entry.deliveries >= this.rules.deliveriesMax) {
-      this.doom(entry, "deliveries");
-    } else if (delayMs > 0) this.wait(entry, "delayed", now.monotonicMs + delayMs);
-    else this.makeReady(entry);
+    const isBack = this.comeBack(entry, now);
+    if (isBack && delayMs > 0) this.wait(entry, "delayed", now.monotonicMs + delayMs);
   }
 
   /** The lease lasts `ms` from now. */
@@ -231,9 +231,11 @@ export class LeaseTable {
   }
 
   /** Was to be deleted and could not be. */
-  unhold(id: MessageId): void {
+  unhold(id: MessageId, now: Now): void {
     const entry = this.entries.get(id);
-    if (entry?.state === "held") this.makeReady(entry);
+    if (entry?.state !== "held") return;
+    if (this.isExpired(entry, now)) this.doom(entry, "expired");
+    else this.makeReady(entry);
   }
 
   /** Is deleted. */

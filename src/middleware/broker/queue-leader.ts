@@ -150,7 +150,8 @@ export class QueueLeader {
   }
 
   private close({ session = "", back = [] }: QueueCall): QueueReply {
-    for (const id of back) this.table.giveBack(id, session);
+    const now = this.now();
+    for (const id of back) this.table.giveBack(id, session, now);
     this.sessions.delete(session);
     return { kind: "done" };
   }
@@ -189,7 +190,7 @@ export class QueueLeader {
       if (isRemoved) {
         this.gone.add(id);
         this.table.remove(id);
-      } else this.table.unhold(id);
+      } else this.table.unhold(id, this.now());
     }
     if (!this.refreshing) this.gone.clear();
     return isRemoved;
@@ -242,7 +243,7 @@ export class QueueLeader {
       if (!message) continue;
       const isMoved = await deadLetters.move(to, message, maildrop).catch(() => false);
       if (!isMoved || !(await this.remove([id]))) {
-        this.table.unhold(id);
+        this.table.unhold(id, this.now());
         return moved > 0 ? { kind: "done", moved } : failed("too few members answer");
       }
       moved += 1;
