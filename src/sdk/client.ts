@@ -80,8 +80,7 @@ export class Client implements Ringpost {
   readonly send: Ringpost["send"] = (to, body, options) =>
     this.#try((account) => sendMessage(account.link, { to: account.idOf(to), body, options }));
 
-  readonly inbox: Ringpost["inbox"] = (options) =>
-    this.#loggedIn.inbox.consume("message", options);
+  readonly inbox: Ringpost["inbox"] = (options) => this.#loggedIn.inbox.consume("message", options);
 
   readonly request: Ringpost["request"] = (to, body, options = {}): Promise<Message> =>
     this.#try((account) => account.requests.request(account.idOf(to), body, options));
@@ -130,10 +129,7 @@ export class Client implements Ringpost {
     return this.#try((account) => account.directory.resolve(account.idOf(user)));
   }
 
-  on<E extends keyof RingpostEvents>(
-    event: E,
-    listener: (value: RingpostEvents[E]) => void,
-  ): this {
+  on<E extends keyof RingpostEvents>(event: E, listener: (value: RingpostEvents[E]) => void): this {
     this.#events.on(event, listener);
     return this;
   }

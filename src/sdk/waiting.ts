@@ -24,7 +24,11 @@ export function delay(ms: number, signal?: AbortSignal): Promise<void> {
  */
 export function within<T>(
   promise: Promise<T>,
-  options: { readonly ms?: number; readonly what: string; readonly signal?: AbortSignal | undefined },
+  options: {
+    readonly ms?: number;
+    readonly what: string;
+    readonly signal?: AbortSignal | undefined;
+  },
 ): Promise<T> {
   const { ms, what, signal } = options;
   return new Promise((resolve, reject) => {
@@ -41,7 +45,8 @@ export function within<T>(
     signal?.addEventListener("abort", aborted);
     promise.then(
       (value) => end(() => resolve(value)),
-      (error: unknown) => end(() => reject(error instanceof Error ? error : new Error(String(error)))),
+      (error: unknown) =>
+        end(() => reject(error instanceof Error ? error : new Error(String(error)))),
     );
   });
 }

@@ -3,7 +3,13 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { connect, type Consumer, type Message, type Ringpost } from "../../src/sdk/index.js";
+import {
+  connect,
+  connectExchange,
+  type Consumer,
+  type Message,
+  type Ringpost,
+} from "../../src/sdk/index.js";
 import type { Member } from "../support/member.js";
 import { password, type Ring } from "../support/ring.js";
 import { ringScope } from "../support/ring-scope.js";
@@ -125,6 +131,31 @@ test("an event comes to each subscriber, in order", async () => {
   const numbers = Array.from({ length: 100 }, (_, n) => n);
   expect(texts(await take(all, 100))).toEqual(numbers);
   expect(texts(await take(some, 50))).toEqual(numbers.filter((n) => n % 2 === 1));
+});
+
+test("the three-line client, and the one with a callback", async () => {
+  const reader = await user("reader");
+  const { name } = await user("writer");
+  const servers = [ring.member(0).addr];
+  const sdk = await connect({ servers, account: { user: name, password } });
+  clients.push(sdk);
+  await (await sdk.publish("bulletin", "hello")).delivered;
+  // Whoever publishes first has made the event: others may subscribe to it, not publish.
+  const bulletin = await reader.sdk.subscribe("bulletin");
+  await (await sdk.publish("bulletin", "to whom it concerns")).delivered;
+  expect((await take(bulletin, 1))[0]?.text()).toBe("to whom it concerns");
+  const intruder = await reader.sdk.publish("bulletin", "not mine");
+  await expect(intruder.delivered).rejects.toMatchObject({ code: "dead" });
+
+  const account = { user: name, password };
+  const north = await connectExchange("topic", "bulletin", "north", { servers, account }).catch(
+    (error: unknown) => error,
+  );
+  expect(north).toMatchObject({ code: "exists" });
+  const weather = await connectExchange("direct", "weather", "north", { servers, account });
+  const told = new Promise((resolve) => void weather.publish("snow", resolve));
+  expect(await within(told, 30_000, "the callback")).toBeUndefined();
+  await weather.close();
 });
 
 test("a queue shared by two consumers, and its dead letters", async () => {

@@ -39,9 +39,7 @@ export class Directory {
     const known = this.#recall(user);
     const nowMs = this.#options.nowMs();
     const isFresh =
-      known !== undefined &&
-      nowMs - known.askedAtMs < freshMs &&
-      known.record.expiresAtMs > nowMs;
+      known !== undefined && nowMs - known.askedAtMs < freshMs && known.record.expiresAtMs > nowMs;
     return isFresh ? known.record : await this.ask(user);
   }
 

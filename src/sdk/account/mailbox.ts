@@ -68,7 +68,8 @@ export class MailboxFolders {
     readonly text: string;
   }): Promise<void> {
     const { address: from, submit } = this.#options;
-    if (mail.to.length === 0) throw new RingpostError("malformed", "a mail needs a receiver", false);
+    if (mail.to.length === 0)
+      throw new RingpostError("malformed", "a mail needs a receiver", false);
     // The same Message-ID on each try: a ring knows by it a mail that comes twice.
     const messageId = `${randomUUID()}@${from.slice(from.lastIndexOf("@") + 1)}`;
     const octets = composeText({ from, messageId, date: new Date(), ...mail });
@@ -127,6 +128,8 @@ const unquote = (data: string): Buffer =>
   Buffer.from(
     data
       .replaceAll("_", " ")
-      .replace(/=([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
+      .replace(/=([0-9a-f]{2})/gi, (_, hex: string) =>
+        String.fromCharCode(Number.parseInt(hex, 16)),
+      ),
     "latin1",
   );

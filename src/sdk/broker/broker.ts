@@ -1,6 +1,6 @@
 /** Exchanges and queues of the ring, as the application sees them. */
 import { createHash } from "node:crypto";
-import type { Binding, ExchangeOptions, ExchangeType, QueueOptions } from "../../ebm/index.js";
+import type { Binding, ExchangeOptions, QueueOptions } from "../../ebm/index.js";
 import type { Pop3Client } from "../../client/pop3-client.js";
 import type {
   Body,
@@ -111,7 +111,8 @@ export class Broker {
       name,
       send: (body, sendOptions = {}) => this.#send(body, sendOptions, { routingKey: name }),
       consume: (consume = {}) => this.#consume(name, consume),
-      bind: async (exchange, binding = {}) => void (await ask("bind", bindingTo(exchange, binding))),
+      bind: async (exchange, binding = {}) =>
+        void (await ask("bind", bindingTo(exchange, binding))),
       unbind: async (exchange, binding = {}) =>
         void (await ask("unbind", bindingTo(exchange, binding))),
       status: () => ask("queueStatus", { name }),
@@ -231,5 +232,3 @@ export class Broker {
     return `sub.${hash.digest("hex").slice(0, 24)}.${readable}`.replace(/\.$/, "");
   }
 }
-
-export type { ExchangeType };

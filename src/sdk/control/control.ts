@@ -164,8 +164,7 @@ export class Control {
 
   /** One after the other: of each device the ring takes only rising numbers, but for `settle`. */
   #post(id: string, request: ConfigurationRequest): Promise<SmtpReply> {
-    const post = (): Promise<SmtpReply> =>
-      this.#options.post.toRing(() => this.#seal(id, request));
+    const post = (): Promise<SmtpReply> => this.#options.post.toRing(() => this.#seal(id, request));
     if (request.operation === "settle") return post();
     const reply = this.#turn.then(post);
     this.#turn = reply.catch(() => undefined);

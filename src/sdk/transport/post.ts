@@ -121,7 +121,9 @@ export class Post {
         user: name === "inbox" ? user : `${user}/${name}`,
         ...credentials,
       };
-      return servers.attempt((at, patience) => withMaildrop({ at, tls, login, patience, signal }, use));
+      return servers.attempt((at, patience) =>
+        withMaildrop({ at, tls, login, patience, signal }, use),
+      );
     }
     const { password, username = elsewhere.address } = elsewhere;
     const login = { user: username, password };

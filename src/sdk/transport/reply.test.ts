@@ -18,14 +18,12 @@ test.each([
   expect(ringWord({ code: 250, text })).toEqual(word);
 });
 
-test.each([
-  "2.0.0 Ok: queued as 4WkV",
-  "5.7.1 ebm=nonsense",
-  "2.0.0 notebm=ok id=1",
-  "",
-])("somebody else's word is no word of the ring: %j", (text) => {
-  expect(ringWord({ code: 250, text })).toBeUndefined();
-});
+test.each(["2.0.0 Ok: queued as 4WkV", "5.7.1 ebm=nonsense", "2.0.0 notebm=ok id=1", ""])(
+  "somebody else's word is no word of the ring: %j",
+  (text) => {
+    expect(ringWord({ code: 250, text })).toBeUndefined();
+  },
+);
 
 describe("replies", () => {
   test("of several lines are joined", () => {

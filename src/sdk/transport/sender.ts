@@ -73,11 +73,7 @@ export class MailSender {
     place.open += 1;
   }
 
-  async #sendInTurn(
-    place: Place,
-    options: SmtpLineOptions,
-    mail: MailMaker,
-  ): Promise<SmtpReply> {
+  async #sendInTurn(place: Place, options: SmtpLineOptions, mail: MailMaker): Promise<SmtpReply> {
     for (let kept = takeIdle(place); kept !== undefined; kept = takeIdle(place)) {
       try {
         return await this.#sendOver(kept, place, mail);

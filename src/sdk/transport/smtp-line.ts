@@ -104,7 +104,9 @@ export class SmtpLine {
   }
 
   /** nodemailer tells of a broken connection by an event, of a refusal by the callback. */
-  #call<T>(start: (done: (error?: Error | null, value?: T) => void) => void): Promise<T | undefined> {
+  #call<T>(
+    start: (done: (error?: Error | null, value?: T) => void) => void,
+  ): Promise<T | undefined> {
     return new Promise((resolve, reject) => {
       if (this.#failure !== undefined) return reject(this.#failure);
       this.#fail = reject;
