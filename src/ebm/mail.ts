@@ -1,5 +1,6 @@
 /** A packet as a mail, and back. */
 import { EbmFormatError, ebmBounds } from "./bounds.js";
+import { decodePart, findPart, readHeader } from "./parts.js";
 import { findIndex, type PacketIndex, writeSubject } from "./subject.js";
 
 export interface PacketMail {
@@ -54,66 +55,23 @@ export interface ReadMail {
 
 /**
  * Finds the packet in a mail that gateways may have changed: the Subject prefixed, lines re-broken,
- * the part in another transfer encoding, or inside other parts.
+ * the part in another transfer encoding, under a general type, or inside other parts.
  * @throws EbmFormatError when there is a part of our type that can't be decoded
  */
 export function readMail(mail: Buffer): ReadMail {
   if (mail.length > ebmBounds.mailOctetsMax) throw new EbmFormatError("the mail is too large");
-  const text = mail.toString("latin1");
-  const headerEnd = endOfHeader(text, 0);
-  const subject = fieldOf(text.slice(0, headerEnd), "subject");
-  const index = subject === undefined ? undefined : findIndex(subject);
-  return { index, packet: packetIn(text) };
+  const subject = readHeader(mail).fields.get("subject");
+  const part = findPart(mail, (type, fields) => isOurs(type, fields));
+  return {
+    index: subject === undefined ? undefined : findIndex(subject),
+    packet: part && decodePart(part),
+  };
 }
 
-function packetIn(text: string): Buffer | undefined {
-  const part = /^content-type:[ \t]*application\/vnd\.ebm\b/im.exec(text);
-  if (!part) return undefined;
-  const headerFrom = startOfHeader(text, part.index);
-  const headerEnd = endOfHeader(text, headerFrom);
-  const encoding = fieldOf(text.slice(headerFrom, headerEnd), "content-transfer-encoding");
-  const rest = text.slice(headerEnd);
-  const end = /\r?\n--/.exec(rest);
-  return decode(end ? rest.slice(0, end.index) : rest, (encoding ?? "7bit").trim().toLowerCase());
-}
-
-function decode(body: string, encoding: string): Buffer {
-  switch (encoding) {
-    case "base64":
-      return Buffer.from(body.replace(/[^A-Za-z0-9+/]/g, ""), "base64");
-    case "quoted-printable": {
-      const joined = body.replace(/[ \t]*=[ \t]*\r?\n/g, "");
-      const octets = joined.replace(/=([0-9A-Fa-f]{2})/g, (_, hex: string) =>
-        String.fromCharCode(Number.parseInt(hex, 16)),
-      );
-      return Buffer.from(octets, "latin1");
-    }
-    case "7bit":
-    case "8bit":
-    case "binary":
-      return Buffer.from(body, "latin1");
-    default:
-      throw new EbmFormatError("a transfer encoding that is not known");
-  }
-}
-
-/** Of a header field, unfolded. */
-function fieldOf(header: string, name: string): string | undefined {
-  const pattern = new RegExp(`^${name}:((?:[^\\r\\n]|\\r?\\n[ \\t])*)`, "im");
-  return pattern.exec(header)?.[1]?.replace(/\r?\n(?=[ \t])/g, "");
-}
-
-/** Behind the empty line. */
-function endOfHeader(text: string, from: number): number {
-  const empty = /\r?\n\r?\n/g;
-  empty.lastIndex = from;
-  const match = empty.exec(text);
-  return match ? match.index + match[0].length : text.length;
-}
-
-/** Of the header that `at` is in. */
-function startOfHeader(text: string, at: number): number {
-  const before = text.slice(0, at);
-  const boundaryLine = before.lastIndexOf("\n--");
-  return boundaryLine < 0 ? 0 : boundaryLine + 1;
+/** Some gateways know no types but a few; the name of the file they leave. */
+function isOurs(type: string, fields: ReadonlyMap<string, string>): boolean {
+  if (type.startsWith(mediaType)) return /^application\/vnd\.ebm\s*(;|$)/.test(type);
+  if (!/^application\/(octet-stream|x-[a-z-]{1,30})\s*(;|$)/.test(type)) return false;
+  const name = /name\*?=\s*(?:"packet\.ebm"|packet\.ebm\s*(?:;|$))/;
+  return name.test(type) || name.test(fields.get("content-disposition")?.toLowerCase() ?? "");
 }

@@ -174,9 +174,11 @@ function encode(content: readonly Buffer[], salt: number, durable: number): Buff
   magic.copy(prefix);
   prefix.writeUInt32BE(octetsOf(content), 8);
   prefix.writeBigUInt64BE(BigInt(durable), 12);
-  const sum = content.reduce((crc, part) => crc32(part, crc), crc32(prefix.subarray(8), salt));
+  // Of nothing at all, zlib's crc32 is 0, whatever it was begun with.
+  const parts = content.filter(({ length }) => length > 0);
+  const sum = parts.reduce((crc, part) => crc32(part, crc), crc32(prefix.subarray(8), salt));
   prefix.writeUInt32BE(sum, 4);
-  return [prefix, ...content];
+  return [prefix, ...parts];
 }
 
 /** Where the sound part ends. @throws Error when something durable is damaged */

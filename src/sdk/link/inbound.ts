@@ -33,7 +33,7 @@ export class Inbound {
   async take(header: PacketHeader, frames: readonly DataFrame[]): Promise<string | undefined> {
     const { journal, connections } = this.context;
     const { from: origin, connection, packet, floor = 0 } = header;
-    const fresh = frames.filter((frame) => this.#isWanted(origin, frame));
+    const fresh = frames.filter((frame) => this.isWanted(origin, frame));
     const why = this.#refusal(origin, fresh);
     if (why !== undefined) return why;
     const { parts, bodies } = await this.#place(origin, fresh);
@@ -52,7 +52,7 @@ export class Inbound {
     return undefined;
   }
 
-  #isWanted(origin: Origin, frame: DataFrame): boolean {
+  private isWanted(origin: Origin, frame: DataFrame): boolean {
     const stream = this.context.journal.state.in.get(streamKey(origin, frame.stream));
     // Also for its base, which may be all that a frame brings.
     if (frame.base !== undefined && frame.base > (stream?.base ?? 1)) return true;

@@ -1,0 +1,86 @@
+/** Time of a simulation: events in their order, and all that follows from one before the next. */
+import type { LinkClock } from "../../src/sdk/link/ports.js";
+
+interface Event {
+  readonly atMs: number;
+  readonly number: number;
+  readonly run: () => void;
+  isCancelled: boolean;
+}
+
+export class SimulatedTime implements LinkClock {
+  #now = 1_700_000_000_000;
+  #number = 0;
+  /** A heap by time, then by number. */
+  readonly #events: Event[] = [];
+
+  nowMs(): number {
+    return Math.floor(this.#now);
+  }
+
+  after(ms: number, run: () => void): () => void {
+    const event = {
+      atMs: this.#now + Math.max(0, ms),
+      number: this.#number++,
+      run,
+      isCancelled: false,
+    };
+    this.#push(event);
+    return () => {
+      event.isCancelled = true;
+    };
+  }
+
+  /** False when nothing happens until then. */
+  async step(untilMs: number): Promise<boolean> {
+    for (;;) {
+      const event = this.#events[0];
+      if (!event || event.atMs > untilMs) return false;
+      this.#pop();
+      if (event.isCancelled) continue;
+      this.#now = Math.max(this.#now, event.atMs);
+      event.run();
+      // Promises that follow from it are all run before the next turn.
+      await new Promise((resolve) => setImmediate(resolve));
+      return true;
+    }
+  }
+
+  async run(untilMs: number, isOver: () => boolean = () => false): Promise<void> {
+    while (!isOver() && (await this.step(untilMs)));
+    if (!isOver()) this.#now = Math.max(this.#now, untilMs);
+  }
+
+  #push(event: Event): void {
+    const heap = this.#events;
+    let at = heap.push(event) - 1;
+    while (at > 0) {
+      const up = (at - 1) >> 1;
+      const parent = heap[up] as Event;
+      if (!isBefore(event, parent)) break;
+      heap[at] = parent;
+      at = up;
+    }
+    heap[at] = event;
+  }
+
+  #pop(): void {
+    const heap = this.#events;
+    const last = heap.pop() as Event;
+    if (heap.length === 0) return;
+    let at = 0;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && isBefore(heap[child + 1] as Event, heap[child] as Event))
+        child += 1;
+      if (!isBefore(heap[child] as Event, last)) break;
+      heap[at] = heap[child] as Event;
+      at = child;
+    }
+    heap[at] = last;
+  }
+}
+
+const isBefore = (a: Event, b: Event): boolean =>
+  a.atMs < b.atMs || (a.atMs === b.atMs && a.number < b.number);
