@@ -28,7 +28,10 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal;
   /** How often to look for mail when there was none; less often the longer it stays quiet. Default 1 s to 15 s. */
   readonly poll?: { readonly minMs?: number; readonly maxMs?: number };
-  /** "auto" (default): TLS where the server offers it, and always away from loopback; certificates are checked unless `ca` says otherwise. */
+  /**
+   * "auto" (default): TLS always away from loopback, and never within this machine. Certificates are
+   * checked, against the authority `ca` (PEM) if there is one.
+   */
   readonly tls?:
     | "auto"
     | "require"

@@ -1,0 +1,93 @@
+import { expect, test } from "vitest";
+import type { ConsumeOptions, Message } from "../api.js";
+import { DeliveryStream } from "./stream.js";
+
+function setup(options: ConsumeOptions = {}) {
+  const log: string[] = [];
+  const closing = new AbortController();
+  const stream = new DeliveryStream({
+    ...options,
+    closing: closing.signal,
+    onRoom: () => void log.push("room"),
+    onClose: () => void log.push("closed"),
+  });
+  const offer = (id: string): void =>
+    stream.offer({ id } as Message, {
+      ack: async () => void log.push(`ack ${id}`),
+      nack: async (delayMs) => void log.push(`nack ${id} ${delayMs}`),
+      reject: async (reason) => void log.push(`reject ${id} ${reason}`),
+      working: async () => void log.push(`working ${id}`),
+      release: () => void log.push(`release ${id}`),
+    });
+  return { stream, log, closing, offer };
+}
+
+test("prefetch bounds what is handed out and not settled", async () => {
+  const { stream, offer, log } = setup({ prefetch: 2 });
+  offer("a");
+  offer("b");
+  expect(stream.room).toBe(0);
+  const { value } = await stream[Symbol.asyncIterator]().next();
+  expect(stream.room).toBe(0);
+  await value.ack();
+  expect(stream.room).toBe(1);
+  expect(log).toEqual(["ack a", "room"]);
+});
+
+test("each message is settled once, by whatever came first", async () => {
+  const { stream, offer, log } = setup();
+  offer("a");
+  const { value } = await stream[Symbol.asyncIterator]().next();
+  await value.working();
+  await value.nack({ delayMs: 7 });
+  await value.ack();
+  await value.reject();
+  expect(log).toEqual(["working a", "nack a 7", "room"]);
+});
+
+test("autoAck settles a message when the next one is asked for, and not before", async () => {
+  const { stream, offer, log } = setup({ autoAck: true });
+  offer("a");
+  offer("b");
+  const iterator = stream[Symbol.asyncIterator]();
+  await iterator.next();
+  expect(log).toEqual([]);
+  await iterator.next();
+  expect(log).toContain("ack a");
+  expect(log).not.toContain("ack b");
+});
+
+test("a loop that is left gives back what was not settled, and ends", async () => {
+  const { stream, offer, log } = setup();
+  for (const id of ["a", "b", "c"]) offer(id);
+  for await (const message of stream) {
+    if (message.id === "a") await message.ack();
+    else break;
+  }
+  expect(log).toEqual(["ack a", "room", "release b", "release c", "closed"]);
+  offer("d");
+  expect(log.at(-1)).toBe("release d");
+  expect(await stream[Symbol.asyncIterator]().next()).toMatchObject({ done: true });
+});
+
+test("the consumer's signal ends the loop; the client's end throws", async () => {
+  const own = new AbortController();
+  const quiet = setup({ signal: own.signal });
+  const next = quiet.stream[Symbol.asyncIterator]().next();
+  own.abort();
+  expect(await next).toMatchObject({ done: true });
+
+  const { stream, closing } = setup();
+  const waiting = stream[Symbol.asyncIterator]().next();
+  closing.abort();
+  await expect(waiting).rejects.toBeInstanceOf(Error);
+});
+
+test("messages come in the order of the offers to who waits", async () => {
+  const { stream, offer } = setup();
+  const iterator = stream[Symbol.asyncIterator]();
+  const both = Promise.all([iterator.next(), iterator.next()]);
+  offer("a");
+  offer("b");
+  expect((await both).map(({ value }) => (value as Message).id)).toEqual(["a", "b"]);
+});

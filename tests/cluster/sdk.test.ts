@@ -1,0 +1,247 @@
+/** The SDK against a ring of three: what an application sees, also when members are killed. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import {
+  connect,
+  connectExchange,
+  type Consumer,
+  type Message,
+  type Ringpost,
+} from "../../src/sdk/index.js";
+import type { Member } from "../support/member.js";
+import { password, type Ring } from "../support/ring.js";
+import { ringScope } from "../support/ring-scope.js";
+import { within } from "../support/wait.js";
+
+const scope = ringScope("file");
+const stores = mkdtempSync(join(tmpdir(), "ringpost-test-sdk-"));
+const clients: Ringpost[] = [];
+let ring: Ring;
+let names = 0;
+
+beforeAll(async () => {
+  ring = await scope.start({ members: 3, args: ["--registration", "open"] });
+});
+afterEach(async () => {
+  await Promise.all(clients.splice(0).map((client) => client.close()));
+});
+afterAll(() => rmSync(stores, { recursive: true, force: true }));
+
+interface Wanted {
+  readonly first?: Member;
+  readonly store?: string;
+}
+
+async function client({ first, store }: Wanted = {}): Promise<Ringpost> {
+  const running = ring.running.filter((member) => member !== first);
+  const members = first === undefined ? running : [first, ...running];
+  const made = await connect({
+    servers: members.map(({ addr }) => `ringpost://${addr}`),
+    poll: { minMs: 50, maxMs: 1_000 },
+    ...(store === undefined ? {} : { store }),
+  });
+  clients.push(made);
+  return made;
+}
+
+/** A new user of the ring, logged in. */
+async function user(prefix: string, wanted?: Wanted): Promise<{ name: string; sdk: Ringpost }> {
+  names += 1;
+  const name = `${prefix}${names}`;
+  const sdk = await client(wanted);
+  await sdk.register({ user: name, password });
+  return { name, sdk };
+}
+
+/** So many, acknowledged. */
+async function take(consumer: Consumer, count: number): Promise<Message[]> {
+  const taken: Message[] = [];
+  const taking = (async () => {
+    for await (const delivery of consumer) {
+      taken.push(delivery);
+      await delivery.ack();
+      if (taken.length === count) break;
+    }
+  })();
+  await within(taking, 60_000, `${count} messages, of which ${taken.length} came`);
+  return taken;
+}
+
+test("registers, logs in elsewhere, and messages go both ways", async () => {
+  const alice = await user("alice");
+  const bob = await user("bob", { first: ring.member(2) });
+  expect(alice.sdk.user).toBe(`${alice.name}@ring.test`);
+
+  const receipt = await alice.sdk.send(bob.name, { greeting: "hello" });
+  const [first] = await take(bob.sdk.inbox(), 1);
+  expect(first).toMatchObject({ from: `${alice.name}@ring.test`, stream: "main", sequence: 1 });
+  expect(first?.json()).toEqual({ greeting: "hello" });
+  await receipt.consumed;
+
+  bob.sdk.respond((request) => `${request.text()}, too`);
+  expect((await alice.sdk.request(bob.name, "good morning")).text()).toBe("good morning, too");
+
+  const wrong = await client();
+  await expect(wrong.login({ user: alice.name, password: "wrong" })).rejects.toMatchObject({
+    code: "denied",
+    retryable: false,
+  });
+});
+
+test("contacts, chats and people's mail", async () => {
+  const carol = await user("carol");
+  const dave = await user("dave");
+  await carol.sdk.contacts.add({ user: dave.name, name: "D." });
+  expect(await carol.sdk.contacts.list()).toEqual([{ user: `${dave.name}@ring.test`, name: "D." }]);
+
+  const chat = await carol.sdk.chats.open(dave.name);
+  const receipt = await chat.send("are you there?");
+  await receipt.consumed;
+  expect(chat.messages).toMatchObject([{ text: "are you there?", state: "read" }]);
+  expect((await dave.sdk.chats.open(carol.name)).messages).toMatchObject([
+    { text: "are you there?", from: `${carol.name}@ring.test`, state: "received" },
+  ]);
+
+  const to = [`${dave.name}@ring.test`];
+  await carol.sdk.mailbox.send({ to, subject: "Grüße", text: "from a person" });
+  expect(await carol.sdk.mailbox.list("outbox")).toHaveLength(1);
+  const [mail] = await dave.sdk.mailbox.list("inbox");
+  expect(mail).toMatchObject({ subject: "Grüße", read: false });
+  await dave.sdk.mailbox.markRead([mail?.uid ?? ""]);
+  expect(await dave.sdk.mailbox.list("inbox")).toMatchObject([{ read: true }]);
+  await dave.sdk.mailbox.delete("inbox", [mail?.uid ?? ""]);
+  expect(await dave.sdk.mailbox.list("inbox")).toEqual([]);
+});
+
+test("an event comes to each subscriber, in order", async () => {
+  const publisher = await user("publisher");
+  const [left, right] = [await user("left"), await user("right", { first: ring.member(1) })];
+  await publisher.sdk.createEvent("news");
+  const all = await left.sdk.subscribe("news");
+  const some = await right.sdk.subscribe("news", { key: "odd.#" });
+  const receipts = await Promise.all(
+    Array.from({ length: 100 }, (_, n) =>
+      publisher.sdk.publish("news", String(n), { key: n % 2 === 0 ? "even" : "odd.one" }),
+    ),
+  );
+  await Promise.all(receipts.map(({ delivered }) => delivered));
+  const texts = (messages: readonly Message[]): number[] => messages.map((m) => Number(m.text()));
+  const numbers = Array.from({ length: 100 }, (_, n) => n);
+  expect(texts(await take(all, 100))).toEqual(numbers);
+  expect(texts(await take(some, 50))).toEqual(numbers.filter((n) => n % 2 === 1));
+});
+
+test("the three-line client, and the one with a callback", async () => {
+  const reader = await user("reader");
+  const { name } = await user("writer");
+  const servers = [ring.member(0).addr];
+  const sdk = await connect({ servers, account: { user: name, password } });
+  clients.push(sdk);
+  await (await sdk.publish("bulletin", "hello")).delivered;
+  // Whoever publishes first has made the event: others may subscribe to it, not publish.
+  const bulletin = await reader.sdk.subscribe("bulletin");
+  await (await sdk.publish("bulletin", "to whom it concerns")).delivered;
+  expect((await take(bulletin, 1))[0]?.text()).toBe("to whom it concerns");
+  const intruder = await reader.sdk.publish("bulletin", "not mine");
+  await expect(intruder.delivered).rejects.toMatchObject({ code: "dead" });
+
+  const account = { user: name, password };
+  const north = await connectExchange("topic", "bulletin", "north", { servers, account }).catch(
+    (error: unknown) => error,
+  );
+  expect(north).toMatchObject({ code: "exists" });
+  const weather = await connectExchange("direct", "weather", "north", { servers, account });
+  const told = new Promise((resolve) => void weather.publish("snow", resolve));
+  expect(await within(told, 30_000, "the callback")).toBeUndefined();
+  await weather.close();
+});
+
+test("a queue shared by two consumers, and its dead letters", async () => {
+  const owner = await user("owner");
+  const helper = await user("helper", { first: ring.member(2) });
+  const options = { consumers: [`${helper.name}@ring.test`, `${owner.name}@ring.test`] };
+  const jobs = await owner.sdk.queue("jobs", options);
+  const receipts = await Promise.all(
+    Array.from({ length: 40 }, (_, n) => jobs.send({ n }, { stream: "jobs" })),
+  );
+  await Promise.all(receipts.map(({ delivered }) => delivered));
+  const done: number[] = [];
+  const workers = [jobs, await helper.sdk.queue("jobs", options)].map(async (queue) => {
+    let own = 0;
+    for await (const job of queue.consume({ prefetch: 4 })) {
+      done.push((job.json() as { n: number }).n);
+      own += 1;
+      await job.ack();
+      if (done.length >= 40 || own >= 20) break;
+    }
+    return own;
+  });
+  const counts = await within(Promise.all(workers), 60_000, "both consumers to have 20 jobs each");
+  expect(counts).toEqual([20, 20]);
+  expect(new Set(done).size).toBe(40);
+  expect(await jobs.status()).toMatchObject({ ready: 0, leased: 0 });
+
+  await (await jobs.send("poison")).delivered;
+  for await (const job of jobs.consume()) {
+    await job.reject("can't be done");
+    break;
+  }
+  expect(await jobs.deadLetters().status()).toMatchObject({ ready: 1 });
+  expect(await jobs.redrive()).toBe(1);
+  expect((await take(jobs.consume(), 1))[0]?.text()).toBe("poison");
+});
+
+test("a store goes on where its process stopped", async () => {
+  const receiver = await user("receiver");
+  const store = join(stores, "sender");
+  const before = await client({ store });
+  names += 1;
+  const name = `sender${names}`;
+  await before.register({ user: name, password });
+  const first = await before.send(receiver.name, "one");
+  await take(receiver.sdk.inbox(), 1);
+  await first.consumed;
+  // In the journal, and no time to leave it.
+  await Promise.all(["two", "three", "four"].map((text) => before.send(receiver.name, text)));
+  await before.close();
+
+  const after = await client({ store });
+  await after.login({ user: name, password });
+  const rest = await take(receiver.sdk.inbox(), 3);
+  expect(rest.map((message) => message.text())).toEqual(["two", "three", "four"]);
+  expect(rest.map(({ sequence }) => sequence)).toEqual([2, 3, 4]);
+});
+
+test("the server in use is killed: nothing is lost, nothing doubled", async () => {
+  const victim = ring.member(0);
+  const sender = await user("sender", { first: victim });
+  const receiver = await user("receiver", { first: victim });
+  await sender.sdk.createEvent("ticks");
+  const ticks = await receiver.sdk.subscribe("ticks", { autoAck: true });
+  const inbox = receiver.sdk.inbox({ autoAck: true });
+  const failovers: string[] = [];
+  sender.sdk.on("failover", ({ from }) => failovers.push(from));
+  const count = 200;
+  const numbers = Array.from({ length: count }, (_, n) => n);
+  const [published, sent]: [string[], string[]] = [[], []];
+  const collect = async (consumer: Consumer, into: string[]): Promise<void> => {
+    for await (const message of consumer) {
+      into.push(message.text());
+      if (into.length >= count) break;
+    }
+  };
+  const collecting = Promise.all([collect(ticks, published), collect(inbox, sent)]);
+  for (const n of numbers) {
+    if (n === count / 2) await victim.kill("SIGKILL");
+    await sender.sdk.publish("ticks", String(n));
+    await sender.sdk.send(receiver.name, String(n));
+  }
+  await within(collecting, 90_000, `all of ${count}: ${published.length}, ${sent.length} came`);
+  const texts = numbers.map(String);
+  expect(published).toEqual(texts);
+  expect(sent).toEqual(texts);
+  expect(failovers).toContain(victim.smtp);
+  await sender.sdk.drain({ deadlineMs: 60_000 });
+});
