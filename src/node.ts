@@ -1,7 +1,9 @@
 /** One member, put together: the only place that knows every room. */
 import type { NodeConfig } from "./config/index.js";
 import type { Mailboxes } from "./mailbox/mailboxes.js";
+import { type Discovery, listenForQuestions } from "./discovery/index.js";
 import { Admission } from "./node/admission.js";
+import { toldOnLan, withFoundEntries } from "./node/discovery.js";
 import { keepId, NodeStartError, ownId, refuseOtherRing } from "./node/identity.js";
 import { probeListeners } from "./node/listeners.js";
 import { createMailDomain } from "./node/mail-domain.js";
@@ -58,12 +60,15 @@ const noticedWithinMs = 2_000;
  * @throws NodeStartError, StoreLockedError, StoreVersionError, ListenError, JoinRefusedError,
  *   RingJoinError, SecretError
  */
-export async function startNode(config: NodeConfig, log: Log): Promise<RunningNode> {
-  const store = await openStore({ directory: config.dataDir, log });
-  const secrets = await openSecrets(config, { store, clock, log }).catch(async (error: unknown) => {
+export async function startNode(given: NodeConfig, log: Log): Promise<RunningNode> {
+  const store = await openStore({ directory: given.dataDir, log });
+  const closing = async (error: unknown): Promise<never> => {
     await store.close();
     throw error;
-  });
+  };
+  const isMember = store.local("roster") !== undefined;
+  const config = await withFoundEntries(given, isMember).catch(closing);
+  const secrets = await openSecrets(config, { store, clock, log }).catch(closing);
   const node = new Node(config, log, store, secrets);
   try {
     await node.start();
@@ -93,6 +98,7 @@ class Node implements RunningNode {
   /** Members whose connection to this one stands. */
   private readonly greeted = new Set<MemberUuid>();
   private listeners: MemberFacts["listeners"] = {};
+  private discovery: Discovery | undefined;
   private stopped: Promise<void> | undefined;
 
   constructor(
@@ -344,6 +350,10 @@ class Node implements RunningNode {
 
   private async listen(): Promise<void> {
     this.listeners = { ...(await this.smtp.listen()), ...(await this.pop3.listen()) };
+    const { config, secrets, log } = this;
+    if (!config.discovery || this.stopping.signal.aborted) return;
+    const member = toldOnLan(config, secrets.credentials.caPem, this.listeners);
+    this.discovery = await listenForQuestions({ host: config.ring.host, member, log });
   }
 
   stop(): Promise<void> {
@@ -354,7 +364,7 @@ class Node implements RunningNode {
   private async shutDown(): Promise<void> {
     this.stopping.abort();
     this.mailboxes.stop();
-    await Promise.all([this.smtp.close(), this.pop3.close()]);
+    await Promise.all([this.smtp.close(), this.pop3.close(), this.discovery?.close()]);
     this.replication.stop();
     this.ring.stop();
     await this.rpc.stop(5_000);

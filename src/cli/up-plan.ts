@@ -69,6 +69,9 @@ export function planUp(options: UpOptions): UpPlan {
     domain,
     "--trial",
     "on",
+    // On loopback: programs on this machine find the ring by themselves.
+    "--discovery",
+    "on",
   ];
   const members = Array.from({ length: nodes }, (_, index) =>
     planMember({ index, ringPort: port + index, bits, dataDir, shared }),

@@ -1,6 +1,6 @@
 /** Reads and validates the conf file and the flags, once. */
 export { ConfigError } from "./config-error.js";
-export { formatEndpoint, parseEndpoint, portMax } from "./endpoint.js";
+export { formatEndpoint, isWildcard, parseEndpoint, portMax } from "./endpoint.js";
 export { limitSpecs } from "./limits.js";
 export { nearest } from "./nearest.js";
 export { type FlagTexts, loadNodeConfig, type NodeConfig } from "./node-config.js";
