@@ -1,0 +1,59 @@
+/** How commands become clients of the ring: over mail alone, as every program with the SDK. */
+import { homedir } from "node:os";
+import { join } from "node:path";
+import type { ConnectOptions, Ringpost } from "../sdk/index.js";
+import { RingpostError } from "../sdk/index.js";
+import { chooseEntry } from "./entry.js";
+import { CliError, exitCodes, oneLine, usageError } from "./errors.js";
+import { type PasswordOptions, readPassword } from "./password.js";
+import type { World } from "./world.js";
+
+export interface SessionOptions extends PasswordOptions {
+  readonly server?: readonly string[];
+  readonly user: string;
+  readonly store?: string;
+  readonly insecureCertificate?: boolean;
+}
+
+/** Of what a name may be, what is safe as a file's name; the rest would leave the directory. */
+const fileName = (user: string): string => encodeURIComponent(user).replaceAll(".", "%2E");
+
+/** Where a program keeps a user's journal, by the XDG base directory specification. */
+export function sdkStore({ env }: World, user: string, program: string): string {
+  const state = env["XDG_STATE_HOME"] || join(env["HOME"] || homedir(), ".local", "state");
+  return join(state, "ringpost", fileName(user), program);
+}
+
+/** Logs in, runs `work`, and closes. @throws CliError */
+export async function withSession<T>(
+  world: World,
+  options: SessionOptions,
+  work: (client: Ringpost, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const { user, store, insecureCertificate = false } = options;
+  if (!/^[^\s\p{Cc}]+$/u.test(user)) throw usageError("--user: a name has no spaces");
+  const servers = options.server ?? [await chooseEntry(world, {})];
+  const password = await readPassword(world, options);
+  if (password === "") throw usageError("the password is empty");
+  const cancelled = new AbortController();
+  const onSignal = (): void => cancelled.abort();
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  for (const signal of signals) process.once(signal, onSignal);
+  const connect: ConnectOptions = {
+    ...{ servers, account: { user, password }, signal: cancelled.signal },
+    ...(store !== undefined && { store }),
+    ...(insecureCertificate && { tls: { rejectUnauthorized: false } as const }),
+  };
+  let client: Ringpost | undefined;
+  try {
+    client = await world.ringpost(connect);
+    return await work(client, cancelled.signal);
+  } catch (error) {
+    if (cancelled.signal.aborted) throw new CliError("cancelled", exitCodes.cancelled);
+    if (error instanceof RingpostError) throw new CliError(oneLine(error.message));
+    throw error;
+  } finally {
+    for (const signal of signals) process.off(signal, onSignal);
+    await client?.close().catch(() => undefined);
+  }
+}
