@@ -31,9 +31,13 @@ export async function mailTerminal(
       "chord mail needs a terminal; scripts use chord mail list, chord mail read, chord pub and so on",
     );
   }
-  if (env["TERM"] === "dumb") throw usageError("chord mail needs a terminal that can more than TERM=dumb");
+  if (env["TERM"] === "dumb")
+    throw usageError("chord mail needs a terminal that can more than TERM=dumb");
   const server = options.server ?? (await chooseEntry(world, {}));
-  let state: State = firstState({ server, ...(options.user !== undefined && { user: options.user }) });
+  let state: State = firstState({
+    server,
+    ...(options.user !== undefined && { user: options.user }),
+  });
   const ended = new AbortController();
   let end: () => void = () => undefined;
   const over = new Promise<void>((resolve) => {

@@ -5,7 +5,7 @@ import type { ConnectOptions, Ringpost } from "../sdk/index.js";
 import { RingpostError } from "../sdk/index.js";
 import { chooseEntry } from "./entry.js";
 import { CliError, exitCodes, oneLine, usageError } from "./errors.js";
-import { type PasswordOptions, readPassword } from "./password.js";
+import type { PasswordOptions } from "./password.js";
 import type { World } from "./world.js";
 
 export interface SessionOptions extends PasswordOptions {
@@ -28,12 +28,12 @@ export function sdkStore({ env }: World, user: string, program: string): string 
 export async function withSession<T>(
   world: World,
   options: SessionOptions,
+  password: string,
   work: (client: Ringpost, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const { user, store, insecureCertificate = false } = options;
   if (!/^[^\s\p{Cc}]+$/u.test(user)) throw usageError("--user: a name has no spaces");
   const servers = options.server ?? [await chooseEntry(world, {})];
-  const password = await readPassword(world, options);
   if (password === "") throw usageError("the password is empty");
   const cancelled = new AbortController();
   const onSignal = (): void => cancelled.abort();

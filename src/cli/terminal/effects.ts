@@ -39,9 +39,7 @@ export function createEffects(ports: EffectPorts): Effects {
     const servers = server.split(/[\s,]+/).filter((one) => one !== "");
     const made = await ports.connect({ servers, signal, ...(store !== undefined && { store }) });
     try {
-      await (kind === "login"
-        ? made.login({ user, password })
-        : made.register({ user, password }));
+      await (kind === "login" ? made.login({ user, password }) : made.register({ user, password }));
     } catch (error) {
       await made.close().catch(() => undefined);
       throw error;
@@ -74,7 +72,10 @@ export function createEffects(ports: EffectPorts): Effects {
         const mail = await loggedIn().mailbox.read(folder, uid);
         const seen = await ports.viewer.view(mail, { deadlineMs: readMs });
         // That it counts as new is no reason not to show it.
-        if (folder === "inbox") await loggedIn().mailbox.markRead([uid]).catch(() => undefined);
+        if (folder === "inbox")
+          await loggedIn()
+            .mailbox.markRead([uid])
+            .catch(() => undefined);
         return { kind: "opened", uid, lines: mailLines(mail, seen) };
       }
       case "delete": {

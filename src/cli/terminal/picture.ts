@@ -38,4 +38,3 @@ export function oneLineField(
   const { rows, row, column } = laidOut(field, columns);
   return { text: fit(visibleLine(rows[row] ?? ""), columns), column };
 }
-

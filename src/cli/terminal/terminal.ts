@@ -29,15 +29,16 @@ const exit = "\u001b[0m\u001b[?7h\u001b[?25h\u001b[?1049l";
 const hideCursor = "\u001b[?25l";
 const showCursor = "\u001b[?25h";
 
-const codes: { readonly [S in SpanStyle]: { readonly always?: number; readonly color?: string } } = {
-  bar: { always: 7 },
-  selected: { always: 7 },
-  dim: { always: 2 },
-  bold: { always: 1 },
-  mine: { color: "30;46" },
-  theirs: { color: "30;47" },
-  error: { always: 1, color: "31" },
-};
+const codes: { readonly [S in SpanStyle]: { readonly always?: number; readonly color?: string } } =
+  {
+    bar: { always: 7 },
+    selected: { always: 7 },
+    dim: { always: 2 },
+    bold: { always: 1 },
+    mine: { color: "30;46" },
+    theirs: { color: "30;47" },
+    error: { always: 1, color: "31" },
+  };
 
 export function openWindow(
   { stdin, stdout, color }: Terminal,

@@ -2,7 +2,15 @@
 import { chatsKey, contactsKey } from "./update-people.js";
 import { composeKey, folderKey, readingKey } from "./update-mail.js";
 import { loginKey, openFolder } from "./update-login.js";
-import { keyOf, only, type Effect, type Event, type Result, type State, type Step } from "./state.js";
+import {
+  keyOf,
+  only,
+  type Effect,
+  type Event,
+  type Result,
+  type State,
+  type Step,
+} from "./state.js";
 import { unreachable } from "../../shared/unreachable.js";
 
 /** Seconds between two looks for new mail, and for new lines of chats. */
