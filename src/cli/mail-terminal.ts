@@ -1,5 +1,6 @@
 /** `chord mail` without more: mail, contacts and chats in a terminal. */
 import { createMailViewer, type MailViewer } from "../mail-view/viewer.js";
+import { endOnBug } from "./bug.js";
 import { chooseEntry } from "./entry.js";
 import { usageError } from "./errors.js";
 import { sdkStore } from "./sdk-session.js";
@@ -53,6 +54,9 @@ export async function mailTerminal(
     { stdin, stdout, color: output.color },
     { onInput: (event) => tell(event), onResize: () => draw(), onEnd: () => end() },
   );
+  // What a bug says is to be read on the screen that stays.
+  for (const event of ["uncaughtException", "unhandledRejection"]) process.on(event, window.leave);
+  endOnBug(output, { fatal: () => undefined });
   const draw = (): void => window.show(view(state, window.size()));
   function tell(event: Event): void {
     const step = update(state, event);

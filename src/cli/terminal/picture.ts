@@ -1,7 +1,7 @@
 /** What a window shows, before it is octets for a terminal. */
 import { visibleLine } from "../visible.js";
-import { type Field, laidOut } from "./field.js";
-import { fit } from "./text.js";
+import type { Field } from "./field.js";
+import { cutTo, fit, graphemes, widthOf } from "./text.js";
 
 export type SpanStyle = "bar" | "selected" | "dim" | "bold" | "mine" | "theirs" | "error";
 export interface Span {
@@ -30,11 +30,21 @@ export interface Part extends Picture {
 
 export const plain = (text: string): Line => [{ text }];
 
-/** The end of a field, so that the cursor is seen. */
+/** As much of a field as fits, with the cursor in it. */
 export function oneLineField(
-  field: Field,
+  { before, after }: Field,
   columns: number,
 ): { readonly text: string; readonly column: number } {
-  const { rows, row, column } = laidOut(field, columns);
-  return { text: fit(visibleLine(rows[row] ?? ""), columns), column };
+  // The last column is the cursor's, behind the text.
+  let start = visibleLine(before);
+  const chars = graphemes(start.slice(-4 * columns));
+  if (widthOf(start) > columns - 1) {
+    start = "";
+    while (widthOf((chars.at(-1) ?? "") + start) <= columns - 1 && chars.length > 0) {
+      start = (chars.pop() ?? "") + start;
+    }
+  }
+  const column = widthOf(start);
+  const end = cutTo(visibleLine(after.slice(0, 4 * columns)), columns - column);
+  return { text: fit(start + end, columns), column };
 }

@@ -1,0 +1,90 @@
+/** `chord mail` as people use it: the built command in a terminal of 80×24. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { chord, chordBin } from "../support/chord.js";
+import { freeRingPort } from "../support/ports.js";
+import { needProgram } from "../support/process.js";
+import { PseudoTerminal } from "../support/pseudo-terminal.js";
+
+const home = mkdtempSync(join(tmpdir(), "ringpost-home-"));
+let terminal: PseudoTerminal | undefined;
+let nobody = "";
+
+beforeEach(async (context) => {
+  needProgram(context, "script");
+  nobody = `127.0.0.1:${await freeRingPort()}`;
+});
+afterEach(() => {
+  if (terminal?.exitCode === undefined && terminal?.pid) process.kill(terminal.pid, "SIGKILL");
+  rmSync(home, { recursive: true, force: true });
+});
+
+function opened(more: NodeJS.ProcessEnv = {}): PseudoTerminal {
+  const words = [process.execPath, chordBin, "mail", "--server", nobody, "--user", "alice"];
+  terminal = new PseudoTerminal(words, { XDG_STATE_HOME: home, ...more });
+  return terminal;
+}
+
+const ctrlC = "\u0003";
+
+test("it fills 80×24, follows the window, and ^C leaves the terminal as it was", async () => {
+  const one = opened();
+  await one.shows(/Log in to Ringpost/);
+  await one.shows(/⏎ log in/);
+  expect(one.screen.split("\n")).toHaveLength(24);
+  one.type("geheim");
+  await one.shows(/Password {2}\[•{6} /);
+  expect(one.output).not.toContain("geheim");
+  one.resize(100, 30);
+  await one.shows(/^([^\n]*\n){29}⏎ log in/);
+  one.resize(30, 8);
+  await one.shows(/At least 40×10/);
+  one.resize(80, 24);
+  await one.shows(/⏎ log in/);
+  one.type(ctrlC);
+  expect(await one.ended()).toBe(0);
+  expect(one.isAsBefore).toBe(true);
+});
+
+describe("the terminal is as it was after", () => {
+  test("a login that nobody answers, and Esc", async () => {
+    const one = opened();
+    await one.shows(/⏎ log in/);
+    one.type("secret\r");
+    await one.shows(
+      new RegExp(`\n[^\n]*(${nobody.replaceAll(".", "\\.")}|reached|answers)[^\n]*\n⏎`),
+    );
+    one.type("\u001b");
+    expect(await one.ended()).toBe(0);
+    expect(one.isAsBefore).toBe(true);
+  });
+
+  test("a signal", async () => {
+    const one = opened();
+    await one.shows(/⏎ log in/);
+    process.kill(one.pid, "SIGTERM");
+    await one.ended();
+    expect(one.isAsBefore).toBe(true);
+  });
+
+  test("a bug", async () => {
+    const bug = "process.on('SIGUSR2', () => { throw new Error('planted'); })";
+    const one = opened({
+      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(bug)}`,
+    });
+    await one.shows(/⏎ log in/);
+    process.kill(one.pid, "SIGUSR2");
+    expect(await one.ended()).toBe(70);
+    expect(one.isAsBefore).toBe(true);
+    // The last words are on the main screen, where they stay.
+    expect(one.output.split("\u001b[?1049l")[1]).toMatch(/internal error .* planted/);
+  });
+});
+
+test("without a terminal it is one line that says what to do", async () => {
+  const { code, stderr } = await chord(["mail", "--user", "alice"]);
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/^chord: chord mail needs a terminal; scripts use chord mail list.*\n$/);
+});
