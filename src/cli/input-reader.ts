@@ -2,7 +2,7 @@
 import { CliError } from "./errors.js";
 
 /** Of a body, and of a line. */
-export const bodyOctetsMax = 64 * 1024 * 1024;
+const bodyOctetsMax = 64 * 1024 * 1024;
 
 export class InputReader {
   readonly #chunks: AsyncIterator<unknown>;

@@ -2,4 +2,3 @@
 export { discover, type DiscoverOptions } from "./ask.js";
 export { type Discovery, listenForQuestions } from "./listen.js";
 export type { FoundMember } from "./message.js";
-export { isLoopbackHost } from "./networks.js";

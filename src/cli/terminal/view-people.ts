@@ -115,7 +115,7 @@ const ticks: { readonly [S in ChatLine["state"]]: string } = {
 const bubblesMax = 500;
 
 /** What the others wrote is on the left, what one wrote oneself on the right. */
-export function bubbles(lines: readonly ChatLine[], columns: number): Line[] {
+function bubbles(lines: readonly ChatLine[], columns: number): Line[] {
   const bubbleMax = Math.max(12, Math.floor(columns * 0.75));
   let day = "";
   return lines.slice(-bubblesMax).flatMap((line): Line[] => {
