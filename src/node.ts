@@ -9,6 +9,7 @@ import { probeListeners } from "./node/listeners.js";
 import { createMailDomain } from "./node/mail-domain.js";
 import { createMailPop3Servers, type MailPop3Servers } from "./node/mail-pop3.js";
 import { createMailSmtpServers, type MailSmtpServers } from "./node/mail-smtp.js";
+import { createNodeMiddleware } from "./node/middleware.js";
 import { openSecrets, type OwnSecrets } from "./node/own-secrets.js";
 import { Stalls } from "./node/stalls.js";
 import { clock, random } from "./node/system.js";
@@ -153,8 +154,12 @@ class Node implements RunningNode {
       ...{ credentials: secrets.credentials, secretsFolder: secrets.folder },
       ...{ registers: replication.registers, clock, log },
     });
+    const middleware = createNodeMiddleware({ config, mail, replication, log });
     const operator = new Operator(
-      Object.assign(facts, { ...registry, mailboxes, credentials, admission, domain }),
+      Object.assign(facts, {
+        ...{ ...registry, mailboxes, credentials, admission, domain },
+        control: middleware,
+      }),
     );
     this.rpc = createRpcServer({
       listen: addr,
@@ -177,7 +182,8 @@ class Node implements RunningNode {
     const nodeText = this.self.id.toString();
     const users = { authenticator, senders: registry.senders };
     const served = { config, log, tls: secrets.tls };
-    this.smtp = createMailSmtpServers({ ...served, nodeText, receiver: mailboxes, users });
+    const { receiver: ring } = middleware;
+    this.smtp = createMailSmtpServers({ ...served, nodeText, receiver: mailboxes, ring, users });
     this.pop3 = createMailPop3Servers({ ...served, authenticator, mailboxes });
     store.onFailure((error) => this.fail(error));
     replication.membership.onChange((roster, before) => this.rosterChanged(roster, before));

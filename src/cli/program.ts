@@ -8,6 +8,7 @@ import {
   type OptionKey,
 } from "../config/index.js";
 import { addAppPassword, listAppPasswords, revokeAppPassword } from "./app-password.js";
+import { addControl, addInvitations } from "./control-grammar.js";
 import { evict, leave } from "./departures.js";
 import { dns } from "./dns.js";
 import { drill } from "./drill.js";
@@ -65,6 +66,8 @@ export function createProgram(world: World, setExit: SetExit): Command {
   addNames(program, world);
   addInspection(program, world);
   addAdmission(program, world);
+  addInvitations(program, world);
+  addControl(program, world);
   addDepartures(program, world);
   addRepairs(program, world);
   addSessions(program, world);

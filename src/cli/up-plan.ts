@@ -72,6 +72,8 @@ export function planUp(options: UpOptions): UpPlan {
     // On loopback: programs on this machine find the ring by themselves.
     "--discovery",
     "on",
+    "--registration",
+    "open",
   ];
   const members = Array.from({ length: nodes }, (_, index) =>
     planMember({ index, ringPort: port + index, bits, dataDir, shared }),

@@ -33,11 +33,6 @@ export function processWorld(): World {
     self: { command: process.execPath, args: [...process.execArgv, process.argv[1] ?? ""] },
     // Loaded when needed: gRPC would triple the time of `chord --help`.
     caller: async (options) => (await import("./caller.js")).memberCaller(options),
-    ringpost: async (options) => {
-      const sdk = (await import("../sdk/index.js")) as unknown as {
-        connect(options: ConnectOptions): Promise<Ringpost>;
-      };
-      return await sdk.connect(options);
-    },
+    ringpost: async (options) => (await import("../sdk/index.js")).connect(options),
   };
 }

@@ -1,5 +1,5 @@
 import type { ConnectionOptions } from "node:tls";
-import { ProtocolError, Wire } from "./wire.js";
+import { ProtocolError, Wire, type WireOptions } from "./wire.js";
 
 export interface Pop3Reply {
   readonly ok: boolean;
@@ -23,15 +23,16 @@ export class Pop3Refused extends Error {
   }
 }
 
-/** A small strict POP3 client (RFC 1939). */
+/** A small strict POP3 client (RFC 1939), with STLS, TLS from the first octet, and tokens. */
 export class Pop3Client {
   private constructor(
     readonly wire: Wire,
     readonly greeting: string,
   ) {}
 
-  static async connect(addr: string, deadlineMs?: number): Promise<Pop3Client> {
-    const wire = await Wire.connect(addr, deadlineMs);
+  /** `options.tls`: TLS from the first octet, as on port 995. */
+  static async connect(addr: string, options?: number | WireOptions): Promise<Pop3Client> {
+    const wire = await Wire.connect(addr, options);
     try {
       const greeting = await readStatus(wire);
       if (!greeting.ok) throw new Pop3Refused("greeting", greeting.line);
@@ -51,13 +52,35 @@ export class Pop3Client {
   ): Promise<Pop3Client> {
     const client = await Pop3Client.connect(addr, deadlineMs);
     try {
-      await client.expect(`USER ${user}`);
-      await client.expect(`PASS ${password}`);
+      await client.password(user, password);
       return client;
     } catch (error) {
       client.destroy();
       throw error;
     }
+  }
+
+  /** USER and PASS. @throws Pop3Refused */
+  async password(user: string, password: string): Promise<void> {
+    await this.expect(`USER ${utf8(user)}`);
+    await this.expect(`PASS ${utf8(password)}`);
+  }
+
+  /** AUTH OAUTHBEARER (RFC 7628 §3.1): `user` opens a maildrop by a token. @throws Pop3Refused */
+  async bearer(user: string, token: string): Promise<void> {
+    const name = user.replaceAll("=", "=3D").replaceAll(",", "=2C");
+    const message = `n,a=${name},\x01auth=Bearer ${token}\x01\x01`;
+    // RFC 5034 §4: an initial response must fit a command line, which a token does not.
+    let line = await this.#exchange("AUTH OAUTHBEARER");
+    if (isChallenge(line)) line = await this.#exchange(Buffer.from(message).toString("base64"));
+    // RFC 7628 §3.2.3: an error is answered with a dummy, then comes the refusal.
+    if (isChallenge(line)) line = await this.#exchange("AQ==");
+    if (!/^\+OK( |$)/.test(line)) throw new Pop3Refused("AUTH", line);
+  }
+
+  async #exchange(line: string): Promise<string> {
+    this.wire.write(`${line}\r\n`);
+    return await this.wire.line();
   }
 
   /** CAPA's lines; none where the server does not know the command (RFC 2449 §5). */
@@ -129,13 +152,43 @@ export class Pop3Client {
     const mails: FetchedMail[] = [];
     for (const [number, octets] of list) {
       const bytes =
-        options.pipelined === true ? await this.#pipelinedRetr(number) : await this.retr(number);
+        options.pipelined === true
+          ? await this.#pipelinedMultiline(`RETR ${number}`)
+          : await this.retr(number);
       if (bytes.length !== octets) {
         throw new ProtocolError(`LIST says ${octets} octets, RETR ${number} gave ${bytes.length}`);
       }
       mails.push({ uid: uids[number - 1] ?? "", bytes });
     }
     return mails;
+  }
+
+  /** RETR of each, in one write. Bounding their sum is the caller's. */
+  async retrMany(numbers: readonly number[]): Promise<Buffer[]> {
+    if (numbers.length === 0) return [];
+    this.wire.write(numbers.map((number) => `RETR ${number}\r\n`).join(""));
+    const mails: Buffer[] = [];
+    for (const number of numbers) mails.push(await this.#pipelinedMultiline(`RETR ${number}`));
+    return mails;
+  }
+
+  /** The header of each (`TOP n 0`, RFC 1939 §7), in one write. */
+  async topMany(numbers: readonly number[]): Promise<Buffer[]> {
+    if (numbers.length === 0) return [];
+    this.wire.write(numbers.map((number) => `TOP ${number} 0\r\n`).join(""));
+    const headers: Buffer[] = [];
+    for (const number of numbers) headers.push(await this.#pipelinedMultiline(`TOP ${number}`));
+    return headers;
+  }
+
+  /** DELE of each, in one write; done at QUIT. @throws Pop3Refused for the first that is refused */
+  async deleMany(numbers: readonly number[]): Promise<void> {
+    if (numbers.length === 0) return;
+    this.wire.write(numbers.map((number) => `DELE ${number}\r\n`).join(""));
+    for (const number of numbers) {
+      const status = await readStatus(this.wire);
+      if (!status.ok) throw new Pop3Refused(`DELE ${number}`, status.line);
+    }
   }
 
   /** QUIT: what was marked is deleted when this resolves. @throws Pop3Refused */
@@ -148,12 +201,18 @@ export class Pop3Client {
     this.wire.destroy();
   }
 
-  async #pipelinedRetr(number: number): Promise<Buffer> {
+  async #pipelinedMultiline(command: string): Promise<Buffer> {
     const status = await readStatus(this.wire);
-    if (!status.ok) throw new Pop3Refused(`RETR ${number}`, status.line);
+    if (!status.ok) throw new Pop3Refused(command, status.line);
     return await this.wire.dotted();
   }
 }
+
+/** RFC 5034 §4. */
+const isChallenge = (line: string): boolean => /^\+( |$)/.test(line);
+
+/** The wire writes one octet per character; names and passwords are UTF-8 (RFC 6856 §2.2). */
+const utf8 = (text: string): string => Buffer.from(text, "utf8").toString("latin1");
 
 async function readStatus(wire: Wire): Promise<Pop3Reply> {
   const line = await wire.line();

@@ -15,10 +15,22 @@ export class ProtocolError extends Error {
   override readonly name = "ProtocolError";
 }
 
-/** Splits `127.0.0.1:5025`. */
+/** Splits `127.0.0.1:5025` or `[::1]:5025`. */
 export function hostPort(addr: string): { host: string; port: number } {
   const colon = addr.lastIndexOf(":");
-  return { host: addr.slice(0, colon), port: Number(addr.slice(colon + 1)) };
+  const host = addr.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
+  return { host, port: Number(addr.slice(colon + 1)) };
+}
+
+export interface WireOptions {
+  /** For each read. Default 30 s. */
+  readonly deadlineMs?: number | undefined;
+  /** For the connection; default: as `deadlineMs`. */
+  readonly connectMs?: number | undefined;
+  /** TLS from the first octet (RFC 8314 §3.3). */
+  readonly tls?: ConnectionOptions | undefined;
+  /** Of one line or one dotted answer; more is a ProtocolError. Default: no bound. */
+  readonly answerOctetsMax?: number | undefined;
 }
 
 /** A socket read by lines, strictly: lines end in CRLF, every read has a deadline. */
@@ -30,10 +42,12 @@ export class Wire {
   #wake: (() => void) | undefined;
   #socket: Socket;
   readonly #deadlineMs: number;
+  readonly #answerOctetsMax: number;
 
-  private constructor(socket: Socket, deadlineMs: number) {
+  private constructor(socket: Socket, options: WireOptions) {
     this.#socket = socket;
-    this.#deadlineMs = deadlineMs;
+    this.#deadlineMs = options.deadlineMs ?? defaultDeadlineMs;
+    this.#answerOctetsMax = options.answerOctetsMax ?? Number.POSITIVE_INFINITY;
     socket.setNoDelay(true);
     this.#listen(socket);
   }
@@ -78,22 +92,19 @@ export class Wire {
     this.#listen(secured);
   }
 
-  static connect(addr: string, deadlineMs = defaultDeadlineMs): Promise<Wire> {
-    return new Promise((resolve, reject) => {
-      const socket = connect(hostPort(addr));
-      const timer = setTimeout(() => {
-        socket.destroy();
-        reject(new WireError(`${addr}: no connection within ${deadlineMs} ms`));
-      }, deadlineMs);
-      socket.once("error", (error) => {
-        clearTimeout(timer);
-        reject(new WireError(`${addr}: ${error.message}`));
-      });
-      socket.once("connect", () => {
-        clearTimeout(timer);
-        resolve(new Wire(socket, deadlineMs));
-      });
-    });
+  /** A number is the deadline of the connection and of each read. */
+  static async connect(addr: string, given: number | WireOptions = {}): Promise<Wire> {
+    const options = typeof given === "number" ? { deadlineMs: given } : given;
+    const connectMs = options.connectMs ?? options.deadlineMs ?? defaultDeadlineMs;
+    const wire = new Wire(await dial(addr, connectMs), options);
+    if (options.tls === undefined) return wire;
+    try {
+      await wire.secure(options.tls);
+      return wire;
+    } catch (error) {
+      wire.destroy();
+      throw error;
+    }
   }
 
   write(data: string | Buffer): void {
@@ -149,6 +160,10 @@ export class Wire {
       const at = window.indexOf(needle, from);
       if (at >= 0) return this.#start + at;
       from = Math.max(skip, window.length - needle.length + 1);
+      if (window.length > this.#answerOctetsMax) {
+        this.#socket.destroy();
+        throw new ProtocolError(`an answer of more than ${this.#answerOctetsMax} octets`);
+      }
       await this.#more();
     }
   }
@@ -183,6 +198,24 @@ export class Wire {
     this.#failure ??= new WireError(why);
     this.#wake?.();
   }
+}
+
+function dial(addr: string, deadlineMs: number): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(hostPort(addr));
+    const timer = setTimeout(() => {
+      socket.destroy();
+      reject(new WireError(`${addr}: no connection within ${deadlineMs} ms`));
+    }, deadlineMs);
+    socket.once("error", (error) => {
+      clearTimeout(timer);
+      reject(new WireError(`${addr}: ${error.message}`));
+    });
+    socket.once("connect", () => {
+      clearTimeout(timer);
+      resolve(socket);
+    });
+  });
 }
 
 /** Doubles a dot that begins a line and adds the end of data (RFC 5321 §4.5.2). */

@@ -49,6 +49,7 @@ test("an address is enough", async () => {
     messageOctetsMax: 64 * 1024 * 1024,
     quota: {},
     trial: false,
+    registration: "closed",
     limits: listenerLimits({}),
     logLevel: "info",
   });

@@ -13,6 +13,7 @@ import {
   optionKeys,
   optionSpecs,
   type PlainAuth,
+  type Registration,
 } from "./options.js";
 import { fitsBits, type LogLevel, parseName } from "./values.js";
 
@@ -67,6 +68,7 @@ export interface NodeConfig {
   readonly quota: { readonly octets?: number; readonly messages?: number };
   /** Recipients that fail on purpose are there. */
   readonly trial: boolean;
+  readonly registration: Registration;
   /** The other limits, for each kind of listener. */
   readonly limits: ListenerLimits;
   readonly logLevel: LogLevel;
@@ -148,6 +150,7 @@ function resolveNodeConfig(raw: readonly RawOption[]): NodeConfig {
     messageOctetsMax: values["max-message"] ?? defaults.messageOctetsMax,
     quota: quotaOf(values),
     trial: values.trial ?? false,
+    registration: values.registration ?? "closed",
     limits: listenerLimits(values.limit ?? {}),
     logLevel: values["log-level"] ?? defaults.logLevel,
   });

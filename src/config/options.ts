@@ -49,6 +49,7 @@ export interface OptionValues {
   readonly quota: Bound;
   readonly "quota-messages": Bound;
   readonly trial: boolean;
+  readonly registration: Registration;
   /** By the names and in the units of the table of limits. */
   readonly limit: Readonly<Record<string, number>>;
   readonly "log-level": LogLevel;
@@ -59,6 +60,10 @@ export type Listener = Endpoint | "off";
 /** Where passwords may be sent without TLS. */
 export type PlainAuth = (typeof plainAuths)[number];
 export const plainAuths = ["loopback", "always", "never"] as const;
+
+/** Who may make an account by mail to the control address. */
+export type Registration = (typeof registrations)[number];
+const registrations = ["open", "token", "closed"] as const;
 
 export type OptionKey = keyof OptionValues;
 
@@ -121,6 +126,11 @@ function optionalListener(text: string): Parsed<Listener> {
 function parsePlainAuth(text: string): Parsed<PlainAuth> {
   const value = plainAuths.find((one) => one === text);
   return value === undefined ? no(`be one of ${plainAuths.join(", ")}`) : ok(value);
+}
+
+function parseRegistration(text: string): Parsed<Registration> {
+  const value = registrations.find((one) => one === text);
+  return value === undefined ? no(`be one of ${registrations.join(", ")}`) : ok(value);
 }
 
 const tokenShape = /^rp1_[A-Za-z0-9_-]+$/;
@@ -328,6 +338,13 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
     defaultText: "off",
     fileTypes: ["string"],
     parse: parseOnOff,
+  },
+  registration: {
+    placeholder: "<policy>",
+    help: "programs make accounts by mail: open, with a token (chord invite), or closed",
+    defaultText: "closed",
+    fileTypes: ["string"],
+    parse: parseRegistration,
   },
   limit: {
     placeholder: "<name=value>",

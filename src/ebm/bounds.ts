@@ -10,7 +10,7 @@ export const ebmBounds = {
   /** Of what stands beside the octets of a DATA frame: its properties, as JSON. */
   metaOctetsMax: 16 * 1024,
   /** Of one frame that is not DATA, as JSON. */
-  controlOctetsMax: 256 * 1024,
+  controlOctetsMax: 512 * 1024,
   /** RFC 5322 §2.1.1 recommends lines of 78; the index is all of the Subject. */
   subjectCharsMax: 78,
   framesMax: 10_000,
@@ -23,4 +23,11 @@ export const ebmBounds = {
 /** Something that is not EBM/1, or not whole. `message` is one line. */
 export class EbmFormatError extends Error {
   override readonly name = "EbmFormatError";
+  constructor(
+    message: string,
+    /** `forged`: whole, but not signed with the key it names; `expired`: whole and signed, but late. */
+    readonly reason: "malformed" | "forged" | "expired" = "malformed",
+  ) {
+    super(message);
+  }
 }

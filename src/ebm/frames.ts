@@ -29,6 +29,10 @@ export interface DataFrame {
   readonly origin?: Origin;
   /** How often it was handed out before, when the packet comes from a queue. */
   readonly redelivered?: number;
+  /** In the first frame of its stream in a packet: messages below were settled, nobody waits for them. */
+  readonly base?: number;
+  /** Its sender has given this message up: it takes its place in the order, and nothing else. */
+  readonly void?: boolean;
   readonly octets: Buffer;
 }
 
@@ -219,7 +223,7 @@ const isHeaders = (value: unknown): boolean =>
   );
 
 const isWellFormed: Readonly<Record<Frame["kind"], (fields: Fields) => boolean>> = {
-  data: ({ stream, sequence, id, offset, size, digest, properties, origin, redelivered }) =>
+  data: ({ stream, sequence, id, offset, size, digest, properties, origin, ...more }) =>
     isName(stream) &&
     isWhole(sequence) &&
     sequence > 0 &&
@@ -230,7 +234,8 @@ const isWellFormed: Readonly<Record<Frame["kind"], (fields: Fields) => boolean>>
     (digest === undefined || isShort(digest)) &&
     (properties === undefined || isProperties(properties)) &&
     (origin === undefined || isOrigin(origin)) &&
-    (redelivered === undefined || isWhole(redelivered)),
+    [more["redelivered"], more["base"]].every((each) => each === undefined || isWhole(each)) &&
+    (more["void"] === undefined || typeof more["void"] === "boolean"),
   ack: ({ connection, cumulative, ranges, windowOctets, pollMs, consumed, dead }) =>
     isName(connection) &&
     isWhole(cumulative) &&

@@ -25,6 +25,8 @@ export interface PacketHeader {
   readonly expiresAtMs: number;
   /** SHA-256 of the content as it is sent, base64url. */
   readonly hash: string;
+  /** Packets below are acknowledged or given up: the receiver need not tell of them any more. */
+  readonly floor?: number;
   /** The session token, for the ring. */
   readonly token?: string;
 }
@@ -74,9 +76,11 @@ export function openPacket(octets: Buffer, nowMs: number): Packet {
   if (hashOf(content) !== header.hash)
     throw new EbmFormatError("the content is not what was signed");
   if (!verify(null, signed, publicKeyOf(header.key), signature)) {
-    throw new EbmFormatError("the signature does not fit");
+    throw new EbmFormatError("the signature does not fit", "forged");
   }
-  if (header.expiresAtMs < nowMs) throw new EbmFormatError("the packet has expired");
+  if (header.expiresAtMs < nowMs) {
+    throw new EbmFormatError("the packet has expired", "expired");
+  }
   return { header, frames: decodeFrames(isCompressed ? inflate(content) : content) };
 }
 
@@ -129,6 +133,7 @@ function isHeader(value: unknown): value is PacketHeader {
     isText(value["key"], /^[A-Za-z0-9_-]{43}$/) &&
     isWhole(value["expiresAtMs"]) &&
     isText(value["hash"], /^[A-Za-z0-9_-]{43}$/) &&
+    (value["floor"] === undefined || isWhole(value["floor"])) &&
     (value["token"] === undefined || isText(value["token"], /^[A-Za-z0-9._-]{1,4096}$/))
   );
 }

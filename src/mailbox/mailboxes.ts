@@ -22,6 +22,12 @@ interface MailboxesOptions {
   readonly log: Log;
 }
 
+/**
+ * Registers of a user besides the account: the directory's record, contacts, what was read. Not
+ * those of packet numbers: what was captured from a former holder stays worthless.
+ */
+const belongings = ["id", "contacts", "read"] as const;
+
 /** Mails whose client has not told yet that it knows; more than that many connections can't be. */
 const unsettledMax = 100_000;
 
@@ -142,12 +148,28 @@ export class Mailboxes implements MailReceiver {
   }
 
   /**
-   * Deletes all mail of an account that was removed, of all its folders, so that nobody who gets the name later reads
-   * it. False when that could not be done now.
+   * Deletes all mail of an account that was removed, of all its folders, and what the ring keeps for
+   * its programs, so that nobody who gets the name later reads it. False when that could not be
+   * done now.
    */
   async purge(mailbox: MailboxName): Promise<boolean> {
-    const purged = await Promise.all(folders.map((each) => this.empty(folderOf(mailbox, each))));
+    const purged = await Promise.all([
+      ...folders.map((each) => this.empty(folderOf(mailbox, each))),
+      ...belongings.map((kind) => this.clear(`${kind}:${mailbox}`)),
+    ]);
     return purged.every(Boolean);
+  }
+
+  private async clear(register: string): Promise<boolean> {
+    const { registers } = this.options.replication;
+    const answer = await registers.read(register);
+    if (answer.kind === "absent" || (answer.kind === "value" && answer.value === null)) return true;
+    const change = await registers.change(register, () => ({
+      set: { value: null },
+      result: null,
+    }));
+    await this.options.replication.announceChanged(register);
+    return change.kind === "changed";
   }
 
   private async empty(mailbox: MailboxName): Promise<boolean> {

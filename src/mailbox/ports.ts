@@ -5,6 +5,8 @@ import type { MailboxName, MessageId } from "../shared/ids.js";
 export type RecipientAnswer =
   /** Distinct, at least one: an alias may lead to several. */
   | { readonly kind: "mailboxes"; readonly mailboxes: readonly MailboxName[] }
+  /** The ring itself: `ring@…`, or `ring+data@…`. Such a recipient is alone in its mail. */
+  | { readonly kind: "ring"; readonly part: RingPart }
   /** A majority of the key's group says that there is no such account or alias: 550 5.1.1. */
   | { readonly kind: "unknown" }
   /** The account takes no mail: 550 5.2.1. */
@@ -19,6 +21,9 @@ export type RecipientAnswer =
   | { readonly kind: "invalid"; readonly why: string }
   /** The group can't tell now, neither of the name nor whether the domain is ours: 451 4.3.0. */
   | { readonly kind: "undecided" };
+
+/** Its control address, which is asked for accounts and the like, or its broker. */
+export type RingPart = "control" | "broker";
 
 export interface Delivery {
   /** Envelope sender, "" for the null sender. */
@@ -61,4 +66,30 @@ export interface MailReceiver {
    * mail that comes again within a day is the same mail, and is stored once.
    */
   settled(ids: readonly MessageId[], outcome: "confirmed" | "doubtful"): void;
+}
+
+/** A mail to the ring itself. */
+export interface RingMail {
+  readonly part: RingPart;
+  /** Envelope sender, "" for the null sender. Anybody may have written it. */
+  readonly sender: string;
+  readonly body: Body;
+  /** IP address of the client. */
+  readonly clientAddress: string;
+  /** Who has authenticated and hands it in. */
+  readonly user: MailboxName | undefined;
+  /** For when it is kept. */
+  readonly traceFor: Delivery["traceFor"];
+}
+
+/** The reply to the data of a mail: RFC 5321 §4.2, RFC 3463. `text` is one line. */
+export interface RingReply {
+  readonly code: 250 | 451 | 452 | 550 | 552;
+  readonly status: string;
+  readonly text: string;
+}
+
+export interface RingReceiver {
+  /** Works the mail off before it is answered, and takes its file over. Never rejects. */
+  take(mail: RingMail): Promise<RingReply>;
 }

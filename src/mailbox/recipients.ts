@@ -1,8 +1,10 @@
 /** Where a mail for an address goes, and whether it may be taken. */
-import { addressDomain, canonicalMailbox } from "../mime/address.js";
+import { addressDomain, canonicalMailbox, subaddressOf } from "../mime/address.js";
+import { ringLocalPart } from "../mime/new-name.js";
 import type { MailboxName } from "../shared/ids.js";
 import type { Domains } from "./domains.js";
 import { type Expansion, expand } from "./expansion.js";
+import { type Folder, folderOf } from "./folders.js";
 import { type AccountFacts, catchAllOf, type Names } from "./names.js";
 import type { RecipientAnswer } from "./ports.js";
 import type { Quotas } from "./quotas.js";
@@ -35,16 +37,19 @@ export class Recipients {
     }
     const named = canonicalMailbox(address, [domain], domains.first);
     if (named.kind !== "mailbox") return named;
-    return this.answerFor(named.mailbox, domain, octets);
+    const local = named.mailbox.slice(0, named.mailbox.lastIndexOf("@"));
+    const detail = subaddressOf(address);
+    // Nobody's name, so no alias and no catch-all gets what is for the ring.
+    if (local === ringLocalPart) return ringAnswer(detail);
+    const folder = detail === "data" ? "data" : "inbox";
+    return this.answerFor(named.mailbox, { local, domain, octets, folder });
   }
 
   private async answerFor(
     mailbox: MailboxName,
-    domain: string,
-    octets: number,
+    { local, domain, octets, folder }: Wanted,
   ): Promise<RecipientAnswer> {
     const { domains, trial } = this.options;
-    const local = mailbox.slice(0, mailbox.lastIndexOf("@"));
     let found = await this.expand(mailbox);
     const onTrial = trial && found.kind === "unknown" ? trialAnswer(local) : undefined;
     if (onTrial) return onTrial;
@@ -54,7 +59,7 @@ export class Recipients {
       found = await this.expand(`postmaster@${domains.first}` as MailboxName);
     }
     if (found.kind === "nowhere") return { kind: "unknown" };
-    return found.kind === "accounts" ? this.withRoom(found.accounts, octets) : found;
+    return found.kind === "accounts" ? this.withRoom(found.accounts, octets, folder) : found;
   }
 
   /** Following aliases; no catch-all, and full or not. */
@@ -65,13 +70,31 @@ export class Recipients {
   private async withRoom(
     accounts: ReadonlyMap<MailboxName, AccountFacts>,
     octets: number,
+    folder: Folder,
   ): Promise<RecipientAnswer> {
     const { quotas } = this.options;
+    const mailboxes = [...accounts.keys()].map((mailbox) => folderOf(mailbox, folder));
     const rooms = await Promise.all(
-      [...accounts].map(([mailbox, { quota }]) => quotas.check(mailbox, quota, octets)),
+      [...accounts.values()].map(({ quota }, index) =>
+        quotas.check(mailboxes[index] as MailboxName, quota, octets),
+      ),
     );
     if (rooms.includes("undecided")) return { kind: "undecided" };
     if (rooms.includes("full")) return { kind: "overQuota" };
-    return { kind: "mailboxes", mailboxes: [...accounts.keys()] };
+    return { kind: "mailboxes", mailboxes };
   }
+}
+
+interface Wanted {
+  /** Of the mailbox's name. */
+  readonly local: string;
+  readonly domain: string;
+  readonly octets: number;
+  /** What is written to `alice+data` is for alice's programs. */
+  readonly folder: Folder;
+}
+
+function ringAnswer(detail: string | undefined): RecipientAnswer {
+  if (detail === undefined) return { kind: "ring", part: "control" };
+  return detail === "data" ? { kind: "ring", part: "broker" } : { kind: "unknown" };
 }

@@ -161,6 +161,18 @@ function withoutTag(local: string): string {
 }
 
 /**
+ * RFC 5233's detail, in the spelling that is compared: `data` of `alice+Data@ring.test`. Undefined
+ * where `canonicalMailbox` cuts nothing off.
+ */
+export function subaddressOf(address: string): string | undefined {
+  const parsed = parseAddress(address);
+  if (parsed.kind === "invalid" || parsed.quoted) return undefined;
+  const local = canonicalLocal(parsed.local);
+  const user = withoutTag(local);
+  return user === local ? undefined : local.slice(user.length + 1);
+}
+
+/**
  * The mailbox of a login name, `alice` or `alice@ring.test`; undefined when no account can have
  * that name. A subaddress is not stripped: it is a way to be written to, not a way to log in.
  */

@@ -5,8 +5,9 @@
 import { type AccountName, validateAccountName } from "./address.js";
 import { asciiLookAlike } from "./confusable.js";
 
-/** `ring` is the address by which the ring itself will be written to. */
-const reserved = new Set(["ring"]);
+/** `ring` is the address by which the ring itself is written to. */
+export const ringLocalPart = "ring";
+const reserved = new Set([ringLocalPart]);
 
 /**
  * Whether somebody may get this local part now. Idempotent on what it returns.

@@ -21,6 +21,8 @@ export interface MailDomain {
   readonly authenticator: Authenticator;
   /** For the commands about them. */
   readonly credentials: Credentials;
+  readonly sessions: Sessions;
+  readonly keys: RingKeys;
 }
 
 interface MailDomainOptions {
@@ -60,5 +62,5 @@ export function createMailDomain(options: MailDomainOptions): MailDomain {
   });
   const appPasswords = new AppPasswords({ accounts, random, clock });
   const credentials = { accounts, appPasswords, sessions, keys, logins };
-  return { registry, mailboxes, authenticator: logins, credentials };
+  return { registry, mailboxes, authenticator: logins, credentials, sessions, keys };
 }

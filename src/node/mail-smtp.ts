@@ -1,7 +1,7 @@
 /** The SMTP listeners over the mail domain: for everybody's mail, and for what users hand in. */
 import type { NodeConfig } from "../config/index.js";
 import type { Authenticator, Senders } from "../mailbox/authentication.js";
-import type { MailReceiver } from "../mailbox/ports.js";
+import type { MailReceiver, RingReceiver } from "../mailbox/ports.js";
 import type { Log } from "../shared/log.js";
 import type { TlsContexts } from "../shared/tls.js";
 import { createSmtpServer, type SmtpServer } from "../smtp/server.js";
@@ -11,6 +11,8 @@ interface MailSmtpOptions {
   readonly config: NodeConfig;
   readonly nodeText: string;
   readonly receiver: MailReceiver;
+  /** Takes mail to the ring itself. */
+  readonly ring?: RingReceiver;
   readonly log: Log;
   /** Without it there is no STARTTLS, and no `submissions`. */
   readonly tls?: TlsContexts;
@@ -31,12 +33,13 @@ export interface MailSmtpServers {
 }
 
 export function createMailSmtpServers(options: MailSmtpOptions): MailSmtpServers {
-  const { config, nodeText, receiver, log, tls, users } = options;
+  const { config, nodeText, receiver, ring, log, tls, users } = options;
   const { smtp, submission, submissions, messageOctetsMax, plainAuth, limits } = config;
   const common = {
     name: config.hostName,
     nodeText,
     receiver,
+    ring,
     log,
     tls,
     limits: { ...limits.smtp, messageOctetsMax },

@@ -2,6 +2,7 @@
 import type { AccountFields, Quota } from "../mailbox/accounts.js";
 import type { Mailboxes } from "../mailbox/mailboxes.js";
 import type { NameState } from "../mailbox/names.js";
+import { addAccount } from "../mailbox/newcomers.js";
 import type { Registry } from "../mailbox/registry.js";
 import { parseLogin } from "../mime/address.js";
 import { AdminError, type AdminMethods, type QuotaReply, type UserReply } from "../shared/admin.js";
@@ -22,18 +23,12 @@ export class AccountCommands {
   constructor(private readonly options: AccountFacilities) {}
 
   async add(name: string, password: string): Promise<{ mailbox: string }> {
-    const { accounts, mailboxes } = this.options;
-    const parsed = await accounts.parseNewName(name);
-    const before = parsed.kind === "ok" ? await accounts.read(parsed.mailbox) : undefined;
-    if (parsed.kind === "ok" && before?.kind === "unknown" && before.former) {
-      // Mail of an earlier holder of the name must not meet the new one.
-      const purged = await mailboxes.purge(parsed.mailbox);
-      if (!purged) {
-        const why = "too few members answer to clear the mailbox of its former owner; try again";
-        throw new AdminError("unavailable", why);
-      }
+    const added = await addAccount(this.options, name, password);
+    if (added.kind === "unpurged") {
+      const why = "too few members answer to clear the mailbox of its former owner; try again";
+      throw new AdminError("unavailable", why);
     }
-    return { mailbox: changedMailbox(await accounts.add(name, password), name) };
+    return { mailbox: changedMailbox(added, name) };
   }
 
   async changePassword(name: string, password: string): Promise<{ mailbox: string }> {

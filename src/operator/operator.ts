@@ -27,6 +27,19 @@ export interface OperatorOptions extends AccountFacilities {
     /** @throws AdminError */
     createToken(ttlMs: number): Promise<AdminMethods["tokenCreate"]["reply"]>;
   };
+  /** Who may register by mail, and what came to the control address. All may throw AdminError. */
+  readonly control: ControlFacilities;
+}
+
+interface ControlFacilities {
+  readonly invitations: {
+    create(ttlMs: number, count: number): Promise<AdminMethods["inviteCreate"]["reply"]>;
+  };
+  readonly kept: {
+    list(): Promise<AdminMethods["controlList"]["reply"]["mails"]>;
+    read(id: string): Promise<AdminMethods["controlRead"]["reply"]>;
+    remove(id: string): Promise<AdminMethods["controlDelete"]["reply"]>;
+  };
 }
 
 type Handlers = {
@@ -63,6 +76,11 @@ export class Operator {
     memberStatus: () => memberStatus(this.options),
     locate: ({ address }) => this.copies.locate(text(address)),
     tokenCreate: ({ ttlMs }) => this.options.admission.createToken(lifetime(ttlMs)),
+    inviteCreate: ({ ttlMs, count }) =>
+      this.options.control.invitations.create(lifetime(ttlMs), Number(count)),
+    controlList: async () => ({ mails: await this.options.control.kept.list() }),
+    controlRead: ({ id }) => this.options.control.kept.read(text(id)),
+    controlDelete: ({ id }) => this.options.control.kept.remove(text(id)),
     lookup: ({ key }) => this.lookup(text(key)),
     leave: ({ id, force }) => this.members.leave(id, force === true),
     leaveProgress: ({ id }) => this.members.progress(text(id)),

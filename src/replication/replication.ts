@@ -100,7 +100,7 @@ export class Replication {
   private readonly names: SharedNames;
   private readonly stopping = new AbortController();
   private wakeRepair: AbortController | undefined;
-  private registerListener: ((register: string) => void) | undefined;
+  private readonly registerListeners: ((register: string) => void)[] = [];
 
   constructor(private readonly options: ReplicationOptions) {
     const { store, files, clock, random, log, timings, self, ring } = options;
@@ -202,7 +202,9 @@ export class Replication {
         holdsSession: (session) => this.maildrops.holds(session),
         onJoin: (request) => this.joining.admit(request),
         status: options.status,
-        onRegisterChanged: (register) => this.registerListener?.(register),
+        onRegisterChanged: (register) => {
+          for (const listener of this.registerListeners) listener(register);
+        },
       }),
     );
     membership.onChange((roster, before) => {
@@ -342,7 +344,7 @@ export class Replication {
 
   /** Registers somebody who remembers values of registers. */
   onRegisterChanged(listener: (register: string) => void): void {
-    this.registerListener = listener;
+    this.registerListeners.push(listener);
   }
 
   /** Makes every member forget what it remembers of a register; who is silent forgets by itself. */

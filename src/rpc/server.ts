@@ -178,6 +178,10 @@ const adminMethods = {
   mailboxes: true,
   repair: true,
   restoreMessage: true,
+  inviteCreate: true,
+  controlList: true,
+  controlRead: true,
+  controlDelete: true,
 } satisfies Record<AdminMethod, true>;
 
 function isAdminMethod(method: string): method is AdminMethod {

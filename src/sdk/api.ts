@@ -19,6 +19,7 @@ export interface ConnectOptions {
   /**
    * Where to connect: `ringpost://host:port` (a member's ring port; mail ports are derived from it),
    * `host:port` for the same, or the endpoints themselves. Tried in order; others are learned from the ring.
+   * `auto`: members that answer on the LAN; those at public addresses or names only with `tls: { ca }`.
    */
   readonly servers: readonly (string | ServerEndpoints)[];
   /** Logs in at once; else `register` or `login` first. */
@@ -28,7 +29,10 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal;
   /** How often to look for mail when there was none; less often the longer it stays quiet. Default 1 s to 15 s. */
   readonly poll?: { readonly minMs?: number; readonly maxMs?: number };
-  /** "auto" (default): TLS where the server offers it, and always away from loopback; certificates are checked unless `ca` says otherwise. */
+  /**
+   * "auto" (default): TLS always away from loopback, and never within this machine. Certificates are
+   * checked, against the authority `ca` (PEM) if there is one.
+   */
   readonly tls?:
     | "auto"
     | "require"

@@ -10,6 +10,8 @@ export type RingpostErrorCode =
   /** The journal can't be written. */
   | "store"
   | "closed"
+  /** The handler of a request threw; `message` is its error's. */
+  | "failed"
   /** Given up after its TTL, or bounced for good. */
   | "dead";
 

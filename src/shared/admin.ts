@@ -178,6 +178,15 @@ export interface UserReply {
   readonly complete: boolean;
 }
 
+/** A mail to the ring's control address that was not understood. */
+export interface KeptMailLine {
+  readonly id: string;
+  /** Since 1970. */
+  readonly receivedAtMs: number;
+  readonly octets: number;
+  readonly why: string;
+}
+
 export interface AliasReply {
   readonly alias: string;
   readonly targets: readonly string[];
@@ -240,6 +249,16 @@ export interface AdminMethods {
   locate: { args: { address: string }; reply: LocateReply };
   /** A text with which one member on another machine may join, until `expiresAtMs` (Unix time). */
   tokenCreate: { args: { ttlMs: number }; reply: { token: string; expiresAtMs: number } };
+  /** Texts with which one user each may register by mail, until `expiresAtMs` (Unix time). */
+  inviteCreate: {
+    args: { ttlMs: number; count: number };
+    reply: { invitations: readonly string[]; expiresAtMs: number };
+  };
+  /** Mail to the control address that was not understood, oldest first. */
+  controlList: { args: Record<string, never>; reply: { mails: readonly KeptMailLine[] } };
+  /** Its beginning, at most 64 KiB. */
+  controlRead: { args: { id: string }; reply: { text: string; isWhole: boolean } };
+  controlDelete: { args: { id: string }; reply: { id: string } };
   /** `key`: decimal or 0x hex id, or a mail address whose key is meant. */
   lookup: { args: { key: string }; reply: LookupReply };
   /**

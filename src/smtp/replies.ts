@@ -43,6 +43,7 @@ export const replies = {
   undecided: reply(451, "4.3.0", "can't tell now, try again later"),
   senderNotYours: reply(553, "5.7.1", "not an address of yours"),
   tooManyRecipients: reply(452, "4.5.3", "too many recipients"),
+  ringAlone: reply(452, "4.5.3", "the ring is the only recipient of its mail; send others another"),
 
   stored: (id: string, copies: number, copiesWanted: number) =>
     reply(250, "2.0.0", `${id} stored=${copies}/${copiesWanted}`),

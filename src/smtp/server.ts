@@ -7,7 +7,7 @@ import type net from "node:net";
 import { SMTPServer, type SMTPServerOptions } from "smtp-server";
 import type { SMTPConnectionOptions } from "smtp-server/lib/smtp-connection.js";
 import type { Authenticator, Senders } from "../mailbox/authentication.js";
-import type { MailReceiver } from "../mailbox/ports.js";
+import type { MailReceiver, RingReceiver } from "../mailbox/ports.js";
 import type { Log } from "../shared/log.js";
 import type { TlsContexts } from "../shared/tls.js";
 import type { PlainAuth } from "./authentication.js";
@@ -23,6 +23,8 @@ export interface SmtpServerOptions {
   /** What the trace says of this node, e.g. its ring id. */
   readonly nodeText?: string;
   readonly receiver: MailReceiver;
+  /** Takes mail to the ring itself. */
+  readonly ring?: RingReceiver | undefined;
   readonly log: Log;
   readonly limits?: Partial<SmtpLimits>;
   /** STARTTLS is offered when there are certificates. */
@@ -72,7 +74,8 @@ class Listener extends SMTPServer {
   #closed: Promise<void> | undefined;
 
   constructor(options: SmtpServerOptions) {
-    const { name, nodeText, receiver, log, tls, implicitTls = false, submission } = options;
+    const { name, nodeText, receiver, ring, log, tls } = options;
+    const { implicitTls = false, submission } = options;
     const limits = { ...smtpLimits, ...options.limits };
     super(libraryOptions(name, limits));
     this.#limits = limits;
@@ -81,6 +84,7 @@ class Listener extends SMTPServer {
     this.on("error", (error) => log.error({ err: error }, "SMTP listener failed"));
     this.#context = {
       receiver,
+      ring,
       limits,
       log,
       nodeText,

@@ -4,7 +4,13 @@
  */
 import type { Identity, SenderAnswer, Senders } from "../mailbox/authentication.js";
 import { folderOf } from "../mailbox/folders.js";
-import type { DeliveryAnswer, MailReceiver, RecipientAnswer } from "../mailbox/ports.js";
+import type {
+  DeliveryAnswer,
+  MailReceiver,
+  RecipientAnswer,
+  RingPart,
+  RingReceiver,
+} from "../mailbox/ports.js";
 import { parseAddress } from "../mime/address.js";
 import type { Body } from "../shared/body.js";
 import type { MailboxName, MessageId } from "../shared/ids.js";
@@ -17,6 +23,8 @@ import { type AddedFields, protocolOf, traceLines, type TraceFacts } from "./tra
 
 export interface TransactionContext {
   readonly receiver: MailReceiver;
+  /** For mail to the ring itself; without it there is no such recipient. */
+  readonly ring?: RingReceiver | undefined;
   readonly limits: Pick<SmtpLimits, "messageOctetsMax" | "recipientsMax">;
   readonly log: Log;
   /**
@@ -51,6 +59,8 @@ interface Envelope {
   readonly recipients: Set<string>;
   /** One copy each, however often it was named; the copy says the recipient that came first. */
   readonly mailboxes: Map<MailboxName, string>;
+  /** The ring is the recipient, and the only one. */
+  ring: { readonly part: RingPart; readonly address: string } | undefined;
 }
 
 type Path = Extract<PathArguments, { kind: "path" }>;
@@ -107,6 +117,7 @@ export class Transaction {
       octets: size === undefined ? undefined : Number(size),
       recipients: new Set(),
       mailboxes: new Map(),
+      ring: undefined,
     };
     // RFC 8098 §3: a user's notice of having read a mail comes from the null sender.
     if (senders !== undefined && user !== undefined && parsed.path !== "") {
@@ -191,6 +202,7 @@ export class Transaction {
     const address = parseAddress(parsed.path);
     if (address.kind === "invalid") return replies.recipientSyntax(address.why);
     if (envelope.recipients.has(parsed.path)) return replies.recipientOk;
+    if (envelope.ring !== undefined) return replies.ringAlone;
     if (envelope.recipients.size >= this.#context.limits.recipientsMax) {
       return replies.tooManyRecipients;
     }
@@ -211,6 +223,10 @@ export class Transaction {
         // The transaction may have ended meanwhile, when this took too long.
         if (this.#turn !== turn) return replies.recipientOk;
         return this.#add(address, answer.mailboxes, envelope);
+      case "ring":
+        if (this.#context.ring === undefined) return replies.unknownUser;
+        if (this.#turn !== turn) return replies.recipientOk;
+        return this.#addRing(address, answer.part, envelope);
       case "unknown":
         return replies.unknownUser;
       case "disabled":
@@ -228,6 +244,13 @@ export class Transaction {
       default:
         return unreachable(answer);
     }
+  }
+
+  #addRing(address: string, part: RingPart, envelope: Envelope): Reply {
+    if (envelope.recipients.size > 0) return replies.ringAlone;
+    envelope.recipients.add(address);
+    envelope.ring = { part, address };
+    return replies.recipientOk;
   }
 
   #add(address: string, named: readonly MailboxName[], envelope: Envelope): Reply {
@@ -265,25 +288,25 @@ export class Transaction {
     const envelope = this.#envelope;
     this.#envelope = undefined;
     if (envelope === undefined) throw new Error("data without an envelope");
-    const { sender, utf8, user, mailboxes } = envelope;
+    const { sender, utf8, user, mailboxes, ring } = envelope;
     const [secure, authenticated] = [client.tls !== undefined, user !== undefined];
     const protocol = protocolOf({ extended: client.extended, utf8, secure, authenticated });
+    const facts = { ...client, sender, protocol, added, receivedAt };
     const outbox = this.#context.senders && user ? [folderOf(user.mailbox, "outbox")] : [];
     try {
+      if (ring && this.#context.ring) {
+        const reply = await this.#context.ring.take({
+          ...{ part: ring.part, sender, body, user: user?.mailbox },
+          clientAddress: client.clientAddress,
+          traceFor: (_, id) => traceLines({ ...facts, recipient: ring.address, id }),
+        });
+        return { reply };
+      }
       const answer = await this.#context.receiver.deliver({
         sender,
         mailboxes: [...mailboxes.keys(), ...outbox],
         body,
-        traceFor: (mailbox, id) =>
-          traceLines({
-            ...client,
-            sender,
-            recipient: mailboxes.get(mailbox),
-            protocol,
-            added,
-            id,
-            receivedAt,
-          }),
+        traceFor: (mailbox, id) => traceLines({ ...facts, recipient: mailboxes.get(mailbox), id }),
       });
       return outcomeOf(answer);
     } catch (error) {

@@ -5,7 +5,7 @@ import { Checkpoints } from "./checkpoint.js";
 import { type Disk, unlinkIfThere } from "./disk.js";
 import { Journal } from "./journal.js";
 import { layoutOf, makeDirectories, readOrMakeIdentity } from "./layout.js";
-import type { StoreLock } from "./lock.js";
+import type { StoreLock } from "../shared/lock.js";
 import { Mailboxes } from "./mailboxes.js";
 import { nodeDisk } from "./node-disk.js";
 import { defaultStoreLimits, type StoreLimits } from "./options.js";

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { StoreFullError } from "../shared/store-errors.js";
 import { openStore, StoreLockedError } from "./index.js";
-import { takeLock } from "./lock.js";
+import { takeLock } from "../shared/lock.js";
 import { add, alice, bodyOf, collectLog, idOf, temporaryDirectory } from "./test-support.js";
 
 const child = fileURLToPath(new URL("test-child.ts", import.meta.url));

@@ -16,7 +16,7 @@ import { Compaction, type CompactionReport } from "./compaction.js";
 import type { Disk } from "./disk.js";
 import type { Journal, SealedSegment } from "./journal.js";
 import type { Layout } from "./layout.js";
-import type { StoreLock } from "./lock.js";
+import type { StoreLock } from "../shared/lock.js";
 import type { StoreLimits } from "./options.js";
 import { Recent } from "./recent.js";
 import type { AddedMessage, Segments } from "./replay.js";

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import type { Disk } from "./disk.js";
 import type { Layout } from "./layout.js";
-import { type StoreLock, takeLock } from "./lock.js";
-import { makeDirectory } from "./make-directory.js";
+import { type StoreLock, takeLock } from "../shared/lock.js";
+import { makeDirectory } from "../shared/make-directory.js";
 import { nodeDisk } from "./node-disk.js";
 import { nedbViews, type ViewFiles } from "./view-file.js";
 

@@ -2,7 +2,7 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { makeDirectory } from "./make-directory.js";
-import { temporaryDirectory } from "./test-support.js";
+import { temporaryDirectory } from "../store/test-support.js";
 
 test("makes what is missing, for the owner alone", () => {
   const base = temporaryDirectory();

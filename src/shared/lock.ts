@@ -2,7 +2,6 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
 import { hostname } from "node:os";
-import { errorCode } from "./disk.js";
 
 /** Another process has the data directory. */
 export class StoreLockedError extends Error {
@@ -157,4 +156,8 @@ function bury(path: string, holder: Holder): boolean {
   }
   fs.rmSync(path, { force: true });
   return true;
+}
+
+function errorCode(error: unknown): unknown {
+  return typeof error === "object" && error !== null && "code" in error ? error.code : undefined;
 }

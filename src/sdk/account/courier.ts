@@ -1,0 +1,64 @@
+/** The link's carrier: finds out where a packet goes, and hands it to a mail server. */
+import type { SessionAnswer } from "../../ebm/index.js";
+import { RingpostError } from "../errors.js";
+import type { Carrier, Outgoing, Submission } from "../link/ports.js";
+import type { Post } from "../transport/post.js";
+import type { SmtpReply } from "../transport/reply.js";
+import type { Directory } from "./directory.js";
+
+export interface CourierOptions {
+  readonly post: Post;
+  readonly directory: Directory;
+  /** @throws RingpostError `loginNeeded` */
+  readonly session: () => SessionAnswer;
+  /** The sender's own address. */
+  readonly address: string;
+  /** Something was sent that is answered by mail. */
+  readonly sent: () => void;
+}
+
+export function createCourier(options: CourierOptions): Carrier {
+  return {
+    async submit(outgoing): Promise<Submission> {
+      try {
+        const { code, text } = await send(options, outgoing);
+        options.sent();
+        return { kind: "reply", code, text };
+      } catch (error) {
+        return submissionOf(error);
+      }
+    },
+  };
+}
+
+async function send(options: CourierOptions, outgoing: Outgoing): Promise<SmtpReply> {
+  const { post, directory, address: from } = options;
+  const session = options.session();
+  const { token } = session;
+  if (outgoing.to === session.ring) {
+    const to = session.broker;
+    return await post.toRing(() => ({
+      from,
+      to: [to],
+      octets: outgoing.mail({ from, to, token: session.token }),
+    }));
+  }
+  const { addresses } = await directory.resolve(outgoing.to);
+  const to = addresses[0] ?? outgoing.to;
+  const make = () => ({ from, to: [to], octets: outgoing.mail({ from, to }) });
+  const reply = await (domainOf(to) === domainOf(session.ring)
+    ? post.toRing(make)
+    : post.submit(make, { user: session.user, token }));
+  // They may have moved: the next try asks where to.
+  if (reply.code >= 500) directory.forget(outgoing.to);
+  return reply;
+}
+
+function submissionOf(error: unknown): Submission {
+  const why = error instanceof Error ? error.message : String(error);
+  const isNobody = error instanceof RingpostError && error.code === "unknown";
+  return isNobody ? { kind: "reply", code: 550, text: `5.1.1 ${why}` } : { kind: "none", why };
+}
+
+const domainOf = (address: string): string =>
+  address.slice(address.lastIndexOf("@") + 1).toLowerCase();

@@ -1,0 +1,236 @@
+/** Exchanges and queues of the ring, as the application sees them. */
+import { createHash } from "node:crypto";
+import type { Binding, ExchangeOptions, ExchangeType, QueueOptions } from "../../ebm/index.js";
+import type { Pop3Client } from "../../client/pop3-client.js";
+import type {
+  Body,
+  ConsumeOptions,
+  Consumer,
+  Exchange,
+  Queue,
+  Receipt,
+  SendOptions,
+} from "../api.js";
+import type { Control } from "../control/control.js";
+import { QueueConsumer } from "../consume/queue-consumer.js";
+import { Settler } from "../consume/settler.js";
+import { RingpostError } from "../errors.js";
+import type { Values } from "../journal/ports.js";
+import type { InboundMessage, Link } from "../link/ports.js";
+import { sendMessage } from "../outbox.js";
+
+export interface BrokerOptions {
+  readonly user: string;
+  readonly ring: () => string;
+  readonly ask: Control["ask"];
+  readonly link: Link;
+  readonly values: Values;
+  readonly openQueue: (name: string, use: (client: Pop3Client) => Promise<void>) => Promise<void>;
+  readonly poll: { readonly minMs: number; readonly maxMs: number };
+  readonly failed: (queue: string, error: unknown) => void;
+  readonly closing: AbortSignal;
+  /** The user's account is elsewhere: queues are pushed to it instead of being fetched. */
+  readonly isPushed: boolean;
+}
+
+type BindingOptions = Omit<Binding, "exchange" | "queue">;
+
+const defaultLeaseMs = 30_000;
+const settleLingerMs = 5;
+
+export class Broker {
+  readonly #options: BrokerOptions;
+  readonly #settlers = new Map<string, Settler>();
+  readonly #consumers = new Map<string, Set<QueueConsumer>>();
+  /** Consumers by the event that they are subscribed to. */
+  readonly #subscriptions = new Map<string, Set<Consumer>>();
+  readonly #leases = new Map<string, number>();
+  /** Events that are known to be there. */
+  readonly #events = new Set<string>();
+
+  constructor(options: BrokerOptions) {
+    this.#options = options;
+  }
+
+  async exchange(name: string, options: ExchangeOptions): Promise<Exchange> {
+    await this.#options.ask("declareExchange", { name, ...options });
+    this.#events.add(name);
+    return this.exchangeNamed(name);
+  }
+
+  exchangeNamed(name: string): Exchange {
+    const { ask } = this.#options;
+    return {
+      name,
+      publish: (body, options) => this.publish(name, body, options),
+      remove: async () => {
+        await ask("removeExchange", { name });
+        this.#events.delete(name);
+      },
+    };
+  }
+
+  publish(
+    exchange: string,
+    body: Body,
+    options: SendOptions & { readonly key?: string } = {},
+  ): Promise<Receipt> {
+    const extra = { exchange, routingKey: options.key ?? "" };
+    return this.#send(body, options, extra);
+  }
+
+  /** As `publish`; an event that nobody has created yet is created by who first publishes it. */
+  async publishEvent(
+    event: string,
+    body: Body,
+    options?: SendOptions & { readonly key?: string },
+  ): Promise<Receipt> {
+    if (!this.#events.has(event)) await this.#ensureEvent(event);
+    return await this.publish(event, body, options);
+  }
+
+  createEvent(name: string, options: Partial<ExchangeOptions> = {}): Promise<Exchange> {
+    return this.exchange(name, { type: "topic", subscribers: "everyone", ...options });
+  }
+
+  async queue(name: string, options: QueueOptions = {}): Promise<Queue> {
+    const push = this.#options.isPushed ? { push: true } : {};
+    await this.#options.ask("declareQueue", { name, ...push, ...options });
+    this.#leases.set(name, options.leaseMs ?? defaultLeaseMs);
+    return this.queueNamed(name, options);
+  }
+
+  queueNamed(name: string, options: QueueOptions = {}): Queue {
+    const { ask } = this.#options;
+    const bindingTo = (exchange: string, binding: BindingOptions): Binding => ({
+      exchange,
+      queue: name,
+      ...binding,
+    });
+    return {
+      name,
+      send: (body, sendOptions = {}) => this.#send(body, sendOptions, { routingKey: name }),
+      consume: (consume = {}) => this.#consume(name, consume),
+      bind: async (exchange, binding = {}) =>
+        void (await ask("bind", bindingTo(exchange, binding))),
+      unbind: async (exchange, binding = {}) =>
+        void (await ask("unbind", bindingTo(exchange, binding))),
+      status: () => ask("queueStatus", { name }),
+      deadLetters: () => this.queueNamed(options.deadLetters ?? `${name}.dead`),
+      redrive: async (redrive = {}) => (await ask("redrive", { queue: name, ...redrive })).moved,
+      remove: async () => void (await ask("removeQueue", { name })),
+    };
+  }
+
+  async subscribe(
+    event: string,
+    { key = "#", ...consume }: ConsumeOptions & { readonly key?: string } = {},
+  ): Promise<Consumer> {
+    const { ask, values } = this.#options;
+    const name = this.#subscriptionOf(event);
+    const queue = await this.queue(name, { exclusive: true });
+    const before = values.get(`subscription:${event}`) as { readonly key: string } | undefined;
+    await ask("bind", { exchange: event, queue: name, key });
+    if (before !== undefined && before.key !== key) await queue.unbind(event, before);
+    if (before?.key !== key) await values.set(`subscription:${event}`, { key });
+    const consumer = queue.consume(consume);
+    const consumers = this.#subscriptions.get(event) ?? new Set();
+    this.#subscriptions.set(event, consumers.add(consumer));
+    return consumer;
+  }
+
+  async unsubscribe(event: string): Promise<void> {
+    const { ask, values } = this.#options;
+    for (const consumer of this.#subscriptions.get(event) ?? []) await consumer.close();
+    this.#subscriptions.delete(event);
+    try {
+      await ask("removeQueue", { name: this.#subscriptionOf(event) });
+    } catch (error) {
+      if (!(error instanceof RingpostError) || error.code !== "unknown") throw error;
+    }
+    await values.set(`subscription:${event}`, undefined);
+  }
+
+  /** An entry of a queue that was pushed. False: nobody consumes it here, it waits. */
+  async takePushed(
+    queue: string,
+    uid: string,
+    messages: readonly InboundMessage[],
+  ): Promise<boolean> {
+    const consumer = [...(this.#consumers.get(queue) ?? [])].find((one) => one.stream.room > 0);
+    if (consumer === undefined) return false;
+    await consumer.take(uid, messages, 0);
+    return true;
+  }
+
+  /** Looks at all queues soon. */
+  poke(): void {
+    for (const consumers of this.#consumers.values()) {
+      for (const consumer of consumers) consumer.poke();
+    }
+  }
+
+  async settled(): Promise<void> {
+    await Promise.all([...this.#settlers.values()].map((settler) => settler.settled()));
+  }
+
+  #send(
+    body: Body,
+    options: SendOptions,
+    extra: { exchange?: string; routingKey: string },
+  ): Promise<Receipt> {
+    const { link, ring } = this.#options;
+    return sendMessage(link, { to: ring(), body, options, extra });
+  }
+
+  #consume(name: string, consume: ConsumeOptions): Consumer {
+    const { link, openQueue, poll, failed, closing } = this.#options;
+    return new QueueConsumer(
+      {
+        link,
+        poll,
+        closing,
+        settler: this.#settlerOf(name),
+        open: (use) => openQueue(name, use),
+        leaseMs: this.#leases.get(name) ?? defaultLeaseMs,
+        failed: (error) => failed(name, error),
+        opened: (consumer) => {
+          const consumers = this.#consumers.get(name) ?? new Set();
+          this.#consumers.set(name, consumers.add(consumer));
+        },
+        closed: (consumer) => void this.#consumers.get(name)?.delete(consumer),
+      },
+      consume,
+    ).consumer;
+  }
+
+  #settlerOf(queue: string): Settler {
+    const known = this.#settlers.get(queue);
+    if (known !== undefined) return known;
+    const { ask, closing: signal } = this.#options;
+    const settle = (settlement: Parameters<typeof ask<"settle">>[1]) => ask("settle", settlement);
+    const settler = new Settler({ queue, settle, lingerMs: settleLingerMs, signal });
+    this.#settlers.set(queue, settler);
+    return settler;
+  }
+
+  async #ensureEvent(event: string): Promise<void> {
+    const owned: readonly string[] = ["exists", "forbidden"];
+    try {
+      await this.createEvent(event);
+    } catch (error) {
+      // Somebody else's, or of another kind: whether we may publish to it the ring will say.
+      if (!(error instanceof RingpostError) || !owned.includes(error.code)) throw error;
+      this.#events.add(event);
+    }
+  }
+
+  /** One queue per user and event, so that it is found again; named as queues may be. */
+  #subscriptionOf(event: string): string {
+    const hash = createHash("sha256").update(JSON.stringify([this.#options.user, event]));
+    const readable = event.replace(/[^a-z0-9._-]/g, "").slice(0, 24);
+    return `sub.${hash.digest("hex").slice(0, 24)}.${readable}`.replace(/\.$/, "");
+  }
+}
+
+export type { ExchangeType };

@@ -1,0 +1,26 @@
+/** What an application is handed. */
+import type { Message } from "../api.js";
+import type { InboundMessage } from "../link/ports.js";
+
+/** `redelivered`: besides what the link counts. */
+export async function messageOf(inbound: InboundMessage, redelivered = 0): Promise<Message> {
+  const bytes = await inbound.body();
+  const { id, origin, stream, sequence, properties } = inbound;
+  const { exchange, routingKey, correlationId } = properties;
+  return {
+    id,
+    from: origin.user,
+    stream,
+    sequence,
+    headers: properties.headers ?? {},
+    contentType: properties.contentType ?? "application/octet-stream",
+    sentAt: new Date(properties.sentAtMs),
+    redelivered: inbound.redelivered + redelivered,
+    bytes,
+    ...(exchange === undefined ? {} : { exchange }),
+    ...(routingKey === undefined ? {} : { routingKey }),
+    ...(correlationId === undefined ? {} : { correlationId }),
+    text: () => bytes.toString("utf8"),
+    json: () => JSON.parse(bytes.toString("utf8")) as unknown,
+  };
+}

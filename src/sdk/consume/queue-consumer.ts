@@ -1,0 +1,226 @@
+/**
+ * One consumer of a queue of the ring. The queue is a maildrop: what is retrieved is leased, and
+ * comes again unless it is settled in time. An entry has one message, or, of an exclusive queue, as many
+ * as came together; it is settled when all of them are.
+ */
+import type { Pop3Client } from "../../client/pop3-client.js";
+import type { ConsumeOptions, Consumer } from "../api.js";
+import { Poller } from "../account/poller.js";
+import { headerField } from "../header-field.js";
+import type { InboundMessage, Link } from "../link/ports.js";
+import { batchesOf } from "./batches.js";
+import { messageOf } from "./message.js";
+import type { Settler } from "./settler.js";
+import { DeliveryStream, type Settle } from "./stream.js";
+
+export interface QueueConsumerOptions {
+  readonly link: Link;
+  readonly settler: Settler;
+  /** Opens the queue's maildrop. */
+  readonly open: (use: (client: Pop3Client) => Promise<void>) => Promise<void>;
+  readonly leaseMs: number;
+  readonly poll: { readonly minMs: number; readonly maxMs: number };
+  /** Told why the queue can't be consumed (any more); it is tried again. */
+  readonly failed: (error: unknown) => void;
+  readonly closing: AbortSignal;
+  /** Where pushed entries come, and pokes. */
+  readonly opened: (consumer: QueueConsumer) => void;
+  readonly closed: (consumer: QueueConsumer) => void;
+}
+
+interface Entry {
+  readonly uid: string;
+  readonly redelivered: number;
+  readonly isSingle: boolean;
+  /** Messages that are not settled. */
+  readonly left: Set<InboundMessage>;
+  /** Messages that are not in the application's hands: the lease is kept for them. */
+  readonly kept: Set<InboundMessage>;
+  isRejected: boolean;
+  isReleased: boolean;
+}
+
+export class QueueConsumer {
+  readonly stream: DeliveryStream;
+  readonly #options: QueueConsumerOptions;
+  readonly #end = new AbortController();
+  readonly #poller: Poller;
+  readonly #entries = new Set<Entry>();
+  readonly #leases: NodeJS.Timeout;
+
+  constructor(options: QueueConsumerOptions, consume: ConsumeOptions) {
+    this.#options = options;
+    this.stream = new DeliveryStream({
+      ...consume,
+      closing: options.closing,
+      onRoom: () => this.#poller.poke(),
+      // It may be closed already, before this object is whole.
+      onClose: () => queueMicrotask(() => this.#close()),
+    });
+    const { minMs, maxMs } = options.poll;
+    const { signal } = this.#end;
+    this.#poller = new Poller({ minMs, maxMs, look: () => this.#look(), signal });
+    this.#leases = setInterval(() => this.#keepLeases(), Math.max(options.leaseMs / 3, 10));
+    this.#leases.unref();
+    options.opened(this);
+  }
+
+  get consumer(): Consumer {
+    return this.stream;
+  }
+
+  poke(): void {
+    this.#poller.poke();
+  }
+
+  /** Also of entries that were pushed, as mails. */
+  async take(uid: string, messages: readonly InboundMessage[], redelivered: number): Promise<void> {
+    if (messages.length === 0) {
+      this.#settle(this.#options.settler.put({ kind: "ack", entry: uid }));
+      return;
+    }
+    const left = new Set(messages);
+    const isSingle = messages.length === 1;
+    const state = { isRejected: false, isReleased: false };
+    const entry: Entry = { uid, redelivered, isSingle, left, kept: new Set(messages), ...state };
+    this.#entries.add(entry);
+    for (const message of messages) await this.#offer(entry, message, 0);
+  }
+
+  async #look(): Promise<boolean> {
+    if (this.stream.room <= 0) return false;
+    let found = false;
+    try {
+      await this.#options.open(async (client) => {
+        found = await this.#collect(client);
+      });
+    } catch (error) {
+      if (!this.#end.signal.aborted) this.#options.failed(error);
+    }
+    return found;
+  }
+
+  async #collect(client: Pop3Client): Promise<boolean> {
+    const listed = await client.list();
+    const uids = listed.length === 0 ? [] : await client.uidl();
+    let found = false;
+    for (const batch of batchesOf(listed)) {
+      // What is not retrieved goes back to the queue at the end of the session.
+      const numbers = batch.slice(0, Math.max(0, this.stream.room));
+      if (numbers.length === 0 || this.#end.signal.aborted) break;
+      const mails = await client.retrMany(numbers);
+      for (const [index, number] of numbers.entries()) {
+        const mail = mails[index] ?? Buffer.alloc(0);
+        found = (await this.#receive(mail, uids[number - 1] ?? "")) || found;
+      }
+    }
+    return found;
+  }
+
+  async #receive(mail: Buffer, uid: string): Promise<boolean> {
+    const { link, settler } = this.#options;
+    const received = await link.receive(mail, uid);
+    switch (received.kind) {
+      case "entry":
+        await this.take(uid, received.messages, Number(headerField(mail, "Ringpost-Redelivered")));
+        return true;
+      case "dead":
+        this.#settle(settler.put({ kind: "reject", entry: uid }));
+        return true;
+      case "done":
+        this.#settle(settler.put({ kind: "ack", entry: uid }));
+        return true;
+      default:
+        // Its lease runs out, and it comes again.
+        return false;
+    }
+  }
+
+  async #offer(entry: Entry, inbound: InboundMessage, again: number): Promise<void> {
+    try {
+      const message = await messageOf(inbound, entry.redelivered + again);
+      this.stream.offer(message, this.#settleOf(entry, inbound, again), again > 0);
+    } catch (error) {
+      this.#options.failed(error);
+    }
+  }
+
+  #settleOf(entry: Entry, inbound: InboundMessage, again: number): Settle {
+    const { link, settler, leaseMs } = this.#options;
+    const { uid } = entry;
+    return {
+      ack: async () => {
+        await link.consume(inbound);
+        await this.#done(entry, inbound);
+      },
+      nack: async (delayMs) => {
+        if (entry.isSingle) {
+          this.#drop(entry);
+          await settler.put({ kind: "nack", entry: uid, delayMs });
+          return;
+        }
+        // The others of the entry are under way: this one waits here.
+        entry.kept.add(inbound);
+        const timer = setTimeout(() => void this.#offer(entry, inbound, again + 1), delayMs);
+        timer.unref();
+      },
+      reject: async () => {
+        entry.isRejected = true;
+        await this.#done(entry, inbound);
+      },
+      working: () => settler.put({ kind: "extend", entry: uid, ms: leaseMs }),
+      release: () => this.#release(entry),
+      handed: () => void entry.kept.delete(inbound),
+    };
+  }
+
+  /** Waits for the ring where others compete for the entry; else our journal knows that it is done. */
+  async #done(entry: Entry, inbound: InboundMessage): Promise<void> {
+    entry.left.delete(inbound);
+    entry.kept.delete(inbound);
+    if (entry.left.size > 0) return;
+    this.#drop(entry);
+    const kind = entry.isRejected ? "reject" : "ack";
+    const settled = this.#options.settler.put({ kind, entry: entry.uid });
+    if (entry.isSingle) await settled;
+    else this.#settle(settled);
+  }
+
+  /** The consumer has ended: another one may have it at once. */
+  #release(entry: Entry): void {
+    if (entry.isReleased) return;
+    entry.isReleased = true;
+    this.#drop(entry);
+    const { settler, closing } = this.#options;
+    if (!closing.aborted) {
+      this.#settle(settler.put({ kind: "nack", entry: entry.uid, delayMs: 0 }));
+    }
+  }
+
+  #drop(entry: Entry): void {
+    this.#entries.delete(entry);
+  }
+
+  /** Nobody waits for it; what fails comes again. */
+  #settle(settled: Promise<void>): void {
+    settled.catch((error: unknown) => {
+      if (!this.#options.closing.aborted) this.#options.failed(error);
+    });
+  }
+
+  /** What waits for the application stays ours; what it has in hand it keeps by `working`. */
+  #keepLeases(): void {
+    const { settler, leaseMs } = this.#options;
+    for (const { uid, kept } of this.#entries) {
+      if (kept.size === 0) continue;
+      this.#settle(settler.put({ kind: "extend", entry: uid, ms: leaseMs }));
+    }
+  }
+
+  #close(): void {
+    if (this.#end.signal.aborted) return;
+    this.#end.abort();
+    clearInterval(this.#leases);
+    this.#options.closed(this);
+  }
+}

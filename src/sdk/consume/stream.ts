@@ -1,0 +1,152 @@
+/** An async iterator of deliveries, with a bound for what is handed out and not settled. */
+import type { ConsumeOptions, Consumer, Delivery, Message } from "../api.js";
+import { reasonOf } from "../waiting.js";
+
+/** What becomes of one message, as its source does it. */
+export interface Settle {
+  ack(): Promise<void>;
+  nack(delayMs: number): Promise<void>;
+  reject(reason: string): Promise<void>;
+  working(): Promise<void>;
+  /** The consumer ends, and nobody has settled it. */
+  release(): void;
+  /** The application has it now. */
+  handed?(): void;
+}
+
+export interface StreamOptions extends ConsumeOptions {
+  /** There is room for more. */
+  readonly onRoom: () => void;
+  readonly onClose: () => void;
+  /** Aborted when the client closes: the iteration then throws `closed`. */
+  readonly closing: AbortSignal;
+}
+
+interface Entry {
+  readonly delivery: Delivery;
+  readonly settle: Settle;
+  isSettled: boolean;
+}
+
+const defaultPrefetch = 32;
+
+export class DeliveryStream implements Consumer {
+  readonly #options: StreamOptions;
+  readonly #prefetch: number;
+  readonly #ready: Entry[] = [];
+  readonly #open = new Set<Entry>();
+  readonly #entries = new WeakMap<Delivery, Entry>();
+  #waiting: { resolve: (r: IteratorResult<Delivery>) => void; reject: (e: Error) => void }[] = [];
+  #last: Entry | undefined;
+  #ended = false;
+  #failure: Error | undefined;
+
+  constructor(options: StreamOptions) {
+    this.#options = options;
+    this.#prefetch = Math.max(1, options.prefetch ?? defaultPrefetch);
+    const { signal, closing } = options;
+    closing.addEventListener("abort", () => this.#end(reasonOf(closing)), { once: true });
+    signal?.addEventListener("abort", () => this.#end(), { once: true });
+    if (closing.aborted) this.#end(reasonOf(closing));
+    else if (signal?.aborted === true) this.#end();
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** How many more may be offered. */
+  get room(): number {
+    return this.#ended ? 0 : this.#prefetch - this.#open.size;
+  }
+
+  /** `first`: before those that wait. */
+  offer(message: Message, settle: Settle, first = false): void {
+    if (this.#ended) return settle.release();
+    const entry: Entry = { delivery: this.#deliveryOf(message, settle), settle, isSettled: false };
+    this.#entries.set(entry.delivery, entry);
+    this.#open.add(entry);
+    const waiting = this.#waiting.shift();
+    if (waiting !== undefined) return waiting.resolve({ done: false, value: this.#handOut(entry) });
+    if (first) this.#ready.unshift(entry);
+    else this.#ready.push(entry);
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Delivery> {
+    return {
+      next: () => this.#next(),
+      return: async () => {
+        await this.close();
+        return { done: true, value: undefined };
+      },
+    };
+  }
+
+  close(): Promise<void> {
+    this.#end();
+    return Promise.resolve();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #next(): Promise<IteratorResult<Delivery>> {
+    if (this.#options.autoAck === true && this.#last?.isSettled === false) {
+      // Not waited for: what fails comes again.
+      this.#last.delivery.ack().catch(() => undefined);
+    }
+    this.#last = undefined;
+    const entry = this.#ready.shift();
+    if (entry !== undefined) return Promise.resolve({ done: false, value: this.#handOut(entry) });
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#ended) return Promise.resolve({ done: true, value: undefined });
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  #handOut(entry: Entry): Delivery {
+    this.#last = entry;
+    entry.settle.handed?.();
+    return entry.delivery;
+  }
+
+  #deliveryOf(message: Message, settle: Settle): Delivery {
+    const settled = async (work: () => Promise<void>): Promise<void> => {
+      const entry = this.#entries.get(delivery);
+      if (entry === undefined || entry.isSettled) return;
+      entry.isSettled = true;
+      try {
+        await work();
+      } finally {
+        this.#open.delete(entry);
+        if (!this.#ended) this.#options.onRoom();
+      }
+    };
+    const delivery: Delivery = {
+      ...message,
+      ack: () => settled(() => settle.ack()),
+      nack: ({ delayMs = 0 } = {}) => settled(() => settle.nack(delayMs)),
+      reject: (reason = "rejected") => settled(() => settle.reject(reason)),
+      working: () => settle.working(),
+    };
+    return delivery;
+  }
+
+  #end(failure?: Error): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#failure = failure;
+    this.#ready.length = 0;
+    for (const entry of this.#open) {
+      if (entry.isSettled) continue;
+      entry.isSettled = true;
+      entry.settle.release();
+    }
+    this.#open.clear();
+    for (const { resolve, reject } of this.#waiting.splice(0)) {
+      if (failure === undefined) resolve({ done: true, value: undefined });
+      else reject(failure);
+    }
+    this.#options.onClose();
+  }
+}

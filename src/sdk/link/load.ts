@@ -1,0 +1,88 @@
+/** A message on its way, and the pieces it is cut into. */
+import { Intervals } from "../journal/intervals.js";
+import type { OutMessage } from "../journal/state.js";
+
+/** Octets `from` up to, and without, `to`. An empty message counts as one octet. */
+export interface Piece {
+  readonly load: Load;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Of a frame beside its octets and properties, at most. */
+const metaOctets = 320;
+
+export class Load {
+  readonly isVoid: boolean;
+  /** What there is to acknowledge, in octets. */
+  readonly span: number;
+  /** Offsets counted from 1. */
+  readonly acked = new Intervals();
+  readonly accepted = new Intervals();
+  ackedOctets = 0;
+  /** Sent at least once up to here. */
+  sentUpTo = 0;
+  /** Another load has taken its place, or it is given up. */
+  #isDropped = false;
+  isAccepted = false;
+  /** It may have been taken although nobody said so. */
+  isUncertain = false;
+  readonly propertiesOctets: number;
+
+  constructor(
+    readonly message: OutMessage,
+    /** Counts up: what was to be sent earlier has a lower one. */
+    readonly number: number,
+  ) {
+    this.isVoid = message.isVoid;
+    this.span = message.isVoid ? 1 : Math.max(1, message.octets);
+    this.propertiesOctets = this.isVoid ? 32 : JSON.stringify(message.properties).length;
+  }
+
+  drop(): void {
+    this.#isDropped = true;
+  }
+
+  /** Settled, or of no use any more. */
+  get isGone(): boolean {
+    return this.#isDropped || this.message.isRemoved;
+  }
+
+  get isAcked(): boolean {
+    return this.ackedOctets === this.span;
+  }
+
+  /** Octets sent and not acknowledged. */
+  get outstanding(): number {
+    return this.isGone ? 0 : this.sentUpTo - this.ackedOctets;
+  }
+
+  /** Answers how many octets are newly acknowledged. */
+  ack(from: number, to: number): number {
+    const added = this.acked.add(from + 1, to);
+    this.ackedOctets += added;
+    return added;
+  }
+
+  /** To be sent from the first octet on that is not acknowledged. */
+  rewind(): void {
+    this.sentUpTo = this.acked.through;
+  }
+
+  octetsFrom(from: number): number {
+    return this.span - from + metaOctets + this.propertiesOctets;
+  }
+
+  get frameOctets(): number {
+    return metaOctets + this.propertiesOctets;
+  }
+}
+
+/** What of pieces is not acknowledged yet. */
+export function stillMissing(pieces: readonly Piece[]): Piece[] {
+  return pieces.flatMap(({ load, from, to }) =>
+    load.isGone
+      ? []
+      : load.acked.missing(from + 1, to).map(([a, b]) => ({ load, from: a - 1, to: b })),
+  );
+}

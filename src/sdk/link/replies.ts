@@ -1,0 +1,68 @@
+/** What a mail server's reply means for a packet. */
+import type { Submission } from "./ports.js";
+
+export type Verdict =
+  /** Somebody's mail server has it: no acknowledgement yet. */
+  | { readonly kind: "accepted" }
+  /** The ring has it, durably. */
+  | { readonly kind: "taken" }
+  | { readonly kind: "early"; readonly expected: ReadonlyMap<string, number> }
+  /** Not taken, not now. */
+  | { readonly kind: "later"; readonly why: string }
+  | { readonly kind: "too large"; readonly why: string }
+  /** Never. */
+  | { readonly kind: "refused"; readonly why: string }
+  /** No reply: taken or not. */
+  | { readonly kind: "unknown"; readonly why: string };
+
+/** Refusals that say something of the session or the hour, and not of the message. */
+const passing = new Set(["denied", "throttled", "undecided", "full", "early"]);
+
+export function verdictOf(submission: Submission): Verdict {
+  if (submission.kind === "none") return { kind: "unknown", why: submission.why };
+  const { code, text } = submission;
+  const why = `${code} ${text}`.slice(0, 256);
+  const [, word = "", rest = ""] = /\bebm=([a-z]+)\b([^\r\n]*)/i.exec(text) ?? [];
+  if (word !== "") return verdictOfRing({ code, word, rest, why });
+  if (code >= 200 && code < 300) return { kind: "accepted" };
+  if (code < 500) return { kind: "later", why };
+  if (isSizeRefusal(code, text)) return { kind: "too large", why };
+  // The mailbox is full, RFC 3463 §3.3: it may have room tomorrow.
+  if (/\b5\.2\.2\b/.test(text)) return { kind: "later", why };
+  return { kind: "refused", why };
+}
+
+function verdictOfRing(reply: { code: number; word: string; rest: string; why: string }): Verdict {
+  const { code, word, rest, why } = reply;
+  if (code >= 200 && code < 300) {
+    return word === "taken" ? { kind: "taken" } : { kind: "refused", why };
+  }
+  if (word === "early") return { kind: "early", expected: readExpected(rest) };
+  return code < 500 || passing.has(word) ? { kind: "later", why } : { kind: "refused", why };
+}
+
+/** RFC 5321 §4.2.3, RFC 3463 §3.3 and §3.4. */
+function isSizeRefusal(code: number, text: string): boolean {
+  if (isSizeStatus(/\b[45]\.\d{1,3}\.\d{1,3}\b/.exec(text)?.[0] ?? "")) return true;
+  return code === 552 && !/\b5\.2\.2\b/.test(text);
+}
+
+export const isSizeStatus = (status: string): boolean => status === "5.2.3" || status === "5.3.4";
+
+/** `main:5 other:3` */
+function readExpected(text: string): ReadonlyMap<string, number> {
+  const expected = new Map<string, number>();
+  for (const [, stream = "", sequence = ""] of text.matchAll(
+    /(?<=\s)([\x21-\x7e]{1,128}):(\d{1,15})(?=\s|$)/g,
+  )) {
+    expected.set(stream, Number(sequence));
+  }
+  return expected;
+}
+
+/** Of a NACK: the ring's word for the reason comes first. */
+export function verdictOfNack(why: string, expected?: Readonly<Record<string, number>>): Verdict {
+  if (expected !== undefined) return { kind: "early", expected: new Map(Object.entries(expected)) };
+  const [, word = ""] = /^(?:.*\bebm=)?([a-z]+)/i.exec(why) ?? [];
+  return passing.has(word) ? { kind: "later", why } : { kind: "refused", why };
+}

@@ -1,0 +1,411 @@
+/**
+ * What is sent to one receiver: packets are numbered, filled, submitted, and paced by what mail
+ * servers allow. When a packet counts as acknowledged, and what follows if not, is for `PeerSender` and `BrokerSender`.
+ */
+import {
+  type AckFrame,
+  composeMail,
+  connectionId,
+  type DataFrame,
+  type Frame,
+  type MessageProperties,
+  type NackFrame,
+  type Origin,
+  type PacketHeader,
+  type PacketType,
+  sealPacket,
+  type UserId,
+} from "../../ebm/index.js";
+import type { Journal } from "../journal/journal.js";
+import type { OutMessage, OutStream } from "../journal/state.js";
+import type { Bounce } from "./bounces.js";
+import { Load, type Piece } from "./load.js";
+import type { LinkPorts, LinkOptions, Outgoing, ReceiptEvent } from "./ports.js";
+import { type Verdict, verdictOf } from "./replies.js";
+import { RoundTrip } from "./round-trip.js";
+import { Waiting } from "./waiting.js";
+
+export const blockOctetsMin = 4 * 1024;
+const dayMs = 86_400_000;
+/** A packet is not believed for longer. */
+const packetLifeMs = 7 * dayMs;
+const pauseMinMs = 1_000;
+const pauseMaxMs = 10 * 60_000;
+const reservedAtOnce = 1_000;
+const framesMax = 5_000;
+
+export interface SenderContext {
+  readonly journal: Journal;
+  readonly ports: LinkPorts;
+  readonly options: Required<LinkOptions>;
+  readonly origin: Origin;
+  /** Acknowledgements that are due to a user; they leave with the next packet. */
+  takeAcks(to: UserId): readonly Frame[];
+  acksLost(to: UserId): void;
+  tell(event: ReceiptEvent): void;
+  nextNumber(): number;
+}
+
+export interface Sent {
+  readonly number: number;
+  readonly pieces: readonly Piece[];
+  readonly frames: number;
+  readonly messageId: string;
+  readonly acks: boolean;
+  sentAtMs: number;
+  isInAir: boolean;
+  isLost: boolean;
+}
+
+export abstract class Sender {
+  readonly connection: string;
+  protected readonly waiting = new Waiting();
+  protected readonly loads = new Map<string, Load>();
+  protected readonly sent = new Map<number, Sent>();
+  protected readonly trip: RoundTrip;
+  protected blockOctets: number;
+  protected inAir = 0;
+  #numberNext: number;
+  #numbersUpTo: number;
+  #isReserving = false;
+  #pausedUntilMs = 0;
+  #pauses = 0;
+  #holdUntilMs = 0;
+  #cancel: (() => void) | undefined;
+  #expiryAtMs = Infinity;
+  protected isClosed = false;
+
+  constructor(
+    protected readonly context: SenderContext,
+    readonly to: UserId,
+  ) {
+    this.connection = connectionId(context.origin, to);
+    this.trip = new RoundTrip(context.options.pollMs);
+    this.blockOctets = context.options.blockOctets;
+    // What was reserved before a restart may have been used.
+    this.#numbersUpTo = context.journal.state.reserved.get(this.connection) ?? 0;
+    this.#numberNext = this.#numbersUpTo + 1;
+    for (const stream of this.streams()) {
+      for (const message of stream.messages.values()) this.#restore(message);
+    }
+    this.context.ports.clock.after(0, () => this.turn());
+  }
+
+  #restore(message: OutMessage): void {
+    const load = new Load(message, this.context.nextNumber());
+    load.isUncertain = true;
+    this.loads.set(message.id, load);
+    this.#expiryAtMs = Math.min(this.#expiryAtMs, expiryOf(message));
+    if (!message.delivered) return this.waiting.addFresh(load);
+    load.sentUpTo = load.span;
+    load.ack(0, load.span);
+  }
+
+  protected streams(): OutStream[] {
+    return [...(this.context.journal.state.out.get(this.to)?.values() ?? [])];
+  }
+
+  protected get nowMs(): number {
+    return this.context.ports.clock.nowMs();
+  }
+
+  /** A message that is durable in the journal. */
+  add(message: OutMessage): void {
+    const load = new Load(message, this.context.nextNumber());
+    if (!this.waiting.hasFresh) this.#holdUntilMs = this.nowMs + this.context.options.lingerMs;
+    this.loads.set(message.id, load);
+    this.#expiryAtMs = Math.min(this.#expiryAtMs, expiryOf(message));
+    this.waiting.addFresh(load);
+    this.turn();
+  }
+
+  /** Acknowledgements are due: with data, or alone. */
+  acknowledge(): void {
+    this.turn({ acksDue: true });
+  }
+
+  retry(): void {
+    this.#pausedUntilMs = 0;
+    this.#pauses = 0;
+    this.turn();
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.#cancel?.();
+  }
+
+  abstract onAck(frame: AckFrame, header: PacketHeader): void;
+  abstract onNack(frame: NackFrame): void;
+  /** True when the bounce is of a packet of ours. */
+  abstract onBounce(bounce: Bounce): boolean;
+  /** What else there is to do now; answers when to look again. */
+  protected abstract check(nowMs: number): number;
+  protected abstract onVerdict(sent: Sent, verdict: Verdict): void;
+  protected abstract readonly inAirMax: number;
+  protected abstract get windowOctets(): number;
+  /** Gives one message up. */
+  protected abstract giveUp(load: Load, why: string): void;
+  protected abstract propertiesOf(piece: Piece): MessageProperties | undefined;
+  protected abstract streamNameOf(message: OutMessage): string;
+  protected mayExpire(_load: Load): boolean {
+    return true;
+  }
+  protected get mayDispatch(): boolean {
+    return true;
+  }
+  protected get packetFramesMax(): number {
+    return framesMax;
+  }
+
+  protected turn({ acksDue = false } = {}): void {
+    if (this.isClosed) return;
+    const nowMs = this.nowMs;
+    this.#expire(nowMs);
+    const checkAtMs = this.check(nowMs);
+    this.#pump(nowMs, acksDue);
+    this.#arm(checkAtMs);
+  }
+
+  #arm(checkAtMs: number): void {
+    const nowMs = this.nowMs;
+    let atMs = Math.min(checkAtMs, Math.max(this.#expiryAtMs, nowMs + 1_000));
+    if (this.waiting.hasHoles || this.waiting.hasFresh) {
+      if (this.#pausedUntilMs > nowMs) atMs = Math.min(atMs, this.#pausedUntilMs);
+      else if (this.#holdUntilMs > nowMs) atMs = Math.min(atMs, this.#holdUntilMs);
+    }
+    this.#cancel?.();
+    this.#cancel = undefined;
+    if (atMs === Infinity) return;
+    // A timer of node holds 24 days.
+    const ms = Math.min(Math.max(0, atMs - nowMs), dayMs);
+    this.#cancel = this.context.ports.clock.after(ms, () => this.turn());
+  }
+
+  #expire(nowMs: number): void {
+    if (nowMs < this.#expiryAtMs) return;
+    this.#expiryAtMs = Infinity;
+    for (const load of [...this.loads.values()]) {
+      if (load.isVoid || load.isGone) continue;
+      const atMs = expiryOf(load.message);
+      if (atMs > nowMs) this.#expiryAtMs = Math.min(this.#expiryAtMs, atMs);
+      else if (this.mayExpire(load)) this.giveUp(load, "its time is over");
+      else this.#expiryAtMs = Math.min(this.#expiryAtMs, nowMs + 1_000);
+    }
+  }
+
+  #pump(nowMs: number, acksDue: boolean): void {
+    const { waiting } = this;
+    while (!this.isClosed && this.mayDispatch && this.inAir < this.inAirMax) {
+      const hasBlock = waiting.freshOctets >= this.blockOctets;
+      const isUrgent = waiting.hasHoles || hasBlock;
+      const isPaused = nowMs < this.#pausedUntilMs;
+      const sendsData =
+        !isPaused &&
+        (isUrgent || (this.inAir === 0 && waiting.hasFresh && nowMs >= this.#holdUntilMs));
+      if (!sendsData && !acksDue) return;
+      if (!this.#hasNumbers()) return;
+      const pieces = sendsData ? this.#choose() : [];
+      const acks = pieces.length > 0 || acksDue ? this.context.takeAcks(this.to) : [];
+      if (pieces.length === 0 && acks.length === 0) return;
+      acksDue = false;
+      this.dispatch(pieces, acks);
+    }
+  }
+
+  #choose(): Piece[] {
+    const { waiting, windowOctets } = this;
+    const roomOctets = this.blockOctets;
+    return waiting.choose({ roomOctets, windowOctets, framesMax: this.packetFramesMax });
+  }
+
+  /** Asks for an acknowledgement without sending anything again: a frame without octets. */
+  protected ping(load: Load): void {
+    if (!this.#hasNumbers()) return;
+    this.dispatch([{ load, from: load.span, to: load.span }], this.context.takeAcks(this.to));
+  }
+
+  /** Numbers are never used twice: they are reserved in the journal before. */
+  #hasNumbers(): boolean {
+    if (this.#numbersUpTo - this.#numberNext < reservedAtOnce / 4) void this.#reserve();
+    return this.#numberNext <= this.#numbersUpTo;
+  }
+
+  async #reserve(): Promise<void> {
+    if (this.#isReserving) return;
+    this.#isReserving = true;
+    const upTo = Math.max(this.#numbersUpTo, this.#numberNext - 1) + reservedAtOnce;
+    try {
+      await this.context.journal.write({ kind: "reserve", connection: this.connection, upTo });
+      this.#numbersUpTo = upTo;
+    } catch {
+      return; // The journal has failed, and has told so.
+    } finally {
+      this.#isReserving = false;
+    }
+    this.turn({ acksDue: true });
+  }
+
+  protected dispatch(pieces: readonly Piece[], acks: readonly Frame[]): void {
+    const number = this.#numberNext;
+    this.#numberNext += 1;
+    const sent: Sent = {
+      ...{ number, pieces, frames: pieces.length, acks: acks.length > 0 },
+      messageId: `${this.context.ports.dice(16).toString("hex")}.ebm@ringpost.invalid`,
+      ...{ sentAtMs: this.nowMs, isInAir: true, isLost: false },
+    };
+    if (pieces.some(({ from, to }) => to > from)) this.sent.set(number, sent);
+    this.inAir += 1;
+    void this.#submit(sent, acks, this.floorAt(number));
+  }
+
+  /** Everything below is acknowledged or was sent again: forgotten here, so that nobody need tell of it. */
+  protected floorAt(number: number): number {
+    let floor = number;
+    for (const { number: each, isLost } of this.sent.values()) {
+      if (!isLost) floor = Math.min(floor, each);
+    }
+    for (const each of [...this.sent.keys()]) if (each < floor) this.sent.delete(each);
+    return floor;
+  }
+
+  async #submit(sent: Sent, acks: readonly Frame[], floor: number): Promise<void> {
+    let verdict: Verdict;
+    try {
+      const frames = [...acks, ...(await this.#framesOf(sent.pieces))];
+      const type = sent.pieces.length > 0 ? "data" : "acknowledgement";
+      const outgoing = this.#outgoing({ sent, frames, floor, type });
+      verdict = this.isClosed
+        ? { kind: "unknown", why: "closed" }
+        : verdictOf(await this.context.ports.carrier.submit(outgoing));
+    } catch (error) {
+      // A body that can't be read, or a carrier that broke its word.
+      verdict = { kind: "unknown", why: String(error) };
+    }
+    if (this.isClosed) return;
+    this.inAir -= 1;
+    sent.isInAir = false;
+    sent.sentAtMs = this.nowMs;
+    if (sent.acks && verdict.kind !== "accepted" && verdict.kind !== "taken") {
+      this.context.acksLost(this.to);
+    }
+    this.settled(sent, verdict);
+  }
+
+  protected settled(sent: Sent, verdict: Verdict): void {
+    this.#pace(verdict);
+    this.onVerdict(sent, verdict);
+    this.turn();
+  }
+
+  #pace({ kind }: Verdict): void {
+    if (kind !== "later" && kind !== "unknown" && kind !== "early") {
+      this.#pauses = 0;
+      this.#pausedUntilMs = 0;
+      return;
+    }
+    const ms = Math.min(pauseMaxMs, pauseMinMs * 2 ** Math.min(this.#pauses, 20));
+    // What the server wants first is sent at once, the first time.
+    if (kind !== "early" || this.#pauses > 0) this.#pausedUntilMs = this.nowMs + ms;
+    this.#pauses += 1;
+  }
+
+  /** After a refusal for size. False when it can't be cut any smaller. */
+  protected halve(sent: Sent): boolean {
+    const octets = sent.pieces.reduce(
+      (sum, { load, from, to }) => sum + to - from + load.frameOctets,
+      0,
+    );
+    const base = Math.min(this.blockOctets, Math.max(octets, blockOctetsMin));
+    const smaller = Math.max(blockOctetsMin, Math.floor(base / 2));
+    const could = octets > blockOctetsMin && sent.pieces.some(({ from, to }) => to > from);
+    this.blockOctets = Math.min(this.blockOctets, smaller);
+    return could;
+  }
+
+  #outgoing(packet: {
+    readonly sent: Sent;
+    readonly frames: readonly Frame[];
+    readonly floor: number;
+    readonly type: PacketType;
+  }): Outgoing {
+    const { connection, to, context } = this;
+    const { number, messageId } = packet.sent;
+    const index = { connection, packet: number, type: packet.type };
+    const nowMs = this.nowMs;
+    return {
+      ...{ to, index, messageId },
+      mail: ({ from, to: address, token }) => {
+        const header = {
+          ...{ connection, packet: number, from: context.origin, to, floor: packet.floor },
+          ...{ expiresAtMs: nowMs + packetLifeMs, ...(token !== undefined && { token }) },
+        };
+        const { privateKey } = context.journal.identity;
+        return composeMail({
+          ...{ from, to: address, index, messageId, date: new Date(nowMs) },
+          packet: sealPacket({ header, frames: packet.frames, privateKey }),
+        });
+      },
+    };
+  }
+
+  async #framesOf(pieces: readonly Piece[]): Promise<DataFrame[]> {
+    const frames: DataFrame[] = [];
+    const streams = new Set<string>();
+    for (const piece of pieces) {
+      const { stream } = piece.load.message;
+      frames.push(await this.#frameOf(piece, !streams.has(stream)));
+      streams.add(stream);
+    }
+    return frames;
+  }
+
+  async #frameOf(piece: Piece, isFirst: boolean): Promise<DataFrame> {
+    const { load, from, to } = piece;
+    const { message } = load;
+    const base = isFirst ? this.baseOf(message.stream) : undefined;
+    const place = {
+      kind: "data" as const,
+      ...{ stream: this.streamNameOf(message), sequence: message.sequence },
+      id: message.id,
+      ...(base !== undefined && base > 1 && { base }),
+    };
+    if (load.isVoid || message.isVoid) {
+      const properties = { sentAtMs: message.properties.sentAtMs };
+      return { ...place, offset: 0, size: 0, properties, void: true, octets: Buffer.alloc(0) };
+    }
+    const properties = this.propertiesOf(piece);
+    const size = message.octets;
+    const isWhole = from === 0 && to >= size;
+    return {
+      ...place,
+      ...{ offset: Math.min(from, size), size },
+      ...(!isWhole && { digest: message.digest }),
+      ...(properties && { properties }),
+      octets: await this.context.journal.read(message.content, from, Math.min(to, size)),
+    };
+  }
+
+  /** Everything below is settled. */
+  protected baseOf(stream: string): number | undefined {
+    const known = this.context.journal.state.out.get(this.to)?.get(stream);
+    if (!known) return undefined;
+    return known.messages.keys().next().value ?? known.next;
+  }
+
+  protected tell(message: OutMessage, state: ReceiptEvent["state"], why?: string): void {
+    const event = { id: message.id, to: this.to, state };
+    this.context.tell(why === undefined ? event : { ...event, why });
+  }
+
+  protected noteAccepted(sent: Sent): void {
+    for (const { load, from, to } of sent.pieces) {
+      load.accepted.add(from + 1, to);
+      if (load.isAccepted || load.isVoid || !load.accepted.covers(1, load.span)) continue;
+      load.isAccepted = true;
+      this.tell(load.message, "accepted");
+    }
+  }
+}
+
+const expiryOf = ({ properties }: OutMessage): number => properties.expiresAtMs ?? Infinity;
