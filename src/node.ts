@@ -2,7 +2,9 @@
 import type { NodeConfig } from "./config/index.js";
 import type { Mailboxes } from "./mailbox/mailboxes.js";
 import { type Discovery, listenForQuestions } from "./discovery/index.js";
+import type { RingBroker } from "./middleware/broker/broker.js";
 import { Admission } from "./node/admission.js";
+import { createNodeBroker } from "./node/broker.js";
 import { toldOnLan, withFoundEntries } from "./node/discovery.js";
 import { keepId, NodeStartError, ownId, refuseOtherRing } from "./node/identity.js";
 import { probeListeners } from "./node/listeners.js";
@@ -92,6 +94,7 @@ class Node implements RunningNode {
   private readonly replication: Replication;
   private readonly ring: Ring;
   private readonly mailboxes: Mailboxes;
+  private readonly broker: RingBroker;
   private readonly smtp: MailSmtpServers;
   private readonly pop3: MailPop3Servers;
   private readonly stalls: Stalls;
@@ -154,7 +157,10 @@ class Node implements RunningNode {
       ...{ credentials: secrets.credentials, secretsFolder: secrets.folder },
       ...{ registers: replication.registers, clock, log },
     });
-    const middleware = createNodeMiddleware({ config, mail, replication, log });
+    const { keys } = mail;
+    this.broker = createNodeBroker({ domain, store, replication, keys, log });
+    const { broker } = this;
+    const middleware = createNodeMiddleware({ config, mail, replication, broker, log });
     const operator = new Operator(
       Object.assign(facts, {
         ...{ ...registry, mailboxes, credentials, admission, domain },
@@ -184,7 +190,7 @@ class Node implements RunningNode {
     const served = { config, log, tls: secrets.tls };
     const { receiver: ring } = middleware;
     this.smtp = createMailSmtpServers({ ...served, nodeText, receiver: mailboxes, ring, users });
-    this.pop3 = createMailPop3Servers({ ...served, authenticator, mailboxes });
+    this.pop3 = createMailPop3Servers({ ...served, authenticator, mailboxes, queues: broker });
     store.onFailure((error) => this.fail(error));
     replication.membership.onChange((roster, before) => this.rosterChanged(roster, before));
   }
@@ -274,6 +280,7 @@ class Node implements RunningNode {
     else await this.join(config.entries);
     await keepId(self.id, config.bits, store);
     await this.heardByOthers();
+    this.broker.start();
     await this.listen();
   }
 
@@ -371,6 +378,7 @@ class Node implements RunningNode {
     this.stopping.abort();
     this.mailboxes.stop();
     await Promise.all([this.smtp.close(), this.pop3.close(), this.discovery?.close()]);
+    this.broker.stop();
     this.replication.stop();
     this.ring.stop();
     await this.rpc.stop(5_000);

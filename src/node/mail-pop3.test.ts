@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { TestClient } from "../../tests/transcripts/pop3-support.js";
 import type { NodeConfig } from "../config/index.js";
 import type {
@@ -8,8 +8,10 @@ import type {
   Identity,
   SaslReply,
 } from "../mailbox/authentication.js";
+import type { QueueSession } from "../middleware/broker/broker.js";
 import type { ReplicatedMaildrop } from "../replication/maildrop.js";
 import type { MailboxName } from "../shared/ids.js";
+import type { StoredMessage } from "../shared/operation.js";
 import { createMailPop3Servers } from "./mail-pop3.js";
 
 const undo: (() => Promise<void> | void)[] = [];
@@ -51,6 +53,10 @@ class FakeAuthenticator implements Authenticator {
 
   #answer(text: string): AuthenticationResult {
     if (text === "inbox" || text === "outbox") return granted(text);
+    if (text === "queue") {
+      const identity = { mailbox: alice, folder: "queue", queue: "orders" } as const;
+      return { kind: "granted", identity };
+    }
     if (text === "throttled") return { kind: "throttled", retryAfterMs: 61_000 };
     return text === "tempfail" ? { kind: "tempfail" } : { kind: "denied" };
   }
@@ -66,6 +72,22 @@ async function start(answer: "open" | "inUse" | "tempfail" = "open") {
       released += 1;
     },
   } as unknown as ReplicatedMaildrop;
+  const acknowledged: string[] = [];
+  const session: QueueSession = {
+    entries: ["1", "2"].map((digit) => ({
+      message: { id: digit.repeat(32), trace: "T: t\r\n", bodyOctets: 4 } as StoredMessage,
+      redelivered: 0,
+    })),
+    octetsOf: ({ message: { trace, bodyOctets } }) => trace.length + bodyOctets,
+    read: async ({ message }) => Buffer.from(`${message.trace}\r\n${message.id.slice(0, 2)}`),
+    acknowledge: async (entries) => {
+      acknowledged.push(...entries.map(({ message }) => message.id));
+      return true;
+    },
+    close: async () => {
+      released += 1;
+    },
+  };
   const servers = createMailPop3Servers({
     config,
     authenticator,
@@ -76,17 +98,43 @@ async function start(answer: "open" | "inUse" | "tempfail" = "open") {
         return answer === "open" ? { kind: "open", maildrop } : { kind: answer, why: "" };
       },
     },
+    queues: {
+      openQueue: async (queue, user) => {
+        opened.push({ mailbox: user, folder: "queue", queue });
+        return answer === "open" ? { kind: "open", session } : { kind: answer };
+      },
+    },
   });
   const { pop3 } = await servers.listen();
   const client = new TestClient(Number(pop3.split(":")[1]));
   undo.push(() => servers.close());
   undo.push(() => void client.socket.destroy());
   await client.line();
-  return { authenticator, client, opened, released: () => released };
+  return { authenticator, client, opened, acknowledged, released: () => released };
 }
 
 const base64 = (text: string) => Buffer.from(text).toString("base64");
 const origin = { address: "127.0.0.1", protocol: "pop3" };
+
+test("a queue: what is deleted is acknowledged at QUIT, and the session is closed", async () => {
+  const { client, opened, acknowledged, released } = await start();
+  await client.ask("USER alice/queue/orders");
+  expect(await client.ask("PASS queue")).toMatch(/^\+OK /);
+  expect(opened).toEqual([{ mailbox: alice, folder: "queue", queue: "orders" }]);
+  expect(await client.ask("STAT")).toBe("+OK 2 20");
+  expect(await client.ask("UIDL 2")).toBe(`+OK 2 ${"2".repeat(32)}`);
+  expect(await client.ask("DELE 2")).toMatch(/^\+OK/);
+  expect(acknowledged).toEqual([]);
+  expect(await client.ask("QUIT")).toMatch(/^\+OK/);
+  expect(acknowledged).toEqual(["2".repeat(32)]);
+  await vi.waitFor(() => expect(released()).toBe(1));
+});
+
+test("a queue that has its one consumer is in use", async () => {
+  const { client } = await start("inUse");
+  await client.ask("USER alice/queue/orders");
+  expect(await client.ask("PASS queue")).toMatch(/^-ERR \[IN-USE\]/);
+});
 
 describe("with an authenticator", () => {
   const answers = [

@@ -20,12 +20,14 @@ import type { ReplicatedMaildrop } from "../replication/maildrop.js";
 import type { Log } from "../shared/log.js";
 import type { TlsContexts } from "../shared/tls.js";
 import { openAll } from "./listeners.js";
+import { openQueueMaildrop, type Queues } from "./queue-maildrop.js";
 
 type Maildrops = Pick<Mailboxes, "open">;
 
 interface MailPop3Options {
   readonly config: NodeConfig;
   readonly mailboxes: Maildrops;
+  readonly queues: Queues;
   readonly authenticator: Authenticator;
   readonly log: Log;
   /** Without it there is no STLS, and no `pop3s`. */
@@ -68,12 +70,13 @@ export function createMailPop3Servers(options: MailPop3Options): MailPop3Servers
 function serverOptions({
   config,
   mailboxes,
+  queues,
   authenticator,
   log,
   tls,
 }: MailPop3Options): Pop3ServerOptions {
   const { hostName: name, plainAuth, limits } = config;
-  const answer = (result: AuthenticationResult) => openFor(result, mailboxes);
+  const answer = (result: AuthenticationResult) => openFor(result, mailboxes, queues);
   return {
     ...{ name, plainAuth, log, limits: limits.pop3, ...(tls && { tls }) },
     authMethods: ["USER", ...saslMechanisms],
@@ -93,13 +96,19 @@ function serverOptions({
   };
 }
 
-async function openFor(result: AuthenticationResult, mailboxes: Maildrops): Promise<AuthAnswer> {
+async function openFor(
+  result: AuthenticationResult,
+  mailboxes: Maildrops,
+  queues: Queues,
+): Promise<AuthAnswer> {
   if (result.kind !== "granted") return result;
   const { identity } = result;
-  const answer = await mailboxes.open(identity);
-  if (answer.kind !== "open") return answer;
   const { mailbox, folder, queue = "" } = identity;
-  const username = folder === "queue" ? `${mailbox}/queue/${queue}` : folderOf(mailbox, folder);
+  if (folder === "queue") return openQueueMaildrop(queues, queue, mailbox);
+  const answer = await mailboxes.open(identity);
+  if (answer.kind === "inUse") return { kind: "inUse" };
+  if (answer.kind !== "open") return answer;
+  const username = folderOf(mailbox, folder);
   return { kind: "open", maildrop: maildropOf(answer.maildrop), username };
 }
 

@@ -1,11 +1,11 @@
 /** The middleware of a member: wired to its mail domain, and told where the members are. */
 import type { NodeConfig } from "../config/index.js";
 import { createMiddleware, type Middleware } from "../middleware/middleware.js";
+import type { Broker } from "../middleware/ports.js";
 import type { Replication } from "../replication/replication.js";
 import type { Log } from "../shared/log.js";
 import { spoolFiles } from "../store/spool-files.js";
 import type { MailDomain } from "./mail-domain.js";
-import { noBroker } from "./no-broker.js";
 import { Servers } from "./servers.js";
 import { clock, random } from "./system.js";
 
@@ -13,11 +13,12 @@ interface NodeMiddlewareOptions {
   readonly config: Pick<NodeConfig, "domain" | "registration">;
   readonly mail: MailDomain;
   readonly replication: Replication;
+  readonly broker: Broker;
   readonly log: Log;
 }
 
 export function createNodeMiddleware(options: NodeMiddlewareOptions): Middleware {
-  const { config, mail, replication, log } = options;
+  const { config, mail, replication, broker, log } = options;
   const { registry, mailboxes, authenticator, sessions, keys } = mail;
   const servers = new Servers({
     members: () => replication.roster.members,
@@ -32,6 +33,6 @@ export function createNodeMiddleware(options: NodeMiddlewareOptions): Middleware
     ...{ registry, mailboxes, authenticator, replication, clock, random, log },
     ...{ sessions, keys, files: spoolFiles },
     servers: () => servers.list(),
-    createBroker: () => noBroker,
+    createBroker: () => broker,
   });
 }

@@ -1,0 +1,218 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { DataFrame, Frame } from "../../ebm/index.js";
+import type { MailboxName, MemberUuid } from "../../shared/ids.js";
+import {
+  broughtBy,
+  type Destination,
+  emptyFlow,
+  entryId,
+  type FlowState,
+  type Intention,
+  judge,
+  plan,
+  withoutLast,
+} from "./flow.js";
+
+const to = (queue: string, exclusive = false): Destination => ({
+  ...{ queue, exclusive, incarnation: `i-${queue}` },
+  mailbox: `${queue}@ring.test/queue` as MailboxName,
+});
+const work = to("work");
+const mine = to("mine", true);
+const yours = to("yours", true);
+
+function block(stream: string, sequence: number, from = 0, size = 4, until = size): DataFrame {
+  const octets = Buffer.from(`${stream}${sequence}....`.repeat(2)).subarray(from, until);
+  return {
+    ...{ kind: "data", stream, sequence, id: `${stream}${sequence}`, offset: from, size, octets },
+    properties: { sentAtMs: 0 },
+  };
+}
+
+let count = 0;
+const facts = (codec = "z") => {
+  count += 1;
+  const coordinator = "u1" as MemberUuid;
+  return { nonce: `n${count}`, idMs: 1_000 + count, takenAtMs: 7, coordinator, kid: "k", codec };
+};
+
+function taken(
+  state: FlowState,
+  frames: readonly Frame[],
+  routes: readonly Destination[] = [work],
+): { state: FlowState; intention: Intention; frames: readonly DataFrame[] } {
+  const brought = broughtBy(frames, state.epoch);
+  const verdict = judge(state, brought, () => true);
+  if (verdict.kind !== "new") throw new Error(verdict.kind);
+  const options = { brought, frames: verdict.frames, routesOf: () => routes, facts: facts() };
+  const planned = plan(state, options);
+  if (planned.kind === "refused") throw new Error(planned.why);
+  return { ...planned, frames: verdict.frames };
+}
+
+const nobody = (): boolean => false;
+const kindOf = (state: FlowState, frames: readonly Frame[], isDone = nobody): string =>
+  judge(state, broughtBy(frames, state.epoch), isDone).kind;
+
+describe("the verdict", () => {
+  const first = [block("a", 1), block("a", 2), block("b", 1)];
+
+  test("on the same packet, not known to be delivered: again, with the same intention", () => {
+    const { state, intention } = taken(emptyFlow(1), first);
+    const verdict = judge(state, broughtBy(first, 1), nobody);
+    expect(verdict).toEqual({ kind: "again", intention, frames: first });
+  });
+
+  test("on another packet while the last is in doubt: unsure, whatever it brings", () => {
+    const { state } = taken(emptyFlow(1), first);
+    expect(judge(state, broughtBy([block("a", 3)], 1), nobody)).toMatchObject({
+      kind: "unsure",
+      restarts: false,
+    });
+    // The same messages, one packet cut in two.
+    expect(judge(state, broughtBy(first.slice(0, 2), 1), nobody)).toMatchObject({
+      kind: "unsure",
+      restarts: false,
+    });
+    const restart = [block("a", 1), block("b", 1)];
+    expect(judge(state, broughtBy(restart, 1), nobody)).toMatchObject({
+      kind: "unsure",
+      restarts: true,
+    });
+  });
+
+  test("once it is delivered: what is known is known, what is next is new", () => {
+    const { state } = taken(emptyFlow(1), first);
+    const done = (): boolean => true;
+    expect(kindOf(state, first, done)).toBe("known");
+    expect(kindOf(state, [block("a", 1)], done)).toBe("known");
+    expect(kindOf(state, [block("a", 3)], done)).toBe("new");
+    expect(judge(state, broughtBy([block("a", 5), block("b", 1)], 1), done)).toEqual({
+      kind: "early",
+      expected: { a: 3 },
+    });
+  });
+
+  test("sequences that their sender gave up are passed over", () => {
+    const { state } = taken(emptyFlow(1), first);
+    const ack: Frame = {
+      ...{ kind: "ack", connection: "c", cumulative: 0, ranges: [], windowOctets: 0 },
+      ...{ pollMs: 0, consumed: {}, dead: [["a", 3]] },
+    };
+    expect(kindOf(state, [ack, block("a", 4)], () => true)).toBe("new");
+    expect(kindOf(state, [ack, block("a", 5)], () => true)).toBe("early");
+  });
+});
+
+test("messages for exclusive queues share a mail, equal mails are one; others are alone", () => {
+  const frames = [block("a", 1), block("a", 2), block("a", 3)];
+  const { intention } = taken(emptyFlow(1), frames, [mine, work, yours]);
+  const names = (numbers: readonly number[]) =>
+    numbers.map((number) => intention.destinations[number]?.queue).sort();
+  const bodies = intention.bodies.map(({ runs, to: queues }) => [runs, names(queues)]);
+  expect(bodies).toContainEqual([[[0, 3]], ["mine", "yours"]]);
+  expect(bodies.filter(([, queues]) => String(queues) === "work")).toHaveLength(3);
+  expect(bodies).toHaveLength(4);
+  expect(intention.routed).toBe(9);
+});
+
+test("a message that is due later, or more urgent, has a mail of its own", () => {
+  const late = { ...block("a", 2), properties: { sentAtMs: 0, deliverAtMs: 5 } };
+  const frames = [block("a", 1), late, block("a", 3)];
+  const { intention } = taken(emptyFlow(1), frames, [mine]);
+  expect(intention.bodies.map(({ runs }) => runs)).toEqual([[[0, 1]], [[1, 1]], [[2, 1]]]);
+});
+
+test("many copies are taken in steps", () => {
+  const queues = Array.from({ length: 900 }, (_, i) => to(`q${i}`));
+  const frames = Array.from({ length: 5 }, (_, i) => block("a", i + 1));
+  const one = taken(emptyFlow(1), frames, queues);
+  expect(one.intention.frames).toBe(2);
+  const brought = broughtBy(frames, 1);
+  const verdict = judge(one.state, brought, () => true);
+  expect(verdict).toMatchObject({ kind: "new" });
+  expect(judge(one.state, brought, nobody)).toMatchObject({
+    kind: "again",
+    frames: frames.slice(0, 2),
+  });
+});
+
+test("more streams than there may be are refused", () => {
+  const frames = Array.from({ length: 257 }, (_, i) => block(`s${i}`, 1));
+  const brought = broughtBy(frames, 1);
+  const planned = plan(emptyFlow(1), { brought, frames, routesOf: () => [work], facts: facts() });
+  expect(planned.kind).toBe("refused");
+});
+
+test("ids rise within an intention, and are one of a kind", () => {
+  const frames = Array.from({ length: 600 }, (_, i) => block("a", i + 1));
+  const { intention } = taken(emptyFlow(1), frames, [work]);
+  const ids = intention.bodies.map((body) => entryId(intention, body, work));
+  expect([...ids].sort()).toEqual(ids);
+  const again = intention.bodies.map((body) => entryId(intention, body, work));
+  expect(again).toEqual(ids);
+  const elsewhere = intention.bodies.map((body) => entryId(intention, body, to("other")));
+  expect(new Set([...ids, ...elsewhere]).size).toBe(1_200);
+  for (const id of ids) expect(id).toMatch(/^[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}$/);
+});
+
+/** However a stream is cut and repeated, what is taken is the stream. */
+test("every octet is taken once, in order, however packets are cut, repeated or made void", () => {
+  const cutting = fc.record({
+    from: fc.integer({ min: 0, max: 30 }),
+    octets: fc.integer({ min: 1, max: 12 }),
+    blockOctets: fc.integer({ min: 1, max: 5 }),
+    fate: fc.constantFrom("delivered", "lost", "void" as const),
+  });
+  fc.assert(
+    fc.property(fc.array(cutting, { maxLength: 40 }), (cuts) => {
+      const size = 4;
+      const octetOf = (at: number): string => `${Math.floor(at / size)}.${at % size}`;
+      let state = emptyFlow(1);
+      let received: string[] = [];
+      let beforeLast: string[] = [];
+      let lastIsDone = true;
+      for (const { from, octets, blockOctets, fate } of cuts) {
+        const frames = framesOf(from, from + octets, blockOctets);
+        const brought = broughtBy(frames, 1);
+        const verdict = judge(state, brought, () => lastIsDone);
+        if (verdict.kind === "unsure" && verdict.restarts) {
+          state = withoutLast(state);
+          received = beforeLast;
+          lastIsDone = true;
+          continue;
+        }
+        if (verdict.kind === "again") {
+          lastIsDone = fate === "delivered";
+          continue;
+        }
+        if (verdict.kind !== "new") continue;
+        const options = { brought, frames: verdict.frames, facts: facts() };
+        const planned = plan(state, { ...options, routesOf: () => [mine] });
+        if (planned.kind === "refused") throw new Error(planned.why);
+        beforeLast = received;
+        received = [...received, ...verdict.frames.flatMap(octetsOf)];
+        state = planned.state;
+        lastIsDone = fate === "delivered";
+      }
+      expect(received).toEqual(received.map((_, at) => octetOf(at)));
+
+      function framesOf(start: number, end: number, step: number): DataFrame[] {
+        const made: DataFrame[] = [];
+        for (let at = start; at < end; ) {
+          const offset = at % size;
+          const length = Math.min(step, size - offset, end - at);
+          const sequence = Math.floor(at / size) + 1;
+          made.push(block("a", sequence, offset, size, offset + length));
+          at += length;
+        }
+        return made;
+      }
+      function octetsOf({ sequence, offset, octets: some }: DataFrame): string[] {
+        return Array.from(some, (_, i) => octetOf((sequence - 1) * size + offset + i));
+      }
+    }),
+    { numRuns: 2_000 },
+  );
+});

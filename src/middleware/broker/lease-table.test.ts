@@ -1,0 +1,221 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { messageOf } from "../../replication/testing.js";
+import type { MessageId } from "../../shared/ids.js";
+import type { StoredMessage } from "../../shared/operation.js";
+import { traceOf } from "./entry.js";
+import { LeaseTable, type Now } from "./lease-table.js";
+
+const rules = { leaseMs: 100, deliveriesMax: 3, isForDead: false };
+const at = (ms: number): Now => ({ monotonicMs: ms, wallMs: 1_000_000 + ms });
+
+interface Facts {
+  readonly priority?: number;
+  readonly deliverMs?: number;
+  readonly expiresMs?: number;
+}
+
+function entry(n: number, { priority = 4, deliverMs, expiresMs }: Facts = {}): StoredMessage {
+  const message = messageOf(n);
+  const facts = {
+    ...{ incarnation: "i", messages: 1, priority },
+    ...(deliverMs !== undefined && { deliverAtMs: 1_000_000 + deliverMs }),
+    ...(expiresMs !== undefined && { expiresAtMs: 1_000_000 + expiresMs }),
+  };
+  const trace = traceOf({
+    ...{ domain: "ring.test", queue: "q", id: message.id, receivedAtMs: 0, facts },
+  });
+  return { ...message, trace };
+}
+
+const numbers = (taken: readonly { message: StoredMessage }[]): number[] =>
+  taken.map(({ message }) => message.receivedAtMs);
+const idOf = (n: number): MessageId => messageOf(n).id;
+
+test("an entry that is being deleted is handed out to nobody; if that fails, it is", () => {
+  const table = new LeaseTable(rules);
+  table.reconcile([entry(1), entry(2)], at(0));
+  table.hold(idOf(1));
+  expect(numbers(table.take("s", 9, at(0)))).toEqual([2]);
+  table.unhold(idOf(1), at(0));
+  expect(numbers(table.take("s", 9, at(0)))).toEqual([1]);
+});
+
+test("what is gone from the mailbox is handed out no more", () => {
+  const table = new LeaseTable(rules);
+  table.reconcile([entry(1), entry(2)], at(0));
+  table.reconcile([entry(2)], at(0));
+  expect(numbers(table.take("s", 9, at(0)))).toEqual([2]);
+});
+
+test("of a queue of dead letters nothing expires or dies of deliveries", () => {
+  const table = new LeaseTable({ ...rules, isForDead: true });
+  table.reconcile([entry(1, { expiresMs: 10 })], at(0));
+  for (let round = 0; round < 10; round += 1) {
+    expect(numbers(table.take("s", 9, at(round * 200)))).toEqual([1]);
+  }
+  expect(table.takeDoomed(at(10_000))).toEqual([]);
+});
+
+test("a dead letter that could not be moved is not handed out, but tried again", () => {
+  const table = new LeaseTable(rules);
+  table.reconcile([entry(1)], at(0));
+  table.take("s", 9, at(0));
+  table.reject(idOf(1));
+  const [doomed] = table.takeDoomed(at(0));
+  expect(doomed?.why).toBe("rejected");
+  expect(table.take("s", 9, at(1_000))).toEqual([]);
+  expect(table.takeDoomed(at(1_000))).toEqual([]);
+  if (doomed) table.doomAgain(doomed);
+  expect(table.takeDoomed(at(1_000))).toEqual([doomed]);
+});
+
+describe("against a table without any structure", () => {
+  interface Line extends Facts {
+    readonly n: number;
+    deliveries: number;
+    untilMs: number;
+    leased: boolean;
+    dead: boolean;
+  }
+
+  class Model {
+    lines: Line[] = [];
+    nowMs = 0;
+
+    private settle(): void {
+      for (const line of this.lines) {
+        if (line.leased && line.untilMs <= this.nowMs) {
+          line.leased = false;
+          if (line.deliveries >= rules.deliveriesMax) line.dead = true;
+        }
+        const isOver = (line.expiresMs ?? Infinity) <= this.nowMs;
+        if (!line.leased && isOver) line.dead = true;
+      }
+    }
+
+    take(max: number): number[] {
+      this.settle();
+      const ready = this.lines
+        .filter(({ leased, dead, untilMs }) => !leased && !dead && untilMs <= this.nowMs)
+        .sort((a, b) => (b.priority ?? 4) - (a.priority ?? 4) || a.n - b.n)
+        .slice(0, max);
+      for (const line of ready) {
+        line.leased = true;
+        line.deliveries += 1;
+        line.untilMs = this.nowMs + rules.leaseMs;
+      }
+      return ready.map(({ n }) => n);
+    }
+
+    dead(): number[] {
+      this.settle();
+      return this.lines.filter(({ dead }) => dead).map(({ n }) => n);
+    }
+
+    of(n: number): Line | undefined {
+      this.settle();
+      return this.lines.find((line) => line.n === n && line.leased);
+    }
+  }
+
+  const time = fc.integer({ min: 1, max: 400 });
+  const optional = <T>(of: fc.Arbitrary<T>) => fc.option(of, { nil: undefined });
+  const act = fc.oneof(
+    fc.record({
+      kind: fc.constant("add" as const),
+      priority: fc.constantFrom(0, 4, 9),
+      deliverMs: optional(time),
+      expiresMs: optional(time),
+    }),
+    fc.record({ kind: fc.constant("take" as const), max: fc.integer({ min: 1, max: 4 }) }),
+    fc.record({ kind: fc.constant("pass" as const), ms: fc.integer({ min: 1, max: 120 }) }),
+    fc.record({
+      kind: fc.constantFrom("ack" as const, "nack" as const, "extend" as const, "back" as const),
+      n: fc.integer({ min: 1, max: 12 }),
+      ms: fc.integer({ min: 0, max: 150 }),
+    }),
+  );
+
+  test("the same is handed out, in the same order, and the same dies", () => {
+    fc.assert(
+      fc.property(fc.array(act, { maxLength: 60 }), (acts) => {
+        const table = new LeaseTable(rules);
+        const model = new Model();
+        const dead = new Set<number>();
+        let there: StoredMessage[] = [];
+        for (const each of acts) {
+          const now = at(model.nowMs);
+          // Both look at the clock before anything is done.
+          for (const { message } of table.takeDoomed(now)) dead.add(message.receivedAtMs);
+          expect([...dead].sort((a, b) => a - b)).toEqual(model.dead());
+          switch (each.kind) {
+            case "add": {
+              const n = there.length + 1;
+              const { priority, deliverMs, expiresMs } = each;
+              const facts = {
+                priority,
+                ...(deliverMs !== undefined && { deliverMs }),
+                ...(expiresMs !== undefined && { expiresMs }),
+              };
+              there = [...there, entry(n, facts)];
+              const gone = there.filter(({ id }) => id in removed(model, there));
+              table.reconcile(
+                there.filter((one) => !gone.includes(one)),
+                now,
+              );
+              const state = { deliveries: 0, leased: false, dead: false };
+              model.lines.push({ n, ...facts, ...state, untilMs: deliverMs ?? 0 });
+              break;
+            }
+            case "take":
+              expect(numbers(table.take("s", each.max, now))).toEqual(model.take(each.max));
+              break;
+            case "pass":
+              model.nowMs += each.ms;
+              break;
+            case "ack":
+              if (model.of(each.n)) {
+                table.hold(idOf(each.n));
+                table.remove(idOf(each.n));
+                model.lines = model.lines.filter(({ n }) => n !== each.n);
+              }
+              break;
+            case "nack": {
+              const line = model.of(each.n);
+              table.nack(idOf(each.n), each.ms, now);
+              if (!line) break;
+              line.leased = false;
+              line.untilMs = model.nowMs + each.ms;
+              if (line.deliveries >= rules.deliveriesMax) line.dead = true;
+              break;
+            }
+            case "extend": {
+              const line = model.of(each.n);
+              table.extend(idOf(each.n), each.ms, now);
+              if (line) line.untilMs = model.nowMs + each.ms;
+              break;
+            }
+            case "back": {
+              const line = model.of(each.n);
+              table.giveBack(idOf(each.n), "s", now);
+              if (!line) break;
+              line.leased = false;
+              line.deliveries -= 1;
+              line.untilMs = model.nowMs;
+              break;
+            }
+          }
+        }
+      }),
+      { numRuns: 1_500 },
+    );
+  });
+
+  /** Ids that were acknowledged. */
+  function removed(model: Model, there: readonly StoredMessage[]): Record<string, true> {
+    const left = new Set(model.lines.map(({ n }) => n));
+    const gone = there.slice(0, -1).filter(({ receivedAtMs }) => !left.has(receivedAtMs));
+    return Object.fromEntries(gone.map(({ id }) => [id, true as const]));
+  }
+});

@@ -1,0 +1,25 @@
+/** The broker of a member, wired to its replication and its disk. */
+import type { RingKeys } from "../mailbox/ring-keys.js";
+import { RingBroker } from "../middleware/broker/broker.js";
+import type { Replication } from "../replication/replication.js";
+import type { Log } from "../shared/log.js";
+import type { DurableStore } from "../store/index.js";
+import { spoolFiles } from "../store/spool-files.js";
+import { clock, random } from "./system.js";
+
+interface NodeBrokerOptions {
+  /** The ring's first domain. */
+  readonly domain: string;
+  readonly store: DurableStore;
+  readonly replication: Replication;
+  readonly keys: RingKeys;
+  readonly log: Log;
+}
+
+export function createNodeBroker(options: NodeBrokerOptions): RingBroker {
+  return new RingBroker({
+    ...{ ...options, files: spoolFiles, clock, random },
+    self: options.store.identity,
+    codec: process.versions["zlib"] ?? "",
+  });
+}

@@ -1,0 +1,250 @@
+/** A simulated ring whose members have a broker, and clients of it. */
+import {
+  type DataFrame,
+  type Frame,
+  type MessageProperties,
+  openPacket,
+  readMail,
+} from "../../src/ebm/index.js";
+import { RingKeys } from "../../src/mailbox/ring-keys.js";
+import { type QueueSession, RingBroker } from "../../src/middleware/broker/broker.js";
+import type { ProvenSender, PublishOutcome } from "../../src/middleware/ports.js";
+import type { QueueEntry } from "../../src/replication/peer-methods.js";
+import type { Clock, PeerMessage, Randomness } from "../../src/replication/ports.js";
+import type { MailboxName } from "../../src/shared/ids.js";
+import { restlessness } from "./replication-checker.js";
+import { gone, type Life, ringParameters } from "./replication-life.js";
+import { ReplicationWorld, type SimulatedMember } from "./replication-world.js";
+
+const { domain } = ringParameters;
+const ringAddress = `ring@${domain}`;
+const startMs = Date.UTC(2026, 0, 1);
+
+export const user = (name: string): MailboxName => `${name}@${domain}` as MailboxName;
+export const sender = (name: string, epoch = 1, device = "d1"): ProvenSender => ({
+  user: user(name),
+  device,
+  epoch,
+});
+
+/** What a consumer reads of one entry. */
+export interface Shown {
+  readonly entry: QueueEntry;
+  readonly uid: string;
+  readonly messages: readonly DataFrame[];
+  readonly texts: readonly string[];
+  readonly redelivered: number;
+  readonly head: string;
+}
+
+export class BrokerWorld {
+  readonly world: ReplicationWorld;
+  private readonly brokers = new WeakMap<Life, RingBroker>();
+
+  /** Mailboxes of which nobody stores anything at the moment. */
+  readonly refusing = new Set<string>();
+
+  private constructor(seed: number) {
+    const refuse = { answer: { kind: "failed" } as PeerMessage };
+    this.world = new ReplicationWorld({
+      ...{ seed, disks: "memory", evictAfterMs: 3_600_000, flushMaxMs: 5 },
+      repairIntervalMs: 3_000,
+      faults: {
+        wrapHandle: (_, method, request) => {
+          if (method !== "replicate" || this.refusing.size === 0) return request;
+          const { operations = [] } = request as { operations?: readonly { mailbox?: string }[] };
+          const isHit = operations.some(({ mailbox = "" }) => this.refusing.has(mailbox));
+          return isHit ? refuse : request;
+        },
+      },
+    });
+  }
+
+  static async form({ seed = 1, members = 3 } = {}): Promise<BrokerWorld> {
+    const formed = new BrokerWorld(seed);
+    const { world } = formed;
+    const first = world.create();
+    world.start(first, []);
+    await world.clock.advance(500);
+    for (let i = 1; i < members; i += 1) world.start(world.create(), [first.addr]);
+    for (let waitedMs = 0; restlessness(world, []) && waitedMs < 120_000; waitedMs += 1_000) {
+      await world.clock.advance(1_000);
+    }
+    return formed;
+  }
+
+  member(index: number): SimulatedMember {
+    const found = this.world.members[index];
+    if (!found) throw new Error(`there is no member ${index}`);
+    return found;
+  }
+
+  get nowMs(): number {
+    return startMs + this.world.clock.nowMs;
+  }
+
+  broker(index: number): RingBroker {
+    const { life } = this.member(index);
+    if (!life?.up || !life.ready) throw new Error(`member ${index} is down`);
+    const known = this.brokers.get(life);
+    if (known) return known;
+    const broker = createBroker(life);
+    this.brokers.set(life, broker);
+    broker.start();
+    return broker;
+  }
+
+  /** Runs the simulation until `work` is done; undefined when the member's process ends before. */
+  async at<T>(index: number, work: (broker: RingBroker) => Promise<T>): Promise<T | undefined> {
+    const running = this.begin(index, work);
+    return this.world.clock.until(running, 120_000);
+  }
+
+  begin<T>(index: number, work: (broker: RingBroker) => Promise<T>): Promise<T | undefined> {
+    // Every member that is up has one, as it has a process.
+    this.world.members.forEach((member, each) => {
+      if (member.life?.up && member.life.ready) this.broker(each);
+    });
+    const broker = this.broker(index);
+    const { life } = this.member(index);
+    if (!life) throw new Error("no life");
+    return life
+      .request(() => work(broker))
+      .then((answer) => (answer === gone ? undefined : answer));
+  }
+
+  async must<T>(index: number, work: (broker: RingBroker) => Promise<T>): Promise<T> {
+    const answer = await this.at(index, work);
+    if (answer === undefined) throw new Error("the process ended");
+    return answer;
+  }
+
+  publish(index: number, frames: readonly Frame[], from = sender("alice")) {
+    return this.at(index, (broker) => broker.publish(packetOf(frames, from), from));
+  }
+
+  /** As a client does: again, through one node after the other, until it has its 250. */
+  async publishFirmly(
+    frames: readonly Frame[],
+    from = sender("alice"),
+    nodes: readonly number[] = [0, 1, 2],
+  ): Promise<PublishOutcome> {
+    for (let attempt = 0; attempt < 40; attempt += 1) {
+      const index = nodes[attempt % nodes.length] ?? 0;
+      if (this.member(index).life?.up) {
+        const outcome = await this.publish(index, frames, from);
+        const isOver = outcome && !(outcome.kind === "refused" && outcome.code === "undecided");
+        if (isOver) return outcome;
+      }
+      await this.world.clock.advance(200);
+    }
+    throw new Error("never taken");
+  }
+
+  /** A POP3 session that reads all it is shown. */
+  async open(
+    index: number,
+    queue: string,
+    who = "alice",
+    max?: number,
+  ): Promise<{ session: QueueSession; shown: readonly Shown[] }> {
+    const answer = await this.must(index, (broker) => broker.openQueue(queue, user(who), max));
+    if (answer.kind !== "open") throw new Error(`the queue can't be opened: ${answer.kind}`);
+    const { session } = answer;
+    const shown: Shown[] = [];
+    for (const entry of session.entries) shown.push(await this.read(index, session, entry));
+    return { session, shown };
+  }
+
+  async read(index: number, session: QueueSession, entry: QueueEntry): Promise<Shown> {
+    const { signal } = new AbortController();
+    const octets = await this.must(index, () => session.read(entry, signal));
+    const mail = Buffer.isBuffer(octets) ? octets : await joined(octets);
+    if (mail.length !== session.octetsOf(entry)) throw new Error("not as long as announced");
+    const { packet } = readMail(mail);
+    if (!packet) throw new Error("no packet in the entry");
+    const { frames } = openPacket(packet, this.nowMs);
+    const messages = frames.filter((frame) => frame.kind === "data");
+    const texts = messages.map(({ octets: body }) => body.toString());
+    const head = mail.subarray(0, mail.indexOf("\r\n\r\n")).toString();
+    const again = /^Ringpost-Redelivered: (\d+)\r\n/.exec(head)?.[1] ?? "0";
+    return { entry, uid: entry.message.id, messages, texts, redelivered: Number(again), head };
+  }
+
+  /** Opens, reads, acknowledges all, closes. */
+  async drain(index: number, queue: string, who = "alice"): Promise<readonly Shown[]> {
+    const all: Shown[] = [];
+    for (;;) {
+      const { session, shown } = await this.open(index, queue, who);
+      if (shown.length > 0) {
+        const isDone = await this.must(index, () => session.acknowledge(session.entries));
+        if (!isDone) throw new Error("not acknowledged");
+      }
+      await this.must(index, () => session.close().then(() => true));
+      all.push(...shown);
+      if (shown.length === 0) return all;
+    }
+  }
+}
+
+function createBroker(life: Life): RingBroker {
+  const { replication, store, opened } = life.rooms;
+  const { clock: time } = life.world;
+  const { dice } = life;
+  const clock: Clock = {
+    wallMs: () => startMs + Math.floor(time.nowMs + life.member.skewMs),
+    monotonicMs: () => time.nowMs,
+    sleep: (ms, signal) =>
+      new Promise((resolve, reject) => {
+        if (signal?.aborted) return reject(new Error("aborted"));
+        const stop = (): void => {
+          cancel();
+          reject(new Error("aborted"));
+        };
+        const cancel = life.after(ms, () => {
+          signal?.removeEventListener("abort", stop);
+          resolve();
+        });
+        signal?.addEventListener("abort", stop, { once: true });
+      }),
+  };
+  const random: Randomness = {
+    bytes: (n) => Buffer.from(Array.from({ length: n }, () => dice.integer(256))),
+  };
+  const announceChanged = (register: string) => replication.announceChanged(register);
+  const { registers } = replication;
+  const keys = new RingKeys({ registers, clock, random, tokenMs: 3_600_000, announceChanged });
+  const log = life.world.logOf(life);
+  return new RingBroker({
+    ...{ replication, store, files: opened.files, keys, domain, clock, random, log },
+    ...{ self: life.self.uuid, codec: "test" },
+  });
+}
+
+export function packetOf(frames: readonly Frame[], { user: from, device, epoch }: ProvenSender) {
+  const header = {
+    ...{ connection: "c", packet: 1, from: { user: from, device, epoch } },
+    ...{ to: ringAddress, key: "k".repeat(43), expiresAtMs: 0, hash: "h".repeat(43) },
+  };
+  return { header, frames };
+}
+
+interface FrameOptions extends Partial<MessageProperties> {
+  readonly stream?: string;
+}
+
+/** A whole message; its text says which it is. */
+export function message(sequence: number, options: FrameOptions, text = `m${sequence}`): DataFrame {
+  const { stream = "main", ...properties } = options;
+  const octets = Buffer.from(text);
+  return {
+    ...{ kind: "data", stream, sequence, id: `${stream}-${sequence}`, offset: 0 },
+    ...{ size: octets.length, octets, properties: { sentAtMs: 0, ...properties } },
+  };
+}
+
+async function joined(pieces: AsyncIterable<Buffer>): Promise<Buffer> {
+  const all: Buffer[] = [];
+  for await (const piece of pieces) all.push(Buffer.from(piece));
+  return Buffer.concat(all);
+}
