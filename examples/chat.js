@@ -11,8 +11,9 @@ if (me === undefined || other === undefined) throw new Error("node examples/chat
 const ring = await connectAs(me);
 console.log(`You are ${ring.user}. Type a line and press Enter; Ctrl-D ends.`);
 
+const inbox = ring.inbox({ autoAck: true });
 async function listen() {
-  for await (const message of ring.inbox({ autoAck: true })) {
+  for await (const message of inbox) {
     console.log(`${message.from}: ${message.text()}`);
   }
 }
@@ -27,5 +28,6 @@ for await (const line of createInterface({ input: process.stdin })) {
   );
 }
 await Promise.all(sending);
-await ring.close();
+await inbox.close();
 await listening;
+await ring.close();

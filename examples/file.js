@@ -2,7 +2,7 @@
 //   node examples/file.js [FILE]          (default: 200 MB of chance)
 // The blocks are messages of one stream, so they come in order, each once. The last one says the
 // SHA-256 of the whole.
-import { createHash, randomBytes } from "node:crypto";
+import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createReadStream, createWriteStream } from "node:fs";
 import { mkdtemp, rm, stat } from "node:fs/promises";
@@ -27,7 +27,7 @@ async function someFile(octets) {
 }
 
 async function sendFile(ring, to, path) {
-  const stream = `file ${basename(path)}`;
+  const stream = `file-${randomUUID()}`;
   const hash = createHash("sha256");
   const underWay = [];
   for await (const block of createReadStream(path, { highWaterMark: blockOctets })) {

@@ -3,7 +3,7 @@ import { createMailViewer, type MailViewer } from "../mail-view/viewer.js";
 import { endOnBug } from "./bug.js";
 import { chooseEntry } from "./entry.js";
 import { usageError } from "./errors.js";
-import { sdkStore } from "./sdk-session.js";
+import { mailStore } from "./sdk-session.js";
 import { createEffects } from "./terminal/effects.js";
 import { firstState, type Event, type State } from "./terminal/state.js";
 import { openWindow } from "./terminal/terminal.js";
@@ -46,7 +46,7 @@ export async function mailTerminal(
   });
   const effects = createEffects({
     connect: (connect) => world.ringpost(connect),
-    storeFor: (user) => options.store ?? sdkStore(world, user, "mail"),
+    storeFor: (at, user) => options.store ?? mailStore(world, at, user),
     ...{ viewer, signal: ended.signal },
     tell: (event) => tell(event),
   });

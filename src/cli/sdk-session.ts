@@ -15,13 +15,14 @@ export interface SessionOptions extends PasswordOptions {
   readonly insecureCertificate?: boolean;
 }
 
-/** Of what a name may be, what is safe as a file's name; the rest would leave the directory. */
-const fileName = (user: string): string => encodeURIComponent(user).replaceAll(".", "%2E");
+/** Of what was typed, what is safe as a file's name; the rest would leave the directory. */
+const fileName = (text: string): string => encodeURIComponent(text).replaceAll(".", "%2E");
 
-/** Where a program keeps a user's journal, by the XDG base directory specification. */
-export function sdkStore({ env }: World, user: string, program: string): string {
+/** Where `chord mail` keeps a user's chats, by the XDG base directory specification. */
+export function mailStore({ env }: World, server: string, user: string): string {
   const state = env["XDG_STATE_HOME"] || join(env["HOME"] || homedir(), ".local", "state");
-  return join(state, "ringpost", fileName(user), program);
+  // Two rings may have a user of the same name.
+  return join(state, "ringpost", "mail", fileName(server), fileName(user));
 }
 
 /** Logs in, runs `work`, and closes. @throws CliError */

@@ -9,7 +9,7 @@ import type { Effect, Event, Result } from "./state.js";
 export interface EffectPorts {
   readonly connect: (options: ConnectOptions) => Promise<Ringpost>;
   /** Where this user's journal is; absent: memory. */
-  readonly storeFor: (user: string) => string | undefined;
+  readonly storeFor: (server: string, user: string) => string | undefined;
   readonly viewer: MailViewer;
   /** Tells the model; at any time, also after the effect that led to it. */
   readonly tell: (event: Event) => void;
@@ -35,7 +35,7 @@ export function createEffects(ports: EffectPorts): Effects {
     password,
   }: Extract<Effect, { kind: "login" | "register" }>): Promise<Result> {
     await client?.close();
-    const store = ports.storeFor(user);
+    const store = ports.storeFor(server, user);
     const servers = server.split(/[\s,]+/).filter((one) => one !== "");
     const made = await ports.connect({ servers, signal, ...(store !== undefined && { store }) });
     try {
