@@ -26,8 +26,8 @@ const prefix = "chat:";
 
 export class Chats {
   readonly #options: ChatsOptions;
-  /** Writes of one conversation are one after the other. */
-  readonly #writing = new Map<string, Promise<void>>();
+  /** As they are now; written behind. */
+  readonly #current = new Map<string, readonly KeptLine[]>();
   /** By message: with whom the line is. */
   readonly #sent = new Map<string, string>();
 
@@ -103,16 +103,14 @@ export class Chats {
     );
   }
 
+  /** Seen at once; durable when it resolves. Writes go in the order of the calls. */
   #change(
     user: string,
     change: (lines: readonly KeptLine[]) => readonly KeptLine[],
   ): Promise<void> {
-    const before = this.#writing.get(user) ?? Promise.resolve();
-    const writing = before
-      .catch(() => undefined)
-      .then(() => this.#options.values.set(prefix + user, bounded(change(this.#kept(user)))));
-    this.#writing.set(user, writing);
-    return writing;
+    const lines = bounded(change(this.#kept(user)));
+    this.#current.set(user, lines);
+    return this.#options.values.set(prefix + user, lines);
   }
 
   #all(): { user: string }[] {
@@ -121,7 +119,8 @@ export class Chats {
   }
 
   #kept(user: string): readonly KeptLine[] {
-    return (this.#options.values.get(prefix + user) as readonly KeptLine[] | undefined) ?? [];
+    const kept = this.#current.get(user) ?? this.#options.values.get(prefix + user);
+    return (kept as readonly KeptLine[] | undefined) ?? [];
   }
 
   #lines(user: string): readonly ChatLine[] {
