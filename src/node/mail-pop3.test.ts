@@ -121,8 +121,8 @@ test("a queue: what is deleted is acknowledged at QUIT, and the session is close
   await client.ask("USER alice/queue/orders");
   expect(await client.ask("PASS queue")).toMatch(/^\+OK /);
   expect(opened).toEqual([{ mailbox: alice, folder: "queue", queue: "orders" }]);
-  expect(await client.ask("STAT")).toBe("+OK 2 20");
-  expect(await client.ask("UIDL 2")).toBe(`+OK 2 ${"2".repeat(32)}`);
+  expect(await client.ask("STAT")).toBe("+OK 2 20\r\n");
+  expect(await client.ask("UIDL 2")).toBe(`+OK 2 ${"2".repeat(32)}\r\n`);
   expect(await client.ask("DELE 2")).toMatch(/^\+OK/);
   expect(acknowledged).toEqual([]);
   expect(await client.ask("QUIT")).toMatch(/^\+OK/);
