@@ -3,11 +3,16 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { connect } from "../../src/sdk/index.js";
 import { chord, chordBin } from "../support/chord.js";
 import { freeRingPort } from "../support/ports.js";
 import { needProgram } from "../support/process.js";
+import { domain, password } from "../support/ring.js";
+import { ringScope } from "../support/ring-scope.js";
+import { SmtpClient } from "../support/smtp-client.js";
 import { PseudoTerminal } from "../support/pseudo-terminal.js";
 
+const scope = ringScope();
 const home = mkdtempSync(join(tmpdir(), "ringpost-home-"));
 let terminal: PseudoTerminal | undefined;
 let nobody = "";
@@ -21,8 +26,8 @@ afterEach(() => {
   rmSync(home, { recursive: true, force: true });
 });
 
-function opened(more: NodeJS.ProcessEnv = {}): PseudoTerminal {
-  const words = [process.execPath, chordBin, "mail", "--server", nobody, "--user", "alice"];
+function opened(more: NodeJS.ProcessEnv = {}, server = nobody): PseudoTerminal {
+  const words = [process.execPath, chordBin, "mail", "--server", server, "--user", "alice"];
   terminal = new PseudoTerminal(words, { XDG_STATE_HOME: home, ...more });
   return terminal;
 }
@@ -87,4 +92,48 @@ test("without a terminal it is one line that says what to do", async () => {
   const { code, stderr } = await chord(["mail", "--user", "alice"]);
   expect(code).toBe(2);
   expect(stderr).toMatch(/^chord: chord mail needs a terminal; scripts use chord mail list.*\n$/);
+});
+
+test("a mail is read and answered, a chat goes both ways, on a ring", async () => {
+  const ring = await scope.start({ members: 1 });
+  await ring.addUsers(["alice", "bob"]);
+  const smtp = await SmtpClient.connect(ring.entry.smtp);
+  const mail =
+    "Subject: lunch\u001b[2J\r\nFrom: Bob <bob@ring.test>\r\n\r\nAt noon?\u001b]0;owned\u0007\r\n";
+  await smtp.send({ from: `bob@${domain}`, to: [`alice@${domain}`] }, Buffer.from(mail));
+  smtp.destroy();
+  const one = opened({}, ring.entry.addr);
+  await one.shows(/⏎ log in/);
+  one.type(`${password}\r`);
+  await one.shows(/● .* Bob <bob@ring\.test> +lunch/);
+  one.type("\r");
+  await one.shows(/Subject: lunch[^]*At noon\?\^\[\]0;owned\^G/);
+  one.type("r");
+  await one.shows(/To +bob@ring\.test/);
+  one.type("Yes!\u0018");
+  await one.shows(/Sent\./);
+  one.type("4n");
+  await one.shows(/With: /);
+  one.type("bob@ring.test\r");
+  await one.shows(/⏎ send/);
+  one.type("Hello Bob\r");
+  await one.shows(/Hello Bob {2}\d\d:\d\d/);
+  const bob = await connect({ servers: [ring.entry.addr], account: { user: "bob", password } });
+  try {
+    const chat = await bob.chats.open("alice@ring.test");
+    await chat.send("Hi Alice");
+    // Nobody presses a key: it comes by itself, and so do the ticks.
+    await one.shows(/│ +Hi Alice {2}\d\d:\d\d/);
+    await one.shows(/Hello Bob {2}\d\d:\d\d ✓/);
+    const [answer] = (await bob.mailbox.list("inbox")).filter(({ subject }) =>
+      /^Re: /.test(subject),
+    );
+    expect(answer?.from).toMatch(/alice@ring\.test/);
+  } finally {
+    await bob.close();
+  }
+  one.type(ctrlC);
+  expect(await one.ended()).toBe(0);
+  expect(one.isAsBefore).toBe(true);
+  expect(one.output).not.toMatch(/\u001b\]|\u0007/);
 });
