@@ -14,8 +14,7 @@ for (let n = 1; n <= jobs; n += 1) await queue.send({ picture: `${n}.jpg` });
 const done = new Set();
 const all = new AbortController();
 
-async function work(worker) {
-  const ring = await connectAs("alice");
+async function work(worker, ring) {
   const mine = await ring.queue(name, { leaseMs: 30_000 });
   // Not more than it can do soon: the others want some, too.
   for await (const job of mine.consume({ prefetch: 2, signal: all.signal })) {
@@ -34,7 +33,9 @@ async function work(worker) {
   await ring.close();
 }
 
-await Promise.all([1, 2, 3].map(work));
+const workers = [];
+for (const worker of [1, 2, 3]) workers.push(work(worker, await connectAs("alice")));
+await Promise.all(workers);
 console.log(`${done.size} jobs done`);
 await queue.remove();
 await office.close();

@@ -1,11 +1,13 @@
 /** Every example, run as its README says, against a ring of three. */
+import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { chordBin } from "../support/chord.js";
-import { type ProcessResult, runProcess } from "../support/process.js";
+import { endWithUs, type ProcessResult, runProcess } from "../support/process.js";
 import { password, type Ring } from "../support/ring.js";
 import { ringScope } from "../support/ring-scope.js";
+import { waitUntil } from "../support/wait.js";
 
 const scope = ringScope("file");
 const root = join(import.meta.dirname, "../..");
@@ -68,13 +70,45 @@ test("file: what arrives is what was sent", async () => {
 });
 
 test("chat: a line is seen by the other, and the ticks by oneself", async () => {
-  // Bob leaves when alice has: his input ends when hers has been answered.
-  const bob = example(["chat.js", "bob", "alice"], { stdin: "hello alice\n" });
-  const alice = example(["chat.js", "alice", "bob"], { stdin: "hello bob\n" });
-  const [his, hers] = await Promise.all([bob, alice]);
-  expect(hers).toMatch(/You are alice@ring\.test/);
-  for (const said of ["  ✓ hello bob", "  ✓✓ hello bob"]) expect(hers).toContain(said);
-  for (const said of ["  ✓ hello alice", "  ✓✓ hello alice"]) expect(his).toContain(said);
+  const people = [
+    { me: "alice", other: "bob" },
+    { me: "bob", other: "alice" },
+  ].map(({ me, other }) => {
+    const words = [join("examples", "chat.js"), me, other];
+    const child = spawn(process.execPath, words, { cwd: root, env: { ...process.env, ...env } });
+    endWithUs(child);
+    const person = { me, other, child, said: "", exit: undefined as number | null | undefined };
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (chunk: Buffer) => {
+        person.said += chunk.toString();
+      });
+    }
+    child.once("close", (code) => {
+      person.exit = code;
+    });
+    child.stdin.write(`hello ${other}\n`);
+    return person;
+  });
+  const everyone = () => people.map(({ said }) => said).join("\n---\n");
+  for (const person of people) {
+    const { me, other } = person;
+    for (const line of [`${other}@ring.test: hello ${me}`, `  ✓ hello ${other}`]) {
+      await waitUntil(() => person.said.includes(line), { deadlineMs: 60_000, what: line });
+    }
+    const seen = `  ✓✓ hello ${other}`;
+    await waitUntil(() => person.said.includes(seen), { deadlineMs: 60_000, what: seen }).catch(
+      (error: unknown) => {
+        throw new Error(`${String(error)}\n${everyone()}`);
+      },
+    );
+  }
+  for (const { child } of people) child.stdin.end();
+  const areGone = () => people.every(({ exit }) => exit !== undefined);
+  await waitUntil(areGone, { deadlineMs: 30_000, what: "both to leave" });
+  expect(
+    people.map(({ exit }) => exit),
+    everyone(),
+  ).toEqual([0, 0]);
 });
 
 test("the commands for scripts", async () => {

@@ -113,7 +113,7 @@ test("a mail is read and answered, a chat goes both ways, on a ring", async () =
   one.type("Yes!\u0018");
   await one.shows(/Sent\./);
   one.type("4n");
-  await one.shows(/With: /);
+  await one.shows(/With:/);
   one.type("bob@ring.test\r");
   await one.shows(/⏎ send/);
   one.type("Hello Bob\r");
