@@ -97,6 +97,8 @@ test("without a terminal it is one line that says what to do", async () => {
 test("a mail is read and answered, a chat goes both ways, on a ring", async () => {
   const ring = await scope.start({ members: 1 });
   await ring.addUsers(["alice", "bob"]);
+  // Who never logged in has no place that a chat could go to.
+  const bob = await connect({ servers: [ring.entry.addr], account: { user: "bob", password } });
   const smtp = await SmtpClient.connect(ring.entry.smtp);
   const mail =
     "Subject: lunch\u001b[2J\r\nFrom: Bob <bob@ring.test>\r\n\r\nAt noon?\u001b]0;owned\u0007\r\n";
@@ -118,7 +120,6 @@ test("a mail is read and answered, a chat goes both ways, on a ring", async () =
   await one.shows(/⏎ send/);
   one.type("Hello Bob\r");
   await one.shows(/Hello Bob {2}\d\d:\d\d/);
-  const bob = await connect({ servers: [ring.entry.addr], account: { user: "bob", password } });
   try {
     const chat = await bob.chats.open("alice@ring.test");
     await chat.send("Hi Alice");
