@@ -14,9 +14,10 @@ const rooms = {
   pop3: ["shared"],
   client: ["shared"],
   "mail-view": ["shared"],
+  discovery: ["shared"],
   drill: ["client", "shared"],
   ebm: ["shared"],
-  sdk: ["client", "ebm", "shared"],
+  sdk: ["client", "discovery", "ebm", "shared"],
   middleware: ["ebm", "mailbox", "mime", "replication", "shared"],
   operator: ["mailbox", "replication", "ring", "mime", "shared"],
 };

@@ -1,9 +1,11 @@
 /** One member, put together: the only place that knows every room. */
 import type { NodeConfig } from "./config/index.js";
 import type { Mailboxes } from "./mailbox/mailboxes.js";
+import { type Discovery, listenForQuestions } from "./discovery/index.js";
 import type { RingBroker } from "./middleware/broker/broker.js";
 import { Admission } from "./node/admission.js";
 import { createNodeBroker } from "./node/broker.js";
+import { toldOnLan, withFoundEntries } from "./node/discovery.js";
 import { keepId, NodeStartError, ownId, refuseOtherRing } from "./node/identity.js";
 import { probeListeners } from "./node/listeners.js";
 import { createMailDomain } from "./node/mail-domain.js";
@@ -61,12 +63,15 @@ const noticedWithinMs = 2_000;
  * @throws NodeStartError, StoreLockedError, StoreVersionError, ListenError, JoinRefusedError,
  *   RingJoinError, SecretError
  */
-export async function startNode(config: NodeConfig, log: Log): Promise<RunningNode> {
-  const store = await openStore({ directory: config.dataDir, log });
-  const secrets = await openSecrets(config, { store, clock, log }).catch(async (error: unknown) => {
+export async function startNode(given: NodeConfig, log: Log): Promise<RunningNode> {
+  const store = await openStore({ directory: given.dataDir, log });
+  const closing = async (error: unknown): Promise<never> => {
     await store.close();
     throw error;
-  });
+  };
+  const isMember = store.local("roster") !== undefined;
+  const config = await withFoundEntries(given, isMember).catch(closing);
+  const secrets = await openSecrets(config, { store, clock, log }).catch(closing);
   const node = new Node(config, log, store, secrets);
   try {
     await node.start();
@@ -97,6 +102,7 @@ class Node implements RunningNode {
   /** Members whose connection to this one stands. */
   private readonly greeted = new Set<MemberUuid>();
   private listeners: MemberFacts["listeners"] = {};
+  private discovery: Discovery | undefined;
   private stopped: Promise<void> | undefined;
 
   constructor(
@@ -357,6 +363,10 @@ class Node implements RunningNode {
 
   private async listen(): Promise<void> {
     this.listeners = { ...(await this.smtp.listen()), ...(await this.pop3.listen()) };
+    const { config, secrets, log } = this;
+    if (!config.discovery || this.stopping.signal.aborted) return;
+    const member = toldOnLan(config, secrets.credentials.caPem, this.listeners);
+    this.discovery = await listenForQuestions({ host: config.ring.host, member, log });
   }
 
   stop(): Promise<void> {
@@ -367,7 +377,7 @@ class Node implements RunningNode {
   private async shutDown(): Promise<void> {
     this.stopping.abort();
     this.mailboxes.stop();
-    await Promise.all([this.smtp.close(), this.pop3.close()]);
+    await Promise.all([this.smtp.close(), this.pop3.close(), this.discovery?.close()]);
     this.broker.stop();
     this.replication.stop();
     this.ring.stop();

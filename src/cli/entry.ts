@@ -58,7 +58,8 @@ function entryAt(caller: AdminCaller, addr: string): Entry {
   };
 }
 
-async function chooseEntry({ env, cwd }: World, { entry }: EntryOptions): Promise<string> {
+/** The member that a command asks when nobody says which. @throws CliError */
+export async function chooseEntry({ env, cwd }: World, { entry }: EntryOptions): Promise<string> {
   if (entry !== undefined) return checked("--entry", entry);
   const fromEnv = env["RINGPOST_ENTRY"];
   if (fromEnv !== undefined && fromEnv !== "") return checked("RINGPOST_ENTRY", fromEnv);

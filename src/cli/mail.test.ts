@@ -103,10 +103,13 @@ describe("refusals are one line each", () => {
     ["a wrong password", ["read", "1"], "wrong\n", /says to PASS: -ERR \[AUTH\]/],
     ["no such mail", ["read", "9"], "sécret\n", /there is no mail 9: the mailbox has 2 mails/],
     ["no number", ["read", "-1"], "sécret\n", /unknown option|number/],
-    ["no command", [], "sécret\n", /needs one of list or read/],
+    ["no terminal", [], "sécret\n", /chord mail needs a terminal; scripts use chord mail list/],
   ])("%s", async (_what, words, stdin, line) => {
     const world = fakeWorld({ stdin });
-    const own = words.length === 0 ? [] : ["--pop3", pop3, "--user", "ann", "--password-stdin"];
+    const own =
+      words.length === 0
+        ? ["--user", "ann"]
+        : ["--pop3", pop3, "--user", "ann", "--password-stdin"];
     expect(await main(["mail", ...words, ...own], world)).toBeGreaterThan(0);
     expect(world.stderrLines).toHaveLength(1);
     expect(world.stderrLines[0]).toMatch(line);

@@ -1,12 +1,13 @@
 /** `chord mail list` and `chord mail read N`: a mailbox for people, by POP3. */
 import type { Pop3Client } from "../client/pop3-client.js";
 import { createMailViewer, type MailViewer } from "../mail-view/viewer.js";
-import type { MailView, ParsedMail } from "../mail-view/view.js";
+import type { MailView } from "../mail-view/view.js";
 import { counted } from "./amounts.js";
 import { CliError, usageError } from "./errors.js";
+import { mailLines } from "./mail-text.js";
 import { type MailboxOptions, withMailbox } from "./mailbox-session.js";
 import { formatTable } from "./table.js";
-import { visibleLine, visibleLines, wrapped } from "./visible.js";
+import { visibleLine, wrapped } from "./visible.js";
 import type { World } from "./world.js";
 
 const columns = 80;
@@ -71,8 +72,10 @@ export async function readMail(
   try {
     const mail = await withMailbox(world, options, (client) => fetched(client, Number(number)));
     const view = await viewer.view(mail, { deadlineMs: readMs });
-    const lines = view.kind === "parsed" ? readable(view) : raw(mail, view.why);
-    for (const line of lines) world.output.line(line);
+    // Octets that nobody could parse are shown as they came, in lines as long as they are.
+    const lines = mailLines(mail, view);
+    const shown = view.kind === "parsed" ? lines.flatMap((line) => wrapped(line, columns)) : lines;
+    for (const line of shown) world.output.line(line);
   } finally {
     await viewer.close();
   }
@@ -84,35 +87,4 @@ async function fetched(client: Pop3Client, number: number): Promise<Buffer> {
     throw new CliError(`there is no mail ${number}: the mailbox has ${counted(messages, "mail")}`);
   }
   return client.retr(number);
-}
-
-function readable({ from, to, cc, subject, date, text, cut, attachments }: ParsedMail): string[] {
-  const fields: [string, string][] = [
-    ["From", from],
-    ["To", to],
-    ["Cc", cc],
-    ["Date", date?.toUTCString() ?? ""],
-    ["Subject", subject],
-  ];
-  const head = fields
-    .filter(([, value]) => value !== "")
-    .flatMap(([name, value]) => wrapped(visibleLine(`${name}: ${value}`), columns));
-  const body = visibleLines(text).flatMap((line) => wrapped(line, columns));
-  const parts = attachments.map(({ name, type, octets }) =>
-    visibleLine(
-      `[attachment: ${name === "" ? "without a name" : name}, ${type}, ${octets} octets]`,
-    ),
-  );
-  return [
-    ...head,
-    "",
-    ...body,
-    ...(cut ? ["", "(the text goes on)"] : []),
-    ...(parts.length === 0 ? [] : ["", ...parts.flatMap((line) => wrapped(line, columns))]),
-  ];
-}
-
-function raw(mail: Buffer, why: string): string[] {
-  const text = mail.toString("utf8", 0, 512 * 1024);
-  return [`(shown as it came: ${visibleLine(why)})`, "", ...visibleLines(text)];
 }

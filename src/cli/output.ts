@@ -6,6 +6,8 @@ export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
 export interface Output {
   /** A line of the answer, on stdout. */
   line(text?: string): void;
+  /** Octets of the answer, on stdout. Rejects when nobody reads them any more. */
+  write(octets: Uint8Array): Promise<void>;
   /** A line about the command, on stderr: errors, progress. */
   note(text: string): void;
   /** As `note`, and the cursor stays on the line. */
@@ -30,6 +32,10 @@ export function createOutput({ stdout, stderr, env }: Streams): Output {
   const color = isTerminal && (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb";
   return {
     line: (text = "") => void stdout.write(`${text}\n`),
+    write: (octets) =>
+      new Promise((resolve, reject) => {
+        stdout.write(octets, (error) => (error ? reject(error) : resolve()));
+      }),
     note: (text) => void stderr.write(`${text}\n`),
     prompt: (text) => void stderr.write(text),
     // The decision is ours: styleText would look at the streams again.

@@ -19,12 +19,14 @@ import { showLimits } from "./limits.js";
 import { locate } from "./locate.js";
 import type { MailboxOptions } from "./mailbox-session.js";
 import { lookup } from "./lookup.js";
+import type { TerminalOptions } from "./mail-terminal.js";
 import { runMember } from "./member.js";
 import { repair, restore } from "./repairs.js";
 import { createSession, refreshSession, revokeSessions, rotateKey } from "./session.js";
 import { status } from "./status.js";
 import { token } from "./token.js";
 import { up } from "./up.js";
+import { addMessages } from "./messages-grammar.js";
 import { addNames, addUserDetails } from "./names-grammar.js";
 import { addUser, changePassword, listUsers, removeUser } from "./user.js";
 import { packageVersion } from "./version.js";
@@ -74,6 +76,7 @@ export function createProgram(world: World, setExit: SetExit): Command {
     .description("show the limits of the listeners, which --limit sets")
     .action(() => showLimits(world));
   addMail(program, world);
+  addMessages(program, world);
   addDns(program, world);
   refuseMisplacedOptions(program);
   return program;
@@ -308,14 +311,23 @@ By POP3, as any mail program: nothing is deleted. TLS is used where the port off
 that nobody vouches for is accepted on this machine only, elsewhere with --insecure-certificate.
 What senders put into a mail to drive a terminal is shown, not obeyed.`;
 
+const terminalHelp = `
+Without list or read: mail, contacts and chats in the terminal. The keys are in its last line, ^C ends
+it. The other two are for scripts and need a POP3 port alone.`;
+
 /** Parsers are loaded when they are needed. */
 function addMail(program: Command, world: World): void {
-  const mail = program.command("mail").description("read a mailbox, by POP3");
+  const mail = program.command("mail").description("mail and chats, in the terminal");
   takeVerb(mail, "verb");
-  mail.action((verb: string[]) => {
-    refuseVerb(mail, verb, "see chord mail --help");
-    throw needsOne(mail);
-  });
+  mail
+    .option("--entry, --server <host:port>", "where to log in; auto finds a member on the LAN")
+    .option("--user <name>", "who one is")
+    .option("--store <dir>", "where chats are kept (default: in ~/.local/state/ringpost)")
+    .addHelpText("after", terminalHelp)
+    .action(async (verb: string[], options: TerminalOptions) => {
+      refuseVerb(mail, verb, "see chord mail --help");
+      await (await import("./mail-terminal.js")).mailTerminal(world, options);
+    });
   const reading = (command: Command): Command =>
     command
       .requiredOption("--pop3 <host:port>", "a member's POP3 port")

@@ -18,6 +18,8 @@ export type FakeMember = {
 export interface FakeWorld extends World {
   readonly stdoutLines: string[];
   readonly stderrLines: string[];
+  /** What `output.write` was given. */
+  readonly written: Buffer[];
   /** `addr method {args}` of every call, in order. */
   readonly calls: string[];
   /** Secrets directories that were asked for; "" where that of the member asked is meant. */
@@ -31,16 +33,26 @@ interface FakeWorldOptions {
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
   readonly isTerminal?: boolean;
+  readonly ringpost?: World["ringpost"];
 }
 
 export function fakeWorld(options: FakeWorldOptions = {}): FakeWorld {
-  const { members = {}, stdin = "", env = {}, cwd = "/nonexistent", isTerminal = false } = options;
+  const {
+    members = {},
+    stdin = "",
+    env = {},
+    cwd = "/nonexistent",
+    isTerminal = false,
+    ringpost,
+  } = options;
   const stdoutLines: string[] = [];
   const stderrLines: string[] = [];
+  const written: Buffer[] = [];
   const calls: string[] = [];
   const credentials: string[] = [];
   const output: Output = {
     line: (text = "") => void stdoutLines.push(text),
+    write: async (octets) => void written.push(Buffer.from(octets)),
     note: (text) => void stderrLines.push(text),
     prompt: (text) => void stderrLines.push(text),
     style: (_style, text) => text,
@@ -66,8 +78,10 @@ export function fakeWorld(options: FakeWorldOptions = {}): FakeWorld {
       credentials.push(asked?.credentials ?? "");
       return Promise.resolve(caller);
     },
+    ringpost: ringpost ?? (() => Promise.reject(new Error("no ring in this test"))),
     stdoutLines,
     stderrLines,
+    written,
     calls,
     credentials,
   };

@@ -69,6 +69,9 @@ export function planUp(options: UpOptions): UpPlan {
     domain,
     "--trial",
     "on",
+    // On loopback: programs on this machine find the ring by themselves.
+    "--discovery",
+    "on",
     "--registration",
     "open",
   ];

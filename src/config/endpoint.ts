@@ -53,3 +53,8 @@ export function formatEndpoint({ host, port }: Endpoint): string {
 export function isWildcard(host: string): boolean {
   return host === "0.0.0.0" || /^[0:]+$/.test(host);
 }
+
+/** True for this machine by itself: nobody else reaches what listens there. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}

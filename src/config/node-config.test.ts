@@ -27,6 +27,8 @@ test("an address is enough", async () => {
     ring: { host: "127.0.0.1", port: 5000 },
     bits: 160,
     entries: [],
+    findEntries: false,
+    discovery: false,
     token: undefined,
     credentialsDir: undefined,
     replicas: 2,
@@ -64,6 +66,18 @@ test("the quota of all accounts and the trial", async () => {
     await expect(loadNodeConfig({ addr, quota: [bad] })).rejects.toThrow(/must be a size such as/);
   }
   await expect(loadNodeConfig({ addr, trial: ["yes"] })).rejects.toThrow(/must be on or off/);
+});
+
+test("a member can be discovered on its LAN, and looks for entries there when told to", async () => {
+  expect(await loadNodeConfig({ addr: ["10.0.0.1:5000"] })).toMatchObject({ discovery: true });
+  expect(await loadNodeConfig({ addr, discovery: ["on"] })).toMatchObject({ discovery: true });
+  const off = { addr: ["10.0.0.1:5000"], discovery: ["off"], entry: ["auto"] };
+  expect(await loadNodeConfig(off)).toMatchObject({
+    ...{ discovery: false, findEntries: true, entries: [] },
+  });
+  for (const entry of ["auto,b:1", "a:1,auto"]) {
+    await expect(loadNodeConfig({ addr, entry: [entry] })).rejects.toThrow(/or auto, alone/);
+  }
 });
 
 test("flags win over the file, the file wins over the defaults", async () => {

@@ -4,7 +4,7 @@ import type { Address, RingId } from "../shared/ids.js";
 import { type RawOption, readConfFile } from "./conf-file.js";
 import { ConfigError } from "./config-error.js";
 import { type ListenerLimits, listenerLimits } from "./limits.js";
-import { type Endpoint, formatEndpoint, isWildcard, portMax } from "./endpoint.js";
+import { type Endpoint, formatEndpoint, isLoopback, isWildcard, portMax } from "./endpoint.js";
 import {
   defaults,
   type Listener,
@@ -28,6 +28,10 @@ export interface NodeConfig {
   readonly bits: number;
   /** Members to join through, without this one. Empty: a new ring, or what the data remembers. */
   readonly entries: readonly Address[];
+  /** They are to be looked for on the LAN, if the data is no member's yet. */
+  readonly findEntries: boolean;
+  /** Tells who asks on its LAN where it is. */
+  readonly discovery: boolean;
   /** To join from another machine: what `chord token` printed. Not to be logged. */
   readonly token: string | undefined;
   /** Absolute: a secrets directory of the ring to join, in place of a token. */
@@ -123,6 +127,9 @@ function resolveNodeConfig(raw: readonly RawOption[]): NodeConfig {
     ring: Object.freeze(ring),
     bits,
     entries: Object.freeze(entriesBesides(addr, given)),
+    findEntries: values.entry === "auto",
+    // On loopback there is no LAN; `chord up` asks for it, for programs on the same machine.
+    discovery: values.discovery ?? !isLoopback(ring.host),
     token: values.token,
     credentialsDir: values.credentials === undefined ? undefined : resolve(values.credentials),
     replicas: values.replicas ?? defaults.replicas,
@@ -235,7 +242,7 @@ function refuseSharedPorts(endpoints: Readonly<Record<"addr" | ListenerKey, List
 
 /** One list of members may serve as everybody's `--entry`; a member never joins through itself. */
 function entriesBesides(self: Address, { values, origins }: Given): Address[] {
-  if (values.entry === undefined) return [];
+  if (values.entry === undefined || values.entry === "auto") return [];
   const all = new Set(values.entry.map((entry) => formatEndpoint(entry) as Address));
   const others = [...all].filter((entry) => entry !== self);
   if (others.length > 0) return others;

@@ -23,7 +23,8 @@ export interface OptionValues {
   readonly id: bigint;
   readonly addr: Endpoint;
   readonly bits: number;
-  readonly entry: readonly Endpoint[];
+  readonly entry: readonly Endpoint[] | "auto";
+  readonly discovery: boolean;
   readonly token: string;
   readonly credentials: string;
   readonly replicas: number;
@@ -103,11 +104,12 @@ export const defaults = {
 
 const entriesMax = 64;
 
-function parseEntries(text: string): Parsed<readonly Endpoint[]> {
+function parseEntries(text: string): Parsed<readonly Endpoint[] | "auto"> {
+  if (text === "auto") return ok("auto");
   const entries: Endpoint[] = [];
   for (const part of text.split(",")) {
     const entry = parseEndpoint(part.trim(), { portMin: 1 });
-    if (!entry.ok) return entry;
+    if (!entry.ok) return no(`${entry.why}; or auto, alone, to find a member on the LAN`);
     entries.push(entry.value);
   }
   return entries.length > entriesMax ? no(`name at most ${entriesMax} members`) : ok(entries);
@@ -160,9 +162,16 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
   },
   entry: {
     placeholder: "<host:port>",
-    help: "a member of the ring to join, repeatable; none: start a new ring",
+    help: "a member of the ring to join, repeatable, or auto; none: start a new ring",
     fileTypes: ["string", "array"],
     parse: parseEntries,
+  },
+  discovery: {
+    placeholder: "<on|off>",
+    help: "tell who asks on this member's LAN (UDP 25110) where it is",
+    defaultText: "on, but off on loopback",
+    fileTypes: ["string"],
+    parse: parseOnOff,
   },
   token: {
     placeholder: "<text>",

@@ -19,6 +19,7 @@ export interface ConnectOptions {
   /**
    * Where to connect: `ringpost://host:port` (a member's ring port; mail ports are derived from it),
    * `host:port` for the same, or the endpoints themselves. Tried in order; others are learned from the ring.
+   * `auto`: members that answer on the LAN; those at public addresses or names only with `tls: { ca }`.
    */
   readonly servers: readonly (string | ServerEndpoints)[];
   /** Logs in at once; else `register` or `login` first. */

@@ -1,5 +1,6 @@
 import type { Body, ConnectOptions, Exchange, Receipt, Ringpost, SendOptions } from "./api.js";
 import { Client } from "./client.js";
+import { withFoundServers } from "./discovery.js";
 import type { ExchangeType } from "../ebm/index.js";
 
 /**
@@ -13,7 +14,8 @@ import type { ExchangeType } from "../ebm/index.js";
  * ```
  * @throws RingpostError `denied`, `unreachable`, `timeout`, `store`, `malformed`
  */
-export async function connect(options: ConnectOptions): Promise<Ringpost> {
+export async function connect(given: ConnectOptions): Promise<Ringpost> {
+  const options = await withFoundServers(given);
   const client = new Client(options);
   const { account } = options;
   if (account === undefined) return client;

@@ -4,6 +4,7 @@
  */
 export type * from "./api.js";
 export { connect, connectExchange, type ExchangeConnection } from "./connect.js";
+export { discover, type DiscoverOptions, type FoundMember } from "./discovery.js";
 export { RingpostError, type RingpostErrorCode } from "./errors.js";
 export type {
   Binding,

@@ -94,6 +94,12 @@ export class Network {
     ip("link", "set", this.#plug(index), "up");
   }
 
+  /** Multicasts do not reach the member any more, as behind a switch that filters them. */
+  refuseMulticast(index: number): void {
+    ip("link", "set", this.#name, "type", "bridge", "mcast_snooping", "0");
+    ip("link", "set", this.#plug(index), "type", "bridge_slave", "mcast_flood", "off");
+  }
+
   #host(index: number): string {
     return `${this.#subnet}.${index + 1}`;
   }

@@ -187,6 +187,7 @@ export class Broker {
     const { link, openQueue, poll, failed, closing } = this.#options;
     return new QueueConsumer(
       {
+        queue: name,
         link,
         poll,
         closing,

@@ -14,6 +14,7 @@ import type { Settler } from "./settler.js";
 import { DeliveryStream, type Settle } from "./stream.js";
 
 export interface QueueConsumerOptions {
+  readonly queue: string;
   readonly link: Link;
   readonly settler: Settler;
   /** Opens the queue's maildrop. */
@@ -118,8 +119,8 @@ export class QueueConsumer {
   }
 
   async #receive(mail: Buffer, uid: string): Promise<boolean> {
-    const { link, settler } = this.#options;
-    const received = await link.receive(mail, uid);
+    const { link, settler, queue } = this.#options;
+    const received = await link.receive(mail, uid, queue);
     switch (received.kind) {
       case "entry":
         await this.take(uid, received.messages, Number(headerField(mail, "Ringpost-Redelivered")));

@@ -206,7 +206,7 @@ class JournaledLink implements Link {
     }
   }
 
-  async receive(mail: Buffer, id: string): Promise<Received> {
+  async receive(mail: Buffer, id: string, from?: string): Promise<Received> {
     if (this.#isClosed) return { kind: "keep", why: "closed" };
     let read: ReadMail;
     let packet: Packet;
@@ -220,7 +220,7 @@ class JournaledLink implements Link {
       return this.#notParsed(mail, id, error.message);
     }
     this.#unparsed.delete(id);
-    return this.#packet(packet);
+    return this.#packet(packet, from);
   }
 
   async #withoutPacket(mail: Buffer, id: string, { index }: ReadMail): Promise<Received> {
@@ -253,27 +253,28 @@ class JournaledLink implements Link {
     return { kind: "dead", why };
   }
 
-  async #packet({ header, frames }: Packet): Promise<Received> {
-    const { from, to, connection } = header;
+  async #packet({ header, frames }: Packet, from?: string): Promise<Received> {
+    const { from: sender, to, connection } = header;
     const queue = /^queue:(.{1,200})$/.exec(to)?.[1];
     if (queue === undefined && to !== this.options.user) {
       return { kind: "dead", why: `it is for ${to}` };
     }
-    const isOfRing = from.user === this.options.ring;
+    const isOfRing = sender.user === this.options.ring;
     if (queue !== undefined && !isOfRing) {
       return { kind: "dead", why: "an entry of a queue that is not from the ring" };
     }
-    if (!isOfRing && connection !== connectionId(from, to)) {
+    if (!isOfRing && connection !== connectionId(sender, to)) {
       return { kind: "dead", why: "the connection is not its sender's" };
     }
     const verdict = await this.ports.keyVerdict(header);
     if (verdict === "unknown")
-      return { kind: "keep", why: `the keys of ${from.user} are not known` };
+      return { kind: "keep", why: `the keys of ${sender.user} are not known` };
     if (verdict === "not theirs")
       return { kind: "dead", why: "signed with a key of somebody else" };
     if (this.#isClosed) return { kind: "keep", why: "closed" };
     const data = frames.filter((frame) => frame.kind === "data");
-    if (queue !== undefined) return this.#entries.take(queue, data);
+    // One mail lies in many queues ("queue:*"): each copy is consumed by itself.
+    if (queue !== undefined) return this.#entries.take(from ?? queue, data);
     return this.#frames({ header, frames }, data);
   }
 

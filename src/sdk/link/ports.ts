@@ -192,9 +192,9 @@ export interface Link {
 
   /**
    * One mail of a maildrop, whole. Resolves when what follows from it is durable. `id` is its unique-id:
-   * what can't be parsed is given up the third time.
+   * what can't be parsed is given up the third time. `from`: the queue whose maildrop it was in.
    */
-  receive(mail: Buffer, id: string): Promise<Received>;
+  receive(mail: Buffer, id: string, from?: string): Promise<Received>;
   /** After each poll, also when there was no mail: acknowledgements leave now, at most one mail per sender. */
   polled(): void;
 
