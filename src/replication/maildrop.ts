@@ -51,10 +51,16 @@ export class Maildrops {
   }
 
   async openMaildrop(mailbox: MailboxName): Promise<OpenAnswer> {
-    const { boot, groups } = this.options;
+    const { boot } = this.options;
     this.count += 1;
     const session = `${boot}/${this.count}`;
     this.open.set(session, mailbox);
+    return await this.enter(mailbox, session);
+  }
+
+  /** The lock is asked for, or asked for again by a session that wants to see what has come since. */
+  private async enter(mailbox: MailboxName, session: string): Promise<OpenAnswer> {
+    const { boot, groups } = this.options;
     const gathered = await groups.ask(
       mailbox,
       "acquire",
@@ -76,8 +82,12 @@ export class Maildrops {
       );
       const { messages, unsettled } = await this.merge(mailbox, gathered.placement, summaries);
       const release = (): void => this.release(mailbox, session);
+      const refresh = async (): Promise<OpenAnswer> =>
+        this.open.has(session)
+          ? await this.enter(mailbox, session)
+          : { kind: "tempfail", why: "the maildrop was released" };
       const { options } = this;
-      const parts = { options, mailbox, session, messages, unsettled, release };
+      const parts = { options, mailbox, session, messages, unsettled, release, refresh };
       return { kind: "open", maildrop: new ReplicatedMaildrop(parts) };
     } catch (error) {
       this.release(mailbox, session);
@@ -165,6 +175,7 @@ interface SessionParts extends Shown {
   readonly mailbox: MailboxName;
   readonly session: string;
   readonly release: () => void;
+  readonly refresh: () => Promise<OpenAnswer>;
 }
 
 /** Of one call: tombstones of more might not fit into a frame. */
@@ -176,12 +187,18 @@ export class ReplicatedMaildrop {
   /** In order of arrival; does not change. */
   readonly messages: readonly StoredMessage[];
   readonly release: () => void;
+  /**
+   * The same session with what is in the mailbox now; use its maildrop from then on. The lock is kept, unless somebody
+   * else got it meanwhile: then, as after any failure, the session is over.
+   */
+  readonly refresh: () => Promise<OpenAnswer>;
 
   constructor(private readonly parts: SessionParts) {
     this.options = parts.options;
     this.mailbox = parts.mailbox;
     this.messages = parts.messages;
     this.release = parts.release;
+    this.refresh = parts.refresh;
   }
 
   /**
