@@ -8,6 +8,7 @@ import { createMailDomain } from "./node/mail-domain.js";
 import { createMailPop3Servers, type MailPop3Servers } from "./node/mail-pop3.js";
 import { createMailSmtpServers, type MailSmtpServers } from "./node/mail-smtp.js";
 import { openSecrets, type OwnSecrets } from "./node/own-secrets.js";
+import { createRelay, type Relay } from "./node/relay.js";
 import { Stalls } from "./node/stalls.js";
 import { clock, random } from "./node/system.js";
 import { memberStatus, type MemberFacts } from "./operator/member-status.js";
@@ -86,6 +87,7 @@ class Node implements RunningNode {
   private readonly replication: Replication;
   private readonly ring: Ring;
   private readonly mailboxes: Mailboxes;
+  private readonly relay: Relay;
   private readonly smtp: MailSmtpServers;
   private readonly pop3: MailPop3Servers;
   private readonly stalls: Stalls;
@@ -143,12 +145,16 @@ class Node implements RunningNode {
     const mail = createMailDomain({ config, store, replication, log, stopping });
     const { registry, mailboxes, authenticator, credentials } = mail;
     this.mailboxes = mailboxes;
+    const { relayPassword: password } = secrets;
+    const { quotas } = registry;
+    this.relay = createRelay({ config, password, mailboxes, quotas, replication, log });
+    const { outgoing } = this.relay;
     const admission = new Admission({
       ...{ credentials: secrets.credentials, secretsFolder: secrets.folder },
       ...{ registers: replication.registers, clock, log },
     });
     const operator = new Operator(
-      Object.assign(facts, { ...registry, mailboxes, credentials, admission, domain }),
+      Object.assign(facts, { ...registry, mailboxes, credentials, admission, domain, outgoing }),
     );
     this.rpc = createRpcServer({
       listen: addr,
@@ -343,6 +349,7 @@ class Node implements RunningNode {
   }
 
   private async listen(): Promise<void> {
+    this.relay.start();
     this.listeners = { ...(await this.smtp.listen()), ...(await this.pop3.listen()) };
   }
 
@@ -354,7 +361,7 @@ class Node implements RunningNode {
   private async shutDown(): Promise<void> {
     this.stopping.abort();
     this.mailboxes.stop();
-    await Promise.all([this.smtp.close(), this.pop3.close()]);
+    await Promise.all([this.smtp.close(), this.pop3.close(), this.relay.stop()]);
     this.replication.stop();
     this.ring.stop();
     await this.rpc.stop(5_000);

@@ -40,7 +40,7 @@ interface Recipient {
   isBusy: boolean;
   tries: number;
   dueAtMs: number;
-  /** Goes behind those with a smaller one, however old its mail is. */
+  /** Those with a smaller one come first, however old the mail of this one is. */
   turn: number;
   /** When the smart host last failed over its mail. */
   hostFailedAtMs: number;
@@ -55,6 +55,8 @@ export class OutgoingSchedule {
   private pauses = 0;
   private pausedUntilMs = never;
   private takenAtMs = never;
+  /** Who comes now lines up behind those that were sent to the end of the line. */
+  private turn = 0;
 
   constructor(private readonly times: OutgoingTimes = outgoingTimes) {}
 
@@ -68,7 +70,7 @@ export class OutgoingSchedule {
       if (!recipient) {
         const known = before.get(key);
         const isSame = known?.mails[0]?.id === mail.id;
-        recipient = isSame && known ? { ...known, mails: [] } : fresh();
+        recipient = isSame && known ? { ...known, mails: [] } : fresh(this.turn);
         this.recipients.set(key, recipient);
       }
       recipient.mails.push(mail);
@@ -125,7 +127,8 @@ export class OutgoingSchedule {
     if (!recipient) return "waits";
     const isTheMail = this.takenAtMs > recipient.hostFailedAtMs && recipient.hostFailedAtMs > never;
     recipient.hostFailedAtMs = now.monotonicMs;
-    recipient.turn += 1;
+    this.turn += 1;
+    recipient.turn = this.turn;
     if (isTheMail) return this.retry(mail, now);
     recipient.isBusy = false;
     return "waits";
@@ -155,7 +158,7 @@ export class OutgoingSchedule {
     if (!recipient) return verdict;
     recipient.mails.shift();
     const { mails } = recipient;
-    Object.assign(recipient, fresh(), { mails });
+    Object.assign(recipient, fresh(this.turn), { mails });
     if (mails.length === 0) this.recipients.delete(mail.to.toLowerCase());
     return verdict;
   }
@@ -167,12 +170,12 @@ export class OutgoingSchedule {
   }
 }
 
-const fresh = (): Recipient => ({
+const fresh = (turn: number): Recipient => ({
   mails: [],
   isBusy: false,
   tries: 0,
   dueAtMs: never,
-  turn: 0,
+  turn,
   hostFailedAtMs: never,
 });
 

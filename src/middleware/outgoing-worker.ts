@@ -127,6 +127,7 @@ export class OutgoingWorker {
   /** True when something was added before the time. */
   private async sleep(ms: number, signal: AbortSignal): Promise<boolean> {
     const added = this.added.signal;
+    if (added.aborted || signal.aborted) return added.aborted;
     await this.options.clock.sleep(ms, AbortSignal.any([added, signal])).catch(() => undefined);
     return added.aborted;
   }
@@ -170,7 +171,11 @@ class Tenure {
   async goOn(): Promise<boolean> {
     if (this.isLost || this.stopping.aborted) return false;
     await this.removeSettled();
-    return !this.schedule.isEmpty || this.underWay.size > 0 || this.removable().length > 0;
+    return !this.isOver();
+  }
+
+  private isOver(): boolean {
+    return this.schedule.isEmpty && this.underWay.size === 0 && this.removable().length === 0;
   }
 
   /** Resolves when it is time to look again: something was added, or what was seen is too old. */
@@ -186,7 +191,7 @@ class Tenure {
         if (!mail) break;
         this.send(mail);
       }
-      if (this.schedule.isEmpty && this.underWay.size === 0) return;
+      if (this.isOver()) return;
       const dueInMs = this.underWay.size < sendsMax ? this.schedule.dueInMs(this.now()) : leftMs;
       const awake = new AbortController();
       const signal = AbortSignal.any([awake.signal, this.stopping]);

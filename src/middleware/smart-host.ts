@@ -1,6 +1,6 @@
 /** The one mail server that takes what leaves the ring, as an SMTP client sees it. */
-import nodemailer from "nodemailer";
 import type { Log } from "../shared/log.js";
+import { SmtpLink, type SmtpFailure } from "./smtp-link.js";
 
 export interface SmartHostOptions {
   readonly host: string;
@@ -13,7 +13,6 @@ export interface SmartHostOptions {
    * certificate that is checked, or not at all. Port 465 is TLS from the first octet (RFC 8314 §3.3).
    */
   readonly tls: "opportunistic" | "required";
-  readonly connectionsMax: number;
   /** Envelope sender where the null sender is refused. */
   readonly bounces: string;
   readonly log: Log;
@@ -36,64 +35,79 @@ export interface SmartHost {
   close(): void;
 }
 
-/** RFC 5321 §4.5.3.2: a client that gives up sooner on the last reply makes doubles (RFC 1047). */
-const lastReplyMs = 10 * 60 * 1_000;
-const connectMs = 30_000;
-const greetingMs = 5 * 60 * 1_000;
 const idleMs = 30_000;
-const mailsPerConnection = 1_000;
 const whyCharsMax = 300;
 
 export function createSmartHost(options: SmartHostOptions): SmartHost {
-  const { host, port, hostName, credentials, tls, connectionsMax, bounces, log } = options;
-  const transport = nodemailer.createTransport({
-    ...{ pool: true, host, port, name: hostName, secure: port === 465 },
-    ...{ maxConnections: connectionsMax, maxMessages: mailsPerConnection, idleTimeout: idleMs },
-    // What is tried again, and when, is decided in one place, and not here.
-    maxRequeues: 0,
-    ...(tls === "required"
-      ? { requireTLS: port !== 465 }
-      : { opportunisticTLS: true, tls: { rejectUnauthorized: false } }),
-    ...(credentials && { auth: { user: credentials.user, pass: credentials.password } }),
-    ...{ connectionTimeout: connectMs, greetingTimeout: greetingMs, socketTimeout: lastReplyMs },
-    ...{ disableFileAccess: true, disableUrlAccess: true },
-  });
-  // Each of them is the outcome of some mail as well.
-  transport.on("error", (error) => log.debug({ error: String(error) }, "smart host"));
+  return new PooledSmartHost(options);
+}
+
+class PooledSmartHost implements SmartHost {
+  private readonly links = new Set<SmtpLink>();
+  /** Without a mail, the one used last at the end. */
+  private readonly idle: SmtpLink[] = [];
+  private isClosed = false;
   /**
    * The null sender, so that no answer of ours is ever answered by a machine (RFC 3834 §3.3, RFC 5321
    * §4.5.5); some submission services want a sender that they know.
    */
-  let from: string | false = false;
-  const sendOnce = async (to: string, octets: Buffer): Promise<SendOutcome> => {
+  private from = "";
+
+  constructor(private readonly options: SmartHostOptions) {}
+
+  async send({ to, octets }: { to: string; octets: Buffer }): Promise<SendOutcome> {
+    const { bounces, log } = this.options;
+    const { from } = this;
+    const outcome = await this.sendAs(from, to, octets);
+    if (!("senderRefused" in outcome) || from !== "") return outcome;
+    log.info({ from: bounces }, "the smart host takes no null sender; this is used instead");
+    this.from = bounces;
+    return await this.sendAs(bounces, to, octets);
+  }
+
+  close(): void {
+    this.isClosed = true;
+    for (const link of this.links) link.close();
+  }
+
+  private async sendAs(from: string, to: string, octets: Buffer): Promise<Outcome> {
+    if (this.isClosed) return { kind: "away", why: "closed" };
+    let link: SmtpLink | undefined;
     try {
-      const { response } = await transport.sendMail({ envelope: { from, to }, raw: octets });
-      return { kind: "taken", reply: oneLine(response) };
+      link = this.idle.pop() ?? (await this.connect());
+      const reply = await link.send({ from, to, octets });
+      this.keep(link);
+      return { kind: "taken", reply: oneLine(reply) };
     } catch (error) {
+      // After a refusal nobody knows in which state the server is.
+      link?.close();
       return outcomeOf(error as SmtpFailure);
     }
-  };
-  return {
-    async send({ to, octets }) {
-      const outcome = await sendOnce(to, octets);
-      if (outcome.kind !== "away" || !("senderRefused" in outcome) || from !== false) {
-        return outcome;
-      }
-      log.info({ from: bounces }, "the smart host takes no null sender; this is used instead");
-      from = bounces;
-      return await sendOnce(to, octets);
-    },
-    close: () => transport.close(),
-  };
-}
+  }
 
-/** What nodemailer says of a failed try. */
-interface SmtpFailure {
-  readonly message: string;
-  readonly code?: string;
-  readonly command?: string;
-  readonly response?: string;
-  readonly responseCode?: number;
+  private async connect(): Promise<SmtpLink> {
+    const link = new SmtpLink(this.options, () => this.forget(link));
+    this.links.add(link);
+    try {
+      await link.connect();
+      return link;
+    } catch (error) {
+      link.close();
+      throw error;
+    }
+  }
+
+  private keep(link: SmtpLink): void {
+    if (this.isClosed || link.isBroken) return link.close();
+    this.idle.push(link);
+    link.quitAfter(idleMs);
+  }
+
+  private forget(link: SmtpLink): void {
+    this.links.delete(link);
+    const index = this.idle.indexOf(link);
+    if (index >= 0) this.idle.splice(index, 1);
+  }
 }
 
 type Outcome = SendOutcome | { readonly kind: "away"; why: string; readonly senderRefused: true };

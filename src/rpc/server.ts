@@ -178,6 +178,8 @@ const adminMethods = {
   mailboxes: true,
   repair: true,
   restoreMessage: true,
+  relayTest: true,
+  relayStatus: true,
 } satisfies Record<AdminMethod, true>;
 
 function isAdminMethod(method: string): method is AdminMethod {
