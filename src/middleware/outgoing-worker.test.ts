@@ -52,7 +52,10 @@ class World {
       release: () => {
         if (this.holder === session) this.holder = undefined;
       },
-      refresh: async () => this.open(session),
+      relist: async () => {
+        if (this.open(session).kind !== "open") return { kind: "lost" };
+        return { kind: "listed", messages: [...this.messages], digest: undefined };
+      },
     };
     return { kind: "open", maildrop };
   }

@@ -16,9 +16,10 @@ import {
 } from "./outgoing-schedule.js";
 import type { SendOutcome, SmartHost } from "./smart-host.js";
 
-export type Maildrop = Pick<ReplicatedMaildrop, "messages" | "read" | "remove" | "release"> & {
-  refresh(): Promise<OpenMaildropAnswer>;
-};
+export type Maildrop = Pick<
+  ReplicatedMaildrop,
+  "messages" | "read" | "remove" | "release" | "relist"
+>;
 export type OpenMaildropAnswer =
   | { readonly kind: "open"; readonly maildrop: Maildrop }
   | Exclude<OpenAnswer, { kind: "open" }>;
@@ -137,6 +138,8 @@ export class OutgoingWorker {
 class Tenure {
   private readonly schedule: OutgoingSchedule;
   private isLost = false;
+  /** Of the list that was seen last. */
+  private digest: string | undefined;
   private readonly byId = new Map<MessageId, StoredMessage>();
   private readonly underWay = new Set<Promise<void>>();
   /** Taken or given up, and not to be sent again by us, until a list comes without them. */
@@ -145,19 +148,19 @@ class Tenure {
 
   constructor(
     private readonly options: OutgoingWorkerOptions,
-    private maildrop: Maildrop,
+    private readonly maildrop: Maildrop,
     private lookedAtMs: number,
     private readonly stopping: AbortSignal,
   ) {
     this.schedule = new OutgoingSchedule(options.times);
-    this.show();
+    this.show(maildrop.messages);
   }
 
-  private show(): void {
+  private show(messages: readonly StoredMessage[]): void {
     this.byId.clear();
     const waiting: WaitingMail[] = [];
     const there = new Set<MessageId>();
-    for (const message of this.maildrop.messages) {
+    for (const message of messages) {
       there.add(message.id);
       if (this.settled.has(message.id)) continue;
       this.byId.set(message.id, message);
@@ -205,14 +208,15 @@ class Tenure {
   async lookAgain(): Promise<void> {
     const { clock } = this.options;
     const lookedAtMs = clock.monotonicMs();
-    const answer = await this.maildrop.refresh();
-    if (answer.kind !== "open") {
+    const answer = await this.maildrop.relist(this.digest);
+    if (answer.kind === "lost" || answer.kind === "tempfail") {
       this.isLost = true;
       return;
     }
-    this.maildrop = answer.maildrop;
     this.lookedAtMs = lookedAtMs;
-    this.show();
+    if (answer.kind === "same") return;
+    this.digest = answer.digest;
+    this.show(answer.messages);
   }
 
   async end(): Promise<void> {

@@ -8,6 +8,7 @@ import type { Operation, StoredMessage } from "../shared/operation.js";
 import { BodyCorruptError } from "../shared/store-errors.js";
 import type { Bodies } from "./bodies.js";
 import type { Groups } from "./group.js";
+import type { ReplyOf } from "./peer-methods.js";
 import { firstToRead } from "./hedge.js";
 import type { Peers } from "./peers.js";
 import type { Placement } from "./placement.js";
@@ -33,7 +34,8 @@ export interface MaildropOptions {
 
 export type OpenAnswer =
   | { readonly kind: "open"; readonly maildrop: ReplicatedMaildrop }
-  | { readonly kind: "inUse" }
+  /** `owner`: the member whose session has it, by the word of one. */
+  | { readonly kind: "inUse"; readonly owner?: MemberUuid }
   | { readonly kind: "tempfail"; readonly why: string };
 
 /** A piece of a body takes a few milliseconds; a client need not notice that a member froze. */
@@ -51,16 +53,10 @@ export class Maildrops {
   }
 
   async openMaildrop(mailbox: MailboxName): Promise<OpenAnswer> {
-    const { boot } = this.options;
+    const { boot, groups } = this.options;
     this.count += 1;
     const session = `${boot}/${this.count}`;
     this.open.set(session, mailbox);
-    return await this.enter(mailbox, session);
-  }
-
-  /** The lock is asked for, or asked for again by a session that wants to see what has come since. */
-  private async enter(mailbox: MailboxName, session: string): Promise<OpenAnswer> {
-    const { boot, groups } = this.options;
     const gathered = await groups.ask(
       mailbox,
       "acquire",
@@ -71,29 +67,64 @@ export class Maildrops {
     try {
       if (!gathered.quorum) {
         this.release(mailbox, session);
-        return answers.some(([, reply]) => reply.kind === "held")
-          ? { kind: "inUse" }
-          : { kind: "tempfail", why: "too few members answer" };
+        for (const [, reply] of answers) {
+          if (reply.kind === "held") return { kind: "inUse", ...ownerOf(reply) };
+        }
+        return { kind: "tempfail", why: "too few members answer" };
       }
-      const summaries = new Map(
-        answers.flatMap(([uuid, reply]) =>
-          reply.kind === "granted" ? [[uuid, reply.summary] as const] : [],
-        ),
-      );
-      const { messages, unsettled } = await this.merge(mailbox, gathered.placement, summaries);
+      const summaries = summariesOf(answers);
+      const shown = await this.merge(mailbox, gathered.placement, summaries);
       const release = (): void => this.release(mailbox, session);
-      const refresh = async (): Promise<OpenAnswer> =>
-        this.open.has(session)
-          ? await this.enter(mailbox, session)
-          : { kind: "tempfail", why: "the maildrop was released" };
+      const relist = (digest: string | undefined) => this.relist(mailbox, session, digest);
       const { options } = this;
-      const parts = { options, mailbox, session, messages, unsettled, release, refresh };
+      const parts = { options, mailbox, session, ...shown, release, relist };
       return { kind: "open", maildrop: new ReplicatedMaildrop(parts) };
     } catch (error) {
       this.release(mailbox, session);
       this.options.log.warn({ mailbox, error: String(error) }, "maildrop not opened");
       return { kind: "tempfail", why: "the mailbox could not be read" };
     }
+  }
+
+  /** What the mailbox holds now, if a majority says that the session still holds its lock. */
+  private async relist(
+    mailbox: MailboxName,
+    session: string,
+    digest: string | undefined,
+  ): Promise<RelistAnswer> {
+    const { boot, groups } = this.options;
+    if (!this.open.has(session)) return { kind: "lost" };
+    const gathered = await groups.ask(
+      mailbox,
+      "acquire",
+      { mailbox, session, boot },
+      { counts: (reply) => reply.kind === "granted", alone: true },
+    );
+    const answers = [...gathered.answers];
+    if (!gathered.quorum) {
+      return answers.some(([, { kind }]) => kind === "held")
+        ? { kind: "lost" }
+        : { kind: "tempfail" };
+    }
+    const summaries = summariesOf(answers);
+    const common = commonDigest(summaries);
+    if (common !== undefined && common === digest) return { kind: "same" };
+    try {
+      const { messages } = await this.merge(mailbox, gathered.placement, summaries);
+      return { kind: "listed", messages, digest: common };
+    } catch {
+      return { kind: "tempfail" };
+    }
+  }
+
+  /** Reads what no session has to hold the lock for. */
+  reader(mailbox: MailboxName): Pick<ReplicatedMaildrop, "read"> {
+    const { options } = this;
+    const nothing = { messages: [], unsettled: new Map<MessageId, Unsettled>(), session: "" };
+    return new ReplicatedMaildrop({
+      ...{ options, mailbox, ...nothing, release: () => undefined },
+      relist: () => Promise.resolve({ kind: "lost" }),
+    });
   }
 
   /** The union of a majority's sets; where all are equal, which is the rule, any one of them. */
@@ -104,7 +135,7 @@ export class Maildrops {
   ): Promise<Shown> {
     const { peers, puller, onDifference } = this.options;
     const members = placement.everyone.filter((member) => summaries.has(member.uuid));
-    const equal = new Set([...summaries.values()].map((summary) => summary.digest)).size === 1;
+    const equal = commonDigest(summaries) !== undefined;
     if (!equal) onDifference();
     const own = members.find((member) => peers.isSelf(member.uuid));
     const first = own ?? members[0];
@@ -150,6 +181,39 @@ export class Maildrops {
   }
 }
 
+export type RelistAnswer =
+  /** As it was when it had the digest. */
+  | { readonly kind: "same" }
+  | {
+      readonly kind: "listed";
+      readonly messages: readonly StoredMessage[];
+      /** Of what all who answered hold, if that is the same. */
+      readonly digest: string | undefined;
+    }
+  /** Another session has the lock. */
+  | { readonly kind: "lost" }
+  | { readonly kind: "tempfail" };
+
+type AcquireReply = ReplyOf<"acquire">;
+
+const ownerOf = (reply: { owner?: MemberUuid }): { owner?: MemberUuid } =>
+  reply.owner === undefined ? {} : { owner: reply.owner };
+
+const summariesOf = (
+  answers: readonly (readonly [MemberUuid, AcquireReply])[],
+): ReadonlyMap<MemberUuid, MailboxSummary> =>
+  new Map(
+    answers.flatMap(([uuid, reply]) =>
+      reply.kind === "granted" ? [[uuid, reply.summary] as const] : [],
+    ),
+  );
+
+function commonDigest(summaries: ReadonlyMap<MemberUuid, MailboxSummary>): string | undefined {
+  const digests = new Set([...summaries.values()].map(({ digest }) => digest));
+  const [only] = digests;
+  return digests.size === 1 ? only : undefined;
+}
+
 /** In order of id; what one of them knows to be removed is. */
 function unionOf(sets: readonly ReadContents[]): Omit<ReadContents, "unsettled"> {
   const tombstones = sets.flatMap((set) => set.tombstones);
@@ -175,7 +239,7 @@ interface SessionParts extends Shown {
   readonly mailbox: MailboxName;
   readonly session: string;
   readonly release: () => void;
-  readonly refresh: () => Promise<OpenAnswer>;
+  readonly relist: (digest: string | undefined) => Promise<RelistAnswer>;
 }
 
 /** Of one call: tombstones of more might not fit into a frame. */
@@ -187,18 +251,17 @@ export class ReplicatedMaildrop {
   /** In order of arrival; does not change. */
   readonly messages: readonly StoredMessage[];
   readonly release: () => void;
-  /**
-   * The same session with what is in the mailbox now; use its maildrop from then on. The lock is kept, unless somebody
-   * else got it meanwhile: then, as after any failure, the session is over.
-   */
-  readonly refresh: () => Promise<OpenAnswer>;
 
   constructor(private readonly parts: SessionParts) {
     this.options = parts.options;
     this.mailbox = parts.mailbox;
     this.messages = parts.messages;
     this.release = parts.release;
-    this.refresh = parts.refresh;
+  }
+
+  /** What the mailbox holds by now, for who holds the lock for long. `digest`: of the last answer. */
+  relist(digest?: string): Promise<RelistAnswer> {
+    return this.parts.relist(digest);
   }
 
   /**

@@ -174,7 +174,11 @@ export interface PeerMethods {
 
   acquire: Method<
     { epoch: number; boot: string } & SessionRef,
-    Fenced<{ kind: "granted"; summary: MailboxSummary } | { kind: "held" }>
+    Fenced<
+      | { kind: "granted"; summary: MailboxSummary }
+      /** `owner`: whose session has it. */
+      | { kind: "held"; owner?: MemberUuid }
+    >
   >;
   checkLock: Method<{ epoch: number } & SessionRef, Fenced<{ kind: "held" } | { kind: "lost" }>>;
   release: Method<SessionRef, { kind: "ok" }>;
@@ -269,6 +273,8 @@ export interface PeerMethods {
   status: Method<object, { status: unknown }>;
   /** What was remembered of a register is out of date. */
   registerChanged: Method<{ register: string }, { kind: "ok" }>;
+  /** Asked of the leader of a queue, or of a member that may become it. */
+  queueCall: Method<QueueCall, QueueReply>;
   /** Registers that this member keeps, by name, a page at a time. */
   accounts: Method<{ after: string }, { registers: readonly RegisterLine[]; more: boolean }>;
 }
@@ -276,6 +282,45 @@ export interface PeerMethods {
 export type PeerMethodName = keyof PeerMethods;
 export type RequestOf<M extends PeerMethodName> = PeerMethods[M]["request"];
 export type ReplyOf<M extends PeerMethodName> = PeerMethods[M]["reply"];
+
+/** What is asked of the leader of a queue: see `middleware/broker/`. */
+export interface QueueCall {
+  readonly queue: string;
+  readonly command: "open" | "close" | "settle" | "status" | "redrive" | "purge" | "wake";
+  /** Names one consumer. */
+  readonly session?: string;
+  /** At most so many entries. */
+  readonly max?: number;
+  readonly ack?: readonly MessageId[];
+  readonly reject?: readonly MessageId[];
+  /** Not looked at. */
+  readonly back?: readonly MessageId[];
+  readonly nack?: readonly EntryTime[];
+  readonly extend?: readonly EntryTime[];
+  /** Of a redrive: the queue that dead letters go back to. */
+  readonly target?: string;
+}
+
+export interface EntryTime {
+  readonly entry: MessageId;
+  readonly ms: number;
+}
+
+export interface QueueEntry {
+  readonly message: StoredMessage;
+  readonly redelivered: number;
+}
+
+export type QueueReply =
+  | { kind: "entries"; entries: readonly QueueEntry[] }
+  | { kind: "done"; moved?: number }
+  | { kind: "status"; ready: number; delayed: number; leased: number; octets: number }
+  /** One consumer at a time, and there is one. */
+  | { kind: "inUse" }
+  | { kind: "unknown" }
+  /** Another member leads it, if known which. */
+  | { kind: "elsewhere"; owner?: MemberUuid }
+  | { kind: "failed"; why: string };
 
 /** Who is at the other end of a call. */
 export interface Caller {

@@ -12,11 +12,11 @@ import { Groups } from "./group.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Joining } from "./joining.js";
 import { LockTable } from "./locks.js";
-import { Maildrops, type OpenAnswer } from "./maildrop.js";
+import { Maildrops, type OpenAnswer, type ReplicatedMaildrop } from "./maildrop.js";
 import { Mending } from "./mending.js";
 import { Membership } from "./membership.js";
 import { messageIdMaker, timeOf } from "./message-id.js";
-import type { Caller, Progress } from "./peer-methods.js";
+import type { Caller, Progress, QueueCall, QueueReply } from "./peer-methods.js";
 import { Pace, type PaceLimits } from "./pace.js";
 import { Peers } from "./peers.js";
 import type { Clock, Files, PeerCaller, PeerMessage, Randomness, Store } from "./ports.js";
@@ -100,7 +100,8 @@ export class Replication {
   private readonly names: SharedNames;
   private readonly stopping = new AbortController();
   private wakeRepair: AbortController | undefined;
-  private registerListener: ((register: string) => void) | undefined;
+  private readonly registerListeners: ((register: string) => void)[] = [];
+  private queueListener: ((call: QueueCall) => Promise<QueueReply>) | undefined;
 
   constructor(private readonly options: ReplicationOptions) {
     const { store, files, clock, random, log, timings, self, ring } = options;
@@ -202,7 +203,13 @@ export class Replication {
         holdsSession: (session) => this.maildrops.holds(session),
         onJoin: (request) => this.joining.admit(request),
         status: options.status,
-        onRegisterChanged: (register) => this.registerListener?.(register),
+        onRegisterChanged: (register) => {
+          for (const listener of this.registerListeners) listener(register);
+        },
+        onQueueCall: async (call) => {
+          const why = "this member has no queues";
+          return this.queueListener?.(call) ?? { kind: "failed", why };
+        },
       }),
     );
     membership.onChange((roster, before) => {
@@ -342,7 +349,23 @@ export class Replication {
 
   /** Registers somebody who remembers values of registers. */
   onRegisterChanged(listener: (register: string) => void): void {
-    this.registerListener = listener;
+    this.registerListeners.push(listener);
+  }
+
+  /** Registers who leads queues on this node. */
+  onQueueCall(listener: (call: QueueCall) => Promise<QueueReply>): void {
+    this.queueListener = listener;
+  }
+
+  /** Reads messages of a mailbox whose lock another member may hold. */
+  readerOf(mailbox: MailboxName): Pick<ReplicatedMaildrop, "read"> {
+    return this.maildrops.reader(mailbox);
+  }
+
+  /** The time of an id made now, which is later than `ms`. */
+  idTimeAfter(ms: number): number {
+    this.ringClock.hear(ms + 1);
+    return timeOf(this.newMessageId());
   }
 
   /** Makes every member forget what it remembers of a register; who is silent forgets by itself. */

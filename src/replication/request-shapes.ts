@@ -98,6 +98,9 @@ const unsettled = record({
 const body = record({ digest, octets: whole, transfer: optional(text) });
 const ringParameters = record({ bits: whole, replicas: whole, domain: text });
 
+const entries = optional(listOf(messageId));
+const entryTimes = optional(listOf(record({ entry: messageId, ms: whole })));
+
 const shapes: Readonly<Record<PeerMethodName, Shape>> = {
   replicate: record({
     ...epoch,
@@ -138,6 +141,12 @@ const shapes: Readonly<Record<PeerMethodName, Shape>> = {
   recall: record({ id: messageId }),
   status: record({}),
   registerChanged: record({ register: text }),
+  queueCall: record({
+    queue: matching(/^[a-z0-9][a-z0-9._-]{0,63}$/),
+    command: matching(/^(?:open|close|settle|status|redrive|purge|wake)$/),
+    ...{ session: optional(text), max: optional(whole), target: optional(text) },
+    ...{ ack: entries, reject: entries, back: entries, nack: entryTimes, extend: entryTimes },
+  }),
   accounts: record({ after: text }),
 };
 

@@ -17,6 +17,8 @@ import type {
   Fenced,
   JoinReply,
   PeerHandlers,
+  QueueCall,
+  QueueReply,
   ReplicateReply,
   ReplyOf,
   RequestOf,
@@ -61,6 +63,7 @@ export interface ServiceOptions {
   readonly onJoin: (request: RequestOf<"join">) => Promise<JoinReply>;
   readonly status: () => unknown;
   readonly onRegisterChanged: (register: string) => void;
+  readonly onQueueCall: (call: QueueCall) => Promise<QueueReply>;
 }
 
 export function createHandlers(options: ServiceOptions): PeerHandlers {
@@ -149,6 +152,7 @@ export function createHandlers(options: ServiceOptions): PeerHandlers {
       options.onRegisterChanged(register);
       return { kind: "ok" };
     },
+    queueCall: (_, call) => options.onQueueCall(call),
     accounts: (_, { after }) => names.registersAfter(after),
   };
 }
@@ -293,8 +297,8 @@ class Service {
         // Even if it was held then: the lease of a silent node may have run out meanwhile.
         answer = locks.acquire(mailbox, wanted);
       }
-      if (answer.kind === "held") return { kind: "held" };
-      return { kind: "granted", summary: (await store.contents(mailbox)).summary };
+      if (answer.kind === "held") return { kind: "held", owner: answer.lease.owner };
+      return { kind: "granted", summary: await store.summary(mailbox) };
     });
   }
 

@@ -1,0 +1,214 @@
+/** The broker of one node, put together. */
+import type { RingKeys } from "../../mailbox/ring-keys.js";
+import { queueMailbox } from "../../mailbox/folders.js";
+import { Quotas } from "../../mailbox/quotas.js";
+import type { QueueEntry } from "../../replication/peer-methods.js";
+import type { Clock, Files, Randomness, Store } from "../../replication/ports.js";
+import type { Replication } from "../../replication/replication.js";
+import type { MailboxName, MemberUuid, MessageId } from "../../shared/ids.js";
+import type { Log } from "../../shared/log.js";
+import type { Broker, ProvenSender, PublishOutcome } from "../ports.js";
+import type { Packet } from "../../ebm/index.js";
+import { DeadLetters } from "./dead-letters.js";
+import {
+  Definitions,
+  type ExchangeFields,
+  type OwnedFields,
+  type QueueFields,
+} from "./definitions.js";
+import { Durable } from "./durable.js";
+import { redeliveredLine } from "./entry.js";
+import { createOperations } from "./operations.js";
+import { isPermitted } from "./permissions.js";
+import { Publisher } from "./publisher.js";
+import { Queues } from "./queues.js";
+
+export interface BrokerOptions {
+  readonly replication: Replication;
+  readonly store: Pick<Store, "spoolPath" | "catalog">;
+  readonly files: Files;
+  readonly keys: Pick<RingKeys, "current" | "find">;
+  /** The ring's first domain. */
+  readonly domain: string;
+  readonly self: MemberUuid;
+  /** What sealed octets depend on besides their content: the version of zlib. */
+  readonly codec: string;
+  readonly clock: Clock;
+  readonly random: Randomness;
+  readonly log: Log;
+}
+
+/** What one consumer is shown of a queue, and how it ends. */
+export interface QueueSession {
+  readonly entries: readonly QueueEntry[];
+  /** Octets of an entry as it is read. */
+  octetsOf(entry: QueueEntry): number;
+  /** @throws Error when no member has a sound copy now */
+  read(entry: QueueEntry, signal: AbortSignal): Promise<Buffer | AsyncIterable<Buffer>>;
+  /** True when they are deleted, durably. */
+  acknowledge(entries: readonly QueueEntry[]): Promise<boolean>;
+  /** Those that were read and not acknowledged stay leased, others are given back. */
+  close(): Promise<void>;
+}
+
+export type QueueAnswer =
+  | { readonly kind: "open"; readonly session: QueueSession }
+  /** There is no such queue, or the user may not consume it. */
+  | { readonly kind: "denied" }
+  | { readonly kind: "inUse" }
+  | { readonly kind: "tempfail" };
+
+/** Queues whose messages are sent to their owners: work for a pusher on this node. */
+export interface PushWork {
+  readonly queue: string;
+  readonly owner: MailboxName;
+}
+
+export class RingBroker implements Broker {
+  readonly operations: Broker["operations"];
+  private readonly exchanges: Definitions<ExchangeFields>;
+  private readonly queues: Definitions<QueueFields>;
+  private readonly owned: Definitions<OwnedFields>;
+  private readonly publisher: Publisher;
+  private readonly leaders: Queues;
+  private pusher: ((work: PushWork) => void) | undefined;
+
+  constructor(private readonly options: BrokerOptions) {
+    const { replication, clock, random, log, domain } = options;
+    const announceChanged = (register: string) => replication.announceChanged(register);
+    const { registers } = replication;
+    const kept = { registers, clock, random, announceChanged };
+    const exchanges = new Definitions<ExchangeFields>("exchange", kept);
+    const queues = new Definitions<QueueFields>("queue", kept);
+    const owned = new Definitions<OwnedFields>("owned", kept);
+    this.exchanges = exchanges;
+    this.queues = queues;
+    this.owned = owned;
+    const durable = new Durable(options);
+    const deadLetters = new DeadLetters({ queues, durable, random, domain, log });
+    this.leaders = new Queues({
+      ...{ replication, queues, deadLetters, domain, clock, random, log },
+      onWake: (queue) => void this.woken(queue),
+    });
+    const quotas = new Quotas({
+      standard: {},
+      usageOf: (mailbox) => replication.usageOf(mailbox),
+      members: () => replication.roster.members.length,
+      clock,
+    });
+    this.publisher = new Publisher({
+      ...{ ...options, registers, exchanges, queues, durable, quotas },
+      idTimeAfter: (ms) => replication.idTimeAfter(ms),
+      onPushed: (queue) => void this.wake(queue),
+    });
+    this.operations = createOperations({
+      ...{ exchanges, queues, owned, random, domain },
+      leaders: this.leaders,
+    });
+    replication.onQueueCall((call) => this.leaders.handle(call));
+    replication.onRegisterChanged((register) => this.forget(register));
+  }
+
+  start(): void {
+    this.leaders.start();
+  }
+
+  /** Gives up the queues that this node leads. */
+  stop(): void {
+    this.leaders.stop();
+  }
+
+  private forget(register: string): void {
+    this.exchanges.forget(register);
+    this.queues.forget(register);
+    this.owned.forget(register);
+  }
+
+  publish(packet: Packet, sender: ProvenSender): Promise<PublishOutcome> {
+    return this.publisher.publish(packet, sender);
+  }
+
+  /** Hands out entries of a queue to one consumer. `max`: at most so many. */
+  async openQueue(queue: string, user: MailboxName, max?: number): Promise<QueueAnswer> {
+    const found = await this.queues.recall(queue);
+    if (found.kind === "undecided") return { kind: "tempfail" };
+    if (found.kind === "unknown") return { kind: "denied" };
+    const { owner, consumers } = found.value;
+    if (!isPermitted(user, owner, consumers)) return { kind: "denied" };
+    const session = this.leaders.newSession();
+    const call = { queue, command: "open", session, ...(max !== undefined && { max }) } as const;
+    const reply = await this.leaders.call(call);
+    if (reply.kind === "entries") {
+      return { kind: "open", session: this.sessionOf(queue, session, reply.entries) };
+    }
+    if (reply.kind === "inUse") return { kind: "inUse" };
+    return { kind: reply.kind === "unknown" ? "denied" : "tempfail" };
+  }
+
+  private sessionOf(queue: string, session: string, entries: readonly QueueEntry[]): QueueSession {
+    const { leaders } = this;
+    const { replication, domain } = this.options;
+    const reader = replication.readerOf(queueMailbox(queue, domain));
+    const seen = new Set<MessageId>();
+    const lineOf = ({ redelivered }: QueueEntry): string => redeliveredLine(redelivered);
+    return {
+      entries,
+      octetsOf: (entry) =>
+        Buffer.byteLength(lineOf(entry)) +
+        Buffer.byteLength(entry.message.trace) +
+        entry.message.bodyOctets,
+      async read(entry, signal) {
+        const { message } = entry;
+        const line = lineOf(entry);
+        const octets = await reader.read({ ...message, trace: line + message.trace }, signal);
+        seen.add(message.id);
+        return octets;
+      },
+      async acknowledge(done) {
+        const ack = done.map(({ message }) => message.id);
+        const reply = await leaders.call({ queue, command: "settle", session, ack });
+        return reply.kind === "done";
+      },
+      async close() {
+        const back = entries.map(({ message }) => message.id).filter((id) => !seen.has(id));
+        await leaders.call({ queue, command: "close", session, back });
+      },
+    };
+  }
+
+  /**
+   * Tells a pusher of queues with `push` that this node leads and that have got something. It takes
+   * what is in them by `openQueue` as the queue's owner, and settles by `operations.settle`.
+   */
+  onPush(pusher: (work: PushWork) => void): void {
+    this.pusher = pusher;
+  }
+
+  /** All queues with `push` of which this node is the one to push: for after a start or a failure. */
+  async pushWork(): Promise<readonly PushWork[]> {
+    const suffix = `@${this.options.domain}/queue`;
+    const work: PushWork[] = [];
+    for (const { mailbox, messages, pending } of this.options.store.catalog()) {
+      if (!mailbox.endsWith(suffix) || (messages === 0 && !pending)) continue;
+      const queue = mailbox.slice(0, -suffix.length);
+      const found = await this.queues.recall(queue);
+      if (found.kind !== "found" || !found.value.push) continue;
+      if (this.leaders.isOurs(queue)) work.push({ queue, owner: found.value.owner });
+    }
+    return work;
+  }
+
+  /** Something came into a queue: whoever leads it, or is to, looks after it. */
+  private async wake(queue: string): Promise<void> {
+    const found = await this.queues.recall(queue);
+    if (found.kind !== "found" || !found.value.push) return;
+    await this.leaders.call({ queue, command: "wake" });
+  }
+
+  private async woken(queue: string): Promise<void> {
+    const found = await this.queues.recall(queue);
+    if (found.kind === "found" && found.value.push) {
+      this.pusher?.({ queue, owner: found.value.owner });
+    }
+  }
+}

@@ -1,0 +1,43 @@
+/** Bounds of the broker. */
+export const brokerLimits = {
+  bindingsMax: 1_000,
+  /** Users that a permission names. */
+  permittedMax: 1_000,
+  /** Exchanges that a queue is bound to. */
+  boundToMax: 1_000,
+  /** Exchanges and queues, together, of one user. */
+  ownedMax: 1_000,
+  /** Streams of one device. */
+  streamsMax: 256,
+  /** Copies that one intention names; a packet that makes more is taken in several steps. */
+  copiesPerStepMax: 2_000,
+  /** Octets of messages in one entry of an exclusive queue, before they are sealed. */
+  batchOctetsMax: 4 * 1024 * 1024,
+  /** Deliveries on their way at a time, of one packet. */
+  deliveriesMax: 64,
+  leaseMs: { standard: 30_000, min: 1_000, max: 12 * 60 * 60 * 1_000 },
+  deliveriesOfEntry: { standard: 20, min: 1, max: 1_000 },
+  messages: { standard: 100_000, min: 1, max: 10_000_000 },
+  octets: { standard: 1024 ** 3, min: 1, max: 1024 ** 4 },
+  /** Of a nack, and of an extension. */
+  delayMsMax: 7 * 24 * 60 * 60 * 1_000,
+  /** Entries that one consumer is shown at a time. */
+  shownMax: { competing: 32, exclusive: 256 },
+  /** Entries of one settlement. */
+  settledMax: 10_000,
+  /** Queues that one node leads. */
+  ledMax: 1_000,
+  /** Consumers of one queue, at a time. */
+  sessionsMax: 1_000,
+  /** A leader that nobody asks anything gives the lock up. */
+  idleMs: 60_000,
+  tickMs: 500,
+  /** For a leader to be found, or made, and to answer. */
+  callDeadlineMs: 8_000,
+  redriveMax: 10_000,
+  rememberedMs: 5_000,
+  rememberedMax: 10_000,
+} as const;
+
+/** What stands behind a queue's name for its dead letters, unless it says otherwise. */
+export const deadSuffix = ".dead";

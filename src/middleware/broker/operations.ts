@@ -1,0 +1,406 @@
+/** What is asked of the ring about exchanges and queues. */
+import type { Binding, ExchangeOptions, QueueOptions, RefusalCode } from "../../ebm/index.js";
+import { isQueueName } from "../../mailbox/folders.js";
+import type { EntryTime } from "../../replication/peer-methods.js";
+import type { Randomness } from "../../replication/ports.js";
+import type { MailboxName, MessageId } from "../../shared/ids.js";
+import type { Broker } from "../ports.js";
+import { deadLettersOf } from "./dead-letters.js";
+import type {
+  BoundQueue,
+  Definitions,
+  ExchangeFields,
+  OwnedFields,
+  QueueFields,
+} from "./definitions.js";
+import { brokerLimits, deadSuffix } from "./limits.js";
+import { canonicalPermitted, isPermitted } from "./permissions.js";
+import type { Queues } from "./queues.js";
+
+export interface OperationsOptions {
+  readonly exchanges: Definitions<ExchangeFields>;
+  readonly queues: Definitions<QueueFields>;
+  readonly owned: Definitions<OwnedFields>;
+  readonly leaders: Queues;
+  readonly random: Randomness;
+  readonly domain: string;
+}
+
+export type Refusal = { readonly ok: false; readonly code: RefusalCode; readonly why: string };
+type Done = { readonly ok: true; readonly answer: object };
+
+const done: Done = { ok: true, answer: {} };
+const refuse = (code: RefusalCode, why: string): Refusal => ({ ok: false, code, why });
+
+/** Room for the suffix of dead letters. */
+const nameMax = 64 - deadSuffix.length;
+const isName = (name: string): boolean => isQueueName(name) && name.length <= nameMax;
+
+const outcomes = {
+  done: () => done,
+  undecided: () => refuse("undecided", "too few members answer; try again"),
+  exists: (what: string) => refuse("exists", `${what} exists with other options, or another owner`),
+  unknown: (what: string) => refuse("unknown", `there is no ${what}`),
+  forbidden: (what: string) => refuse("forbidden", `${what} belongs to another user`),
+  full: (what: string) => refuse("full", `${what} has as many as there may be`),
+} as const;
+
+type OutcomeKind = keyof typeof outcomes;
+const outcome = (kind: OutcomeKind, what: string): Done | Refusal => outcomes[kind](what);
+
+export function createOperations(options: OperationsOptions): Broker["operations"] {
+  const operations = new Operations(options);
+  return {
+    declareExchange: (ask, { user }) => operations.declareExchange(ask, user),
+    removeExchange: (ask, { user }) => operations.removeExchange(ask, user),
+    declareQueue: (ask, { user }) => operations.declareQueue(ask, user),
+    removeQueue: (ask, { user }) => operations.removeQueue(ask, user),
+    queueStatus: (ask, { user }) => operations.queueStatus(ask, user),
+    bind: (ask, { user }) => operations.bind(ask, user),
+    unbind: (ask, { user }) => operations.unbind(ask, user),
+    settle: (ask, { user }) => operations.settle(ask, user),
+    redrive: (ask, { user }) => operations.redrive(ask, user),
+  };
+}
+
+type Handler<N extends keyof Broker["operations"]> = (
+  ask: Parameters<Broker["operations"][N]>[0],
+  user: MailboxName,
+) => ReturnType<Broker["operations"][N]>;
+
+class Operations {
+  constructor(private readonly options: OperationsOptions) {}
+
+  readonly declareExchange: Handler<"declareExchange"> = async (ask, user) => {
+    const { exchanges, domain } = this.options;
+    const { name } = ask;
+    const fields = exchangeFields(ask, user, domain);
+    if (!isName(name) || !fields) return refuse("malformed", "not an exchange that can be made");
+    const room = await this.own(user, `e ${name}`, () => exchanges.recall(name));
+    if (room !== "done") return outcome(room, user);
+    const kind = await exchanges.change<"exists">(name, (before) => {
+      if (!before) return { set: fields };
+      return isSameExchange(before, fields) ? { same: true } : { refuse: "exists" };
+    });
+    if (kind === "exists") await this.disownUnless(user, `e ${name}`, () => exchanges.read(name));
+    return outcome(kind, `the exchange ${name}`);
+  };
+
+  readonly removeExchange: Handler<"removeExchange"> = async ({ name }, user) => {
+    const what = `exchange ${name}`;
+    const kind = await this.options.exchanges.change<"unknown" | "forbidden">(name, (before) => {
+      if (!before) return { refuse: "unknown" };
+      return before.owner === user ? { set: "nothing" } : { refuse: "forbidden" };
+    });
+    if (kind === "done") await this.disown(user, `e ${name}`);
+    return outcome(kind, what);
+  };
+
+  readonly declareQueue: Handler<"declareQueue"> = async (ask, user) => {
+    const { queues, domain, random } = this.options;
+    const { name } = ask;
+    const made = queueFields(ask, user, domain);
+    if (typeof made === "string") return refuse("malformed", made);
+    if (name.endsWith(deadSuffix)) return this.declareDead(name, made, user);
+    if (!isName(name))
+      return refuse("malformed", `not a name of a queue: up to ${nameMax} of a-z 0-9 . _ -`);
+    const room = await this.own(user, `q ${name}`, () => queues.recall(name));
+    if (room !== "done") return outcome(room, user);
+    const incarnation = random.bytes(9).toString("base64url");
+    const kind = await queues.change<"exists">(name, (before) => {
+      if (!before) return { set: { ...made, incarnation, boundTo: [] } };
+      return isSameQueue(before, made) ? { same: true } : { refuse: "exists" };
+    });
+    if (kind === "exists") await this.disownUnless(user, `q ${name}`, () => queues.read(name));
+    return outcome(kind, `the queue ${name}`);
+  };
+
+  /** A queue for dead letters belongs to the queue that they come from. */
+  private async declareDead(
+    name: string,
+    made: Omit<QueueFields, "incarnation" | "boundTo">,
+    user: MailboxName,
+  ): Promise<Done | Refusal> {
+    const { queues, random } = this.options;
+    const base = await queues.read(name.slice(0, -deadSuffix.length));
+    if (base.kind === "undecided") return outcome("undecided", name);
+    if (base.kind === "unknown") return outcome("unknown", `queue that ${name} would belong to`);
+    if (base.value.owner !== user) return outcome("forbidden", `the queue of ${name}`);
+    const incarnation = random.bytes(9).toString("base64url");
+    // Made by the ring, perhaps, with options of its own.
+    const kind = await queues.change<"exists">(name, (before) => {
+      if (!before) return { set: { ...made, incarnation, boundTo: [] } };
+      return before.owner === user ? { same: true } : { refuse: "exists" };
+    });
+    return outcome(kind, `the queue ${name}`);
+  }
+
+  readonly removeQueue: Handler<"removeQueue"> = async ({ name }, user) => {
+    const { queues } = this.options;
+    let removed: QueueFields | undefined;
+    const kind = await queues.change<"unknown" | "forbidden">(name, (before) => {
+      if (!before) return { refuse: "unknown" };
+      if (before.owner !== user) return { refuse: "forbidden" };
+      removed = before;
+      return { set: "nothing" };
+    });
+    if (kind !== "done" || !removed) return outcome(kind, `queue ${name}`);
+    const { incarnation, boundTo } = removed;
+    for (const exchange of boundTo) await this.dropBindings(exchange, name, incarnation);
+    await this.options.leaders.call({ queue: name, command: "purge" });
+    await this.disown(user, `q ${name}`);
+    const dead = deadLettersOf(name, removed);
+    // Its own dead letters go with it; a queue that was named for them stays.
+    if (dead === `${name}${deadSuffix}` && !name.endsWith(deadSuffix)) {
+      await this.removeQueue({ name: dead }, user);
+    }
+    return done;
+  };
+
+  private async dropBindings(exchange: string, queue: string, incarnation: string): Promise<void> {
+    await this.options.exchanges.change<"unknown">(exchange, (before) => {
+      if (!before) return { refuse: "unknown" };
+      const bindings = before.bindings.filter(
+        (one) => one.queue !== queue || one.incarnation !== incarnation,
+      );
+      if (bindings.length === before.bindings.length) return { same: true };
+      return { set: { ...before, bindings } };
+    });
+  }
+
+  readonly queueStatus: Handler<"queueStatus"> = async ({ name }, user) => {
+    const refused = await this.mayConsume(name, user);
+    if (refused) return refused;
+    const reply = await this.options.leaders.call({ queue: name, command: "status" });
+    if (reply.kind !== "status") return outcome(failureOf(reply.kind), `queue ${name}`) as Refusal;
+    const { ready, delayed, leased, octets } = reply;
+    return { ok: true, answer: { ready, delayed, leased, octets } };
+  };
+
+  readonly bind: Handler<"bind"> = async (ask, user) => {
+    const { exchanges, queues } = this.options;
+    const { exchange, queue } = ask;
+    const there = await queues.read(queue);
+    if (there.kind !== "found") return outcome(there.kind, `queue ${queue}`);
+    if (there.value.owner !== user) return outcome("forbidden", `the queue ${queue}`);
+    const { incarnation } = there.value;
+    const refused = await this.maySubscribe(exchange, user);
+    if (refused) return refused;
+    // First noted with the queue, so that its removal finds every binding.
+    const noted = await queues.change<"unknown" | "full">(queue, (before) => {
+      if (before?.incarnation !== incarnation) return { refuse: "unknown" };
+      if (before.boundTo.includes(exchange)) return { same: true };
+      if (before.boundTo.length >= brokerLimits.boundToMax) return { refuse: "full" };
+      return { set: { ...before, boundTo: [...before.boundTo, exchange] } };
+    });
+    if (noted !== "done") return outcome(noted, `queue ${queue}`);
+    const binding = bindingOf(ask, incarnation);
+    const kind = await exchanges.change<"unknown" | "forbidden" | "full">(exchange, (before) => {
+      if (!before) return { refuse: "unknown" };
+      if (!isPermitted(user, before.owner, before.subscribers)) return { refuse: "forbidden" };
+      if (before.bindings.some((one) => isSameBinding(one, binding))) return { same: true };
+      const others = before.bindings.filter((one) => !isFormer(one, binding));
+      if (others.length >= brokerLimits.bindingsMax) return { refuse: "full" };
+      return { set: { ...before, bindings: [...others, binding] } };
+    });
+    return outcome(kind, `exchange ${exchange}`);
+  };
+
+  private async maySubscribe(exchange: string, user: MailboxName): Promise<Refusal | undefined> {
+    const found = await this.options.exchanges.read(exchange);
+    if (found.kind !== "found") return outcome(found.kind, `exchange ${exchange}`) as Refusal;
+    if (isPermitted(user, found.value.owner, found.value.subscribers)) return undefined;
+    return refuse("forbidden", `${user} may not bind queues to ${exchange}`);
+  }
+
+  readonly unbind: Handler<"unbind"> = async (ask, user) => {
+    const { exchanges, queues } = this.options;
+    const { exchange, queue } = ask;
+    const there = await queues.read(queue);
+    if (there.kind !== "found") return outcome(there.kind, `queue ${queue}`);
+    const { owner, incarnation } = there.value;
+    const binding = bindingOf(ask, incarnation);
+    const kind = await exchanges.change<"unknown" | "forbidden">(exchange, (before) => {
+      if (!before) return { refuse: "unknown" };
+      if (user !== owner && user !== before.owner) return { refuse: "forbidden" };
+      const bindings = before.bindings.filter((one) => !isSameBinding(one, binding));
+      if (bindings.length === before.bindings.length) return { same: true };
+      return { set: { ...before, bindings } };
+    });
+    return outcome(kind, `exchange ${exchange}`);
+  };
+
+  readonly settle: Handler<"settle"> = async (ask, user) => {
+    const { queue } = ask;
+    const refused = await this.mayConsume(queue, user);
+    if (refused) return refused;
+    const settlement = settlementOf(ask);
+    if (!settlement) return refuse("malformed", "entries are named by their unique-ids");
+    const reply = await this.options.leaders.call({ queue, command: "settle", ...settlement });
+    return reply.kind === "done" ? done : outcome(failureOf(reply.kind), `queue ${queue}`);
+  };
+
+  readonly redrive: Handler<"redrive"> = async ({ queue, max }, user) => {
+    const { queues, leaders } = this.options;
+    const found = await queues.recall(queue);
+    if (found.kind !== "found") return outcome(found.kind, `queue ${queue}`) as Refusal;
+    if (found.value.owner !== user) return outcome("forbidden", `the queue ${queue}`) as Refusal;
+    const dead = deadLettersOf(queue, found.value);
+    const there = await queues.recall(dead);
+    if (there.kind === "unknown") return { ok: true, answer: { moved: 0 } };
+    if (there.kind === "undecided") return outcome("undecided", dead) as Refusal;
+    if (there.value.owner !== user) return outcome("forbidden", `the queue ${dead}`) as Refusal;
+    const call = { queue: dead, command: "redrive", target: queue } as const;
+    const reply = await leaders.call({ ...call, ...(max !== undefined && { max }) });
+    if (reply.kind === "done") return { ok: true, answer: { moved: reply.moved ?? 0 } };
+    return outcome(failureOf(reply.kind), `queue ${queue}`) as Refusal;
+  };
+
+  /** Undefined: the user may. */
+  async mayConsume(queue: string, user: MailboxName): Promise<Refusal | undefined> {
+    const found = await this.options.queues.recall(queue);
+    if (found.kind !== "found") return outcome(found.kind, `queue ${queue}`) as Refusal;
+    const { owner, consumers } = found.value;
+    if (isPermitted(user, owner, consumers)) return undefined;
+    return refuse("forbidden", `${user} may not consume ${queue}`);
+  }
+
+  /** Notes a name as the user's before it is made, so that nobody makes more than there may be. */
+  private async own(
+    user: MailboxName,
+    name: string,
+    recall: () => Promise<{ readonly kind: string }>,
+  ): Promise<"done" | "full" | "undecided"> {
+    // What is there already costs nothing more.
+    if ((await recall()).kind === "found") return "done";
+    return this.options.owned.change<"full">(user, (before) => {
+      const names = before?.names ?? [];
+      if (names.includes(name)) return { same: true };
+      if (names.length >= brokerLimits.ownedMax) return { refuse: "full" };
+      return { set: { names: [...names, name] } };
+    });
+  }
+
+  private async disown(user: MailboxName, name: string): Promise<void> {
+    await this.options.owned.change(user, (before) => {
+      if (!before?.names.includes(name)) return { same: true };
+      return { set: { names: before.names.filter((one) => one !== name) } };
+    });
+  }
+
+  private async disownUnless(
+    user: MailboxName,
+    name: string,
+    read: () => Promise<
+      { readonly kind: "found"; readonly value: { owner: MailboxName } } | { readonly kind: string }
+    >,
+  ): Promise<void> {
+    const found = await read();
+    if ("value" in found && found.value.owner !== user) await this.disown(user, name);
+  }
+}
+
+const failureOf = (kind: string): "unknown" | "undecided" =>
+  kind === "unknown" ? "unknown" : "undecided";
+
+function exchangeFields(
+  { type, publishers, subscribers }: ExchangeOptions,
+  owner: MailboxName,
+  domain: string,
+): ExchangeFields | undefined {
+  const mayPublish = canonicalPermitted(publishers, domain);
+  const maySubscribe = canonicalPermitted(subscribers, domain);
+  if (mayPublish === undefined || maySubscribe === undefined) return undefined;
+  return { owner, type, publishers: mayPublish, subscribers: maySubscribe, bindings: [] };
+}
+
+const within = (value: number, { min, max }: { min: number; max: number }): boolean =>
+  Number.isSafeInteger(value) && value >= min && value <= max;
+
+/** The queue, or what is wrong with it. */
+function queueFields(
+  ask: QueueOptions,
+  owner: MailboxName,
+  domain: string,
+): Omit<QueueFields, "incarnation" | "boundTo"> | string {
+  const consumers = canonicalPermitted(ask.consumers, domain);
+  const publishers = canonicalPermitted(ask.publishers, domain);
+  if (consumers === undefined || publishers === undefined) return "not a list of users";
+  const { deadLetters, exclusive = false, push = false } = ask;
+  const { leaseMs: lease, deliveriesOfEntry, messages, octets } = brokerLimits;
+  const { leaseMs = lease.standard, deliveriesMax = deliveriesOfEntry.standard } = ask;
+  const { messagesMax = messages.standard, octetsMax = octets.standard } = ask;
+  if (!within(leaseMs, lease)) return `leaseMs is ${lease.min} to ${lease.max}`;
+  if (!within(deliveriesMax, deliveriesOfEntry)) {
+    return `deliveriesMax is ${deliveriesOfEntry.min} to ${deliveriesOfEntry.max}`;
+  }
+  if (!within(messagesMax, messages)) return `messagesMax is ${messages.min} to ${messages.max}`;
+  if (!within(octetsMax, octets)) return `octetsMax is ${octets.min} to ${octets.max}`;
+  if (deadLetters !== undefined && !isQueueName(deadLetters)) return "deadLetters is no queue";
+  return {
+    ...{ owner, exclusive, push, consumers, publishers },
+    ...{ leaseMs, deliveriesMax, messagesMax, octetsMax },
+    ...(deadLetters !== undefined && { deadLetters }),
+  };
+}
+
+const isSameExchange = (a: ExchangeFields, b: ExchangeFields): boolean =>
+  a.type === b.type && isSame(a.publishers, b.publishers) && isSame(a.subscribers, b.subscribers);
+
+const isSame = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+function isSameQueue(a: QueueFields, b: Omit<QueueFields, "incarnation" | "boundTo">): boolean {
+  const { incarnation: _i, boundTo: _b, owner: _o, ...options } = a;
+  const { owner: _, ...wanted } = b;
+  const keys = new Set([...Object.keys(options), ...Object.keys(wanted)]);
+  return [...keys].every((key) =>
+    isSame((options as Record<string, unknown>)[key], (wanted as Record<string, unknown>)[key]),
+  );
+}
+
+function bindingOf(
+  { queue, key = "", headers = {}, match = "all" }: Binding,
+  incarnation: string,
+): BoundQueue {
+  // In one order, so that equal ones look equal.
+  const sorted = Object.entries(headers).sort(([a], [b]) => (a < b ? -1 : 1));
+  return { queue, incarnation, key, headers: Object.fromEntries(sorted), match };
+}
+
+const isSameBinding = (a: BoundQueue, b: BoundQueue): boolean =>
+  a.queue === b.queue &&
+  a.incarnation === b.incarnation &&
+  a.key === b.key &&
+  a.match === b.match &&
+  isSame(a.headers, b.headers);
+
+/** Of a queue that had the name before. */
+const isFormer = (one: BoundQueue, { queue, incarnation }: BoundQueue): boolean =>
+  one.queue === queue && one.incarnation !== incarnation;
+
+const isEntry = (id: string): id is MessageId => /^[0-9a-f]{32}$/.test(id);
+
+function settlementOf(ask: Parameters<Broker["operations"]["settle"]>[0]):
+  | {
+      readonly ack: readonly MessageId[];
+      readonly reject: readonly MessageId[];
+      readonly nack: readonly EntryTime[];
+      readonly extend: readonly EntryTime[];
+    }
+  | undefined {
+  const { ack = [], reject = [], nack = [], extend = [] } = ask;
+  const times = [...nack.map(({ entry, delayMs }) => ({ entry, ms: delayMs })), ...extend];
+  const all = [...ack, ...reject, ...times.map(({ entry }) => entry)];
+  if (all.length > brokerLimits.settledMax || !all.every(isEntry)) return undefined;
+  if (!times.every(({ ms }) => Number.isFinite(ms) && ms >= 0)) return undefined;
+  const timed = (entry: string, ms: number): EntryTime => ({
+    entry: entry as MessageId,
+    ms: Math.min(Math.floor(ms), brokerLimits.delayMsMax),
+  });
+  return {
+    ack: ack.filter(isEntry),
+    reject: reject.filter(isEntry),
+    nack: nack.map(({ entry, delayMs }) => timed(entry, delayMs)),
+    extend: extend.map(({ entry, ms }) => timed(entry, ms)),
+  };
+}
