@@ -103,7 +103,14 @@ export async function startRabbitMq(): Promise<RabbitMq> {
     await stop().catch(() => undefined);
     throw error;
   }
-  return { name: `RabbitMQ ${version}`, connect: () => amqp.connect(url), stop };
+  return { name: `RabbitMQ ${version}`, connect: () => dial(url), stop };
+}
+
+async function dial(url: string): Promise<amqp.ChannelModel> {
+  const connection = await amqp.connect(url);
+  // Whoever waits for something on it is told; a broker that is ended breaks it in any case.
+  connection.on("error", () => undefined);
+  return connection;
 }
 
 /** SIGKILL: its data is of no use to anybody afterwards. */
