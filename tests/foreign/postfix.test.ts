@@ -34,7 +34,9 @@ afterAll(() => foreign?.stop());
 function mailWith(text: string, pop3: string, user: string, secret: string): Promise<string> {
   return waitUntil(
     async () => {
-      const mails = (await fetchAll(pop3, user, secret)).map(({ bytes }) => bytes.toString("latin1"));
+      const mails = (await fetchAll(pop3, user, secret)).map(({ bytes }) =>
+        bytes.toString("latin1"),
+      );
       return mails.find((mail) => mail.includes(text));
     },
     { deadlineMs: 60_000, what: `a mail with ${text} for ${user}\n${foreign.log()}`, everyMs: 200 },
