@@ -36,7 +36,7 @@ export const outgoingMailbox = (domain: string): MailboxName =>
   `.outgoing@${domain}/queue` as MailboxName;
 
 /** Of what waits, in the whole ring. */
-export const outgoingRoom = { messages: 10_000, octets: 1024 * 1024 * 1024 } as const;
+const outgoingRoom = { messages: 10_000, octets: 1024 * 1024 * 1024 } as const;
 
 /** Where no smart host is configured. */
 export const noOutgoing: Outgoing = {

@@ -1,6 +1,12 @@
 /** Mail that leaves the ring: every one arrives, whoever dies; doubles only around a kill. */
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { chordBin } from "../support/chord.js";
 import type { Member } from "../support/member.js";
+import { freeRingPort } from "../support/ports.js";
+import { runProcess } from "../support/process.js";
 import { admin, type Ring } from "../support/ring.js";
 import { ringScope } from "../support/ring-scope.js";
 import { FakeSmartHost } from "../support/smart-host.js";
@@ -61,6 +67,25 @@ async function sender(provoke: () => Promise<unknown>): Promise<Member> {
     { deadlineMs: 30_000, what: "a member to try", everyMs: 20 },
   );
 }
+
+test.each([
+  ["right\n", 0o644, "is open to others (mode 644): chmod 600"],
+  ["two\nlines\n", 0o600, "must hold the relay's password on one line"],
+  [undefined, 0o600, "is not there"],
+])("the file of the relay's password: %j, mode %o", async (text, mode, why) => {
+  const folder = mkdtempSync(join(tmpdir(), "ringpost-relay-"));
+  const path = join(folder, "password");
+  if (text !== undefined) writeFileSync(path, text);
+  if (text !== undefined) chmodSync(path, mode);
+  const login = ["--relay-user", "ring", "--relay-password-file", path];
+  const place = ["--addr", `127.0.0.1:${await freeRingPort()}`, "--data", join(folder, "data")];
+  const args = [chordBin, ...place, "--relay", host.addr, ...login];
+  const { code, stdout, stderr } = await runProcess(process.execPath, args);
+  expect(code).toBe(1);
+  expect(`${stdout.toString()}${stderr}`).toContain(why);
+  expect(`${stdout.toString()}${stderr}`).not.toContain("right");
+  rmSync(folder, { recursive: true, force: true });
+});
 
 test("through any member, from the null sender, each once, in order for each recipient", async () => {
   const sent: Record<string, string[]> = { "ann@else.test": [], "bob@else.test": [] };

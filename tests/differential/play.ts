@@ -66,7 +66,7 @@ class QueuePlay {
   private rejected = 0;
   private readonly consumers = new Set<RunningConsumer>();
   private starting: Promise<void>[] = [];
-  private failed: unknown;
+  private failed: Error | undefined;
 
   constructor(
     private readonly driver: BrokerDriver,
@@ -123,7 +123,7 @@ class QueuePlay {
         self = consumer;
         this.consumers.add(consumer);
       })
-      .catch((error: unknown) => {
+      .catch((error: Error) => {
         this.failed = error;
       });
     this.starting.push(started);

@@ -13,7 +13,7 @@ import { endWithUs } from "./process.js";
 import { SmtpClient } from "./smtp-client.js";
 import { waitUntil, within } from "./wait.js";
 
-export const foreignDomain = "foreign.test";
+const foreignDomain = "foreign.test";
 
 export interface ForeignMail {
   /** `host:port` of Postfix, which takes mail for everybody from loopback. */
