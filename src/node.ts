@@ -13,6 +13,7 @@ import { createMailPop3Servers, type MailPop3Servers } from "./node/mail-pop3.js
 import { createMailSmtpServers, type MailSmtpServers } from "./node/mail-smtp.js";
 import { createNodeMiddleware } from "./node/middleware.js";
 import { openSecrets, type OwnSecrets } from "./node/own-secrets.js";
+import { createRelay, type Relay } from "./node/relay.js";
 import { Stalls } from "./node/stalls.js";
 import { clock, random } from "./node/system.js";
 import { memberStatus, type MemberFacts } from "./operator/member-status.js";
@@ -95,6 +96,7 @@ class Node implements RunningNode {
   private readonly ring: Ring;
   private readonly mailboxes: Mailboxes;
   private readonly broker: RingBroker;
+  private readonly relay: Relay;
   private readonly smtp: MailSmtpServers;
   private readonly pop3: MailPop3Servers;
   private readonly stalls: Stalls;
@@ -153,6 +155,10 @@ class Node implements RunningNode {
     const mail = createMailDomain({ config, store, replication, log, stopping });
     const { registry, mailboxes, authenticator, credentials } = mail;
     this.mailboxes = mailboxes;
+    const { relayPassword: password } = secrets;
+    const { quotas } = registry;
+    this.relay = createRelay({ config, password, mailboxes, quotas, replication, log });
+    const { outgoing } = this.relay;
     const admission = new Admission({
       ...{ credentials: secrets.credentials, secretsFolder: secrets.folder },
       ...{ registers: replication.registers, clock, log },
@@ -160,10 +166,13 @@ class Node implements RunningNode {
     const { keys } = mail;
     this.broker = createNodeBroker({ domain, store, replication, keys, log });
     const { broker } = this;
-    const middleware = createNodeMiddleware({ config, mail, replication, broker, log });
+    const middleware = createNodeMiddleware({
+      ...{ config, mail, replication, broker, log },
+      outgoing: config.relay && outgoing,
+    });
     const operator = new Operator(
       Object.assign(facts, {
-        ...{ ...registry, mailboxes, credentials, admission, domain },
+        ...{ ...registry, mailboxes, credentials, admission, domain, outgoing },
         control: middleware,
       }),
     );
@@ -362,6 +371,7 @@ class Node implements RunningNode {
   }
 
   private async listen(): Promise<void> {
+    this.relay.start();
     this.listeners = { ...(await this.smtp.listen()), ...(await this.pop3.listen()) };
     const { config, secrets, log } = this;
     if (!config.discovery || this.stopping.signal.aborted) return;
@@ -378,6 +388,7 @@ class Node implements RunningNode {
     this.stopping.abort();
     this.mailboxes.stop();
     await Promise.all([this.smtp.close(), this.pop3.close(), this.discovery?.close()]);
+    await this.relay.stop();
     this.broker.stop();
     this.replication.stop();
     this.ring.stop();

@@ -22,6 +22,7 @@ import { lookup } from "./lookup.js";
 import type { TerminalOptions } from "./mail-terminal.js";
 import { runMember } from "./member.js";
 import { repair, restore } from "./repairs.js";
+import { relayStatus, relayTest } from "./relay.js";
 import { createSession, refreshSession, revokeSessions, rotateKey } from "./session.js";
 import { status } from "./status.js";
 import { token } from "./token.js";
@@ -78,6 +79,7 @@ export function createProgram(world: World, setExit: SetExit): Command {
   addMail(program, world);
   addMessages(program, world);
   addDns(program, world);
+  addRelay(program, world);
   refuseMisplacedOptions(program);
   return program;
 }
@@ -236,6 +238,21 @@ function addAdmission(program: Command, world: World): void {
     .option("--ttl <time>", "how long it is good: 30s, 10m, 1h, 7d", "1h")
     .addHelpText("after", tokenHelp)
     .action((options) => token(world, options));
+}
+
+function addRelay(program: Command, world: World): void {
+  const relay = program.command("relay").description("mail of the middleware that leaves the ring");
+  asking(relay.command("test <address>").description("send a short mail through the relay")).action(
+    (address, options) => relayTest(world, address, options),
+  );
+  asking(relay.command("status").description("how much waits to be sent")).action((options) =>
+    relayStatus(world, options),
+  );
+  takeVerb(relay, "command");
+  relay.action((verb: string[]) => {
+    refuseVerb(relay, verb, "see chord relay --help");
+    throw needsOne(relay);
+  });
 }
 
 const dnsHelp = `

@@ -50,10 +50,49 @@ test("an address is enough", async () => {
     quota: {},
     trial: false,
     registration: "closed",
+    relay: undefined,
     limits: listenerLimits({}),
     logLevel: "info",
   });
   expect(Object.isFrozen(config)).toBe(true);
+});
+
+describe("the relay", () => {
+  const login = { "relay-user": ["ring"], "relay-password-file": ["/etc/pw"] };
+
+  test.each([
+    [{}, undefined],
+    [{ relay: ["off"], ...login }, undefined],
+    [
+      { relay: ["mx.test:25"] },
+      { host: "mx.test", port: 25, login: undefined, tls: "opportunistic", firstRetryMs: 60_000 },
+    ],
+    [
+      { relay: ["mx.test:587"], ...login, "relay-retry": ["5"] },
+      { tls: "required", login: { user: "ring", passwordPath: "/etc/pw" }, firstRetryMs: 5_000 },
+    ],
+    [{ relay: ["127.0.0.1:25"], ...login }, { tls: "opportunistic" }],
+    [{ relay: ["mx.test:25"], "relay-tls": ["required"] }, { tls: "required" }],
+  ] as readonly [FlagTexts, object | undefined][])("%j", async (flags, expected) => {
+    const { relay } = await loadNodeConfig({ addr, ...flags });
+    if (expected === undefined) expect(relay).toBeUndefined();
+    else expect(relay).toMatchObject(expected);
+  });
+
+  test.each([
+    [{ relay: ["mx.test"] }, /^--relay mx\.test: must be host:port, .*, or off$/],
+    [{ relay: ["mx.test:0"] }, /must have a port from 1/],
+    [{ relay: ["mx.test:25"], "relay-tls": ["maybe"] }, /must be one of opportunistic, required/],
+    [{ relay: ["mx.test:25"], "relay-user": ["a"] }, /needs --relay-password-file as well/],
+    [{ relay: ["mx.test:25"], "relay-password-file": ["a"] }, /needs --relay-user as well/],
+    [
+      { relay: ["mx.test:25"], ...login, "relay-tls": ["opportunistic"] },
+      /would show the password of mx\.test/,
+    ],
+    [{ relay: ["mx.test:25"], "relay-user": ["a\nb"] }, /must be 1 to 255 characters on one line/],
+  ] as readonly [FlagTexts, RegExp][])("%j is refused", async (flags, message) => {
+    await expect(loadNodeConfig({ addr, ...flags })).rejects.toThrow(message);
+  });
 });
 
 test("the quota of all accounts and the trial", async () => {

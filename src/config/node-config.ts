@@ -14,6 +14,7 @@ import {
   optionSpecs,
   type PlainAuth,
   type Registration,
+  type RelayTls,
 } from "./options.js";
 import { fitsBits, type LogLevel, parseName } from "./values.js";
 
@@ -69,9 +70,20 @@ export interface NodeConfig {
   /** Recipients that fail on purpose are there. */
   readonly trial: boolean;
   readonly registration: Registration;
+  /** Absent: no mail leaves the ring. */
+  readonly relay: RelayConfig | undefined;
   /** The other limits, for each kind of listener. */
   readonly limits: ListenerLimits;
   readonly logLevel: LogLevel;
+}
+
+/** The smart host through which mail leaves the ring. */
+export interface RelayConfig {
+  readonly host: string;
+  readonly port: number;
+  readonly login: { readonly user: string; readonly passwordPath: string } | undefined;
+  readonly tls: RelayTls;
+  readonly firstRetryMs: number;
 }
 
 /** The command line's options as typed, by name; an option given twice has two texts. */
@@ -151,6 +163,7 @@ function resolveNodeConfig(raw: readonly RawOption[]): NodeConfig {
     quota: quotaOf(values),
     trial: values.trial ?? false,
     registration: values.registration ?? "closed",
+    relay: relayOf(given),
     limits: listenerLimits(values.limit ?? {}),
     logLevel: values["log-level"] ?? defaults.logLevel,
   });
@@ -204,6 +217,33 @@ function tlsPaths({ values, origins }: Given): NodeConfig["tls"] {
   const given = cert === undefined ? origins["tls-key"] : origins["tls-cert"];
   const missing = cert === undefined ? "tls-cert" : "tls-key";
   throw new ConfigError(`${given ?? "--tls-cert"}: needs --${missing} as well`);
+}
+
+function relayOf({ values, origins }: Given): NodeConfig["relay"] {
+  const { relay = "off", "relay-user": user, "relay-password-file": file } = values;
+  if (relay === "off") return undefined;
+  if ((user === undefined) !== (file === undefined)) {
+    const given = user === undefined ? origins["relay-password-file"] : origins["relay-user"];
+    const missing = user === undefined ? "relay-user" : "relay-password-file";
+    throw new ConfigError(`${given ?? "--relay-user"}: needs --${missing} as well`);
+  }
+  const isSafe = user === undefined || isLoopback(relay.host);
+  const tls = values["relay-tls"] ?? (isSafe ? "opportunistic" : "required");
+  if (tls === "opportunistic" && !isSafe) {
+    throw new ConfigError(
+      `${origins["relay-tls"] ?? "--relay-tls"}: would show the password of ${relay.host} to ` +
+        "whoever is in between; use required, or a relay on loopback",
+    );
+  }
+  return Object.freeze({
+    ...relay,
+    login:
+      user === undefined || file === undefined
+        ? undefined
+        : Object.freeze({ user, passwordPath: resolve(file) }),
+    tls,
+    firstRetryMs: (values["relay-retry"] ?? defaults.relayRetrySeconds) * 1_000,
+  });
 }
 
 function quotaOf({

@@ -50,6 +50,11 @@ export interface OptionValues {
   readonly "quota-messages": Bound;
   readonly trial: boolean;
   readonly registration: Registration;
+  readonly relay: Listener;
+  readonly "relay-user": string;
+  readonly "relay-password-file": string;
+  readonly "relay-tls": RelayTls;
+  readonly "relay-retry": number;
   /** By the names and in the units of the table of limits. */
   readonly limit: Readonly<Record<string, number>>;
   readonly "log-level": LogLevel;
@@ -64,6 +69,10 @@ export const plainAuths = ["loopback", "always", "never"] as const;
 /** Who may make an account by mail to the control address. */
 export type Registration = (typeof registrations)[number];
 const registrations = ["open", "token", "closed"] as const;
+
+/** How the smart host is spoken to. */
+export type RelayTls = (typeof relayTlsModes)[number];
+export const relayTlsModes = ["opportunistic", "required"] as const;
 
 export type OptionKey = keyof OptionValues;
 
@@ -93,6 +102,7 @@ export const defaults = {
   copyOctetsPerSecond: 32 * 1024 * 1024,
   copyStreams: 4,
   messageOctetsMax: limits.messageOctetsMax,
+  relayRetrySeconds: 60,
   logLevel: "info",
   /** A listener's default port is the ring port plus its well-known number. */
   smtpPortOffset: 25,
@@ -131,6 +141,23 @@ function parsePlainAuth(text: string): Parsed<PlainAuth> {
 function parseRegistration(text: string): Parsed<Registration> {
   const value = registrations.find((one) => one === text);
   return value === undefined ? no(`be one of ${registrations.join(", ")}`) : ok(value);
+}
+
+function parseRelay(text: string): Parsed<Listener> {
+  if (text === "off") return ok("off");
+  const endpoint = parseEndpoint(text, { portMin: 1 });
+  return endpoint.ok ? endpoint : no(`${endpoint.why}, or off`);
+}
+
+function parseRelayTls(text: string): Parsed<RelayTls> {
+  const value = relayTlsModes.find((one) => one === text);
+  return value === undefined ? no(`be one of ${relayTlsModes.join(", ")}`) : ok(value);
+}
+
+/** RFC 4954: what a user name may hold is the mechanism's to say; none of them has a line end. */
+function parseRelayUser(text: string): Parsed<string> {
+  const isName = text.length > 0 && text.length <= 255 && !/\p{Cc}/u.test(text);
+  return isName ? ok(text) : no("be 1 to 255 characters on one line");
 }
 
 const tokenShape = /^rp1_[A-Za-z0-9_-]+$/;
@@ -345,6 +372,40 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
     defaultText: "closed",
     fileTypes: ["string"],
     parse: parseRegistration,
+  },
+  relay: {
+    placeholder: "<host:port>",
+    help: "mail server that takes what the middleware sends elsewhere, or off",
+    defaultText: "off",
+    fileTypes: ["string"],
+    parse: parseRelay,
+  },
+  "relay-user": {
+    placeholder: "<name>",
+    help: "who this ring is at the relay",
+    defaultText: "no login",
+    fileTypes: ["string"],
+    parse: parseRelayUser,
+  },
+  "relay-password-file": {
+    placeholder: "<file>",
+    help: "that user's password, mode 0600",
+    fileTypes: ["string"],
+    parse: parsePath,
+  },
+  "relay-tls": {
+    placeholder: "<how>",
+    help: "to the relay: opportunistic (as offered), or required, with a certificate that is checked",
+    defaultText: "opportunistic; with --relay-user required, but for loopback",
+    fileTypes: ["string"],
+    parse: parseRelayTls,
+  },
+  "relay-retry": {
+    placeholder: "<seconds>",
+    help: "before a mail that the relay did not take is sent again; doubled up to an hour",
+    defaultText: String(defaults.relayRetrySeconds),
+    fileTypes: ["number"],
+    parse: (text) => parseWhole(text, { min: 1, max: 3_600, unit: "seconds" }),
   },
   limit: {
     placeholder: "<name=value>",

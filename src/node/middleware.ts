@@ -1,7 +1,7 @@
 /** The middleware of a member: wired to its mail domain, and told where the members are. */
 import type { NodeConfig } from "../config/index.js";
 import { createMiddleware, type Middleware } from "../middleware/middleware.js";
-import type { Broker } from "../middleware/ports.js";
+import type { Broker, Outgoing } from "../middleware/ports.js";
 import type { Replication } from "../replication/replication.js";
 import type { Log } from "../shared/log.js";
 import { spoolFiles } from "../store/spool-files.js";
@@ -14,11 +14,13 @@ interface NodeMiddlewareOptions {
   readonly mail: MailDomain;
   readonly replication: Replication;
   readonly broker: Broker;
+  /** Absent: no mail leaves the ring. */
+  readonly outgoing: Outgoing | undefined;
   readonly log: Log;
 }
 
 export function createNodeMiddleware(options: NodeMiddlewareOptions): Middleware {
-  const { config, mail, replication, broker, log } = options;
+  const { config, mail, replication, broker, outgoing, log } = options;
   const { registry, mailboxes, authenticator, sessions, keys } = mail;
   const servers = new Servers({
     members: () => replication.roster.members,
@@ -34,5 +36,6 @@ export function createNodeMiddleware(options: NodeMiddlewareOptions): Middleware
     ...{ sessions, keys, files: spoolFiles },
     servers: () => servers.list(),
     createBroker: () => broker,
+    ...(outgoing && { outgoing }),
   });
 }

@@ -7,7 +7,9 @@ import {
   ListenerTls,
   readCa,
   readCredentials,
+  readSecret,
   type RingCredentials,
+  SecretError,
   secretsFolder,
   selfSignedPaths,
 } from "../secrets/index.js";
@@ -20,6 +22,8 @@ export interface OwnSecrets {
   readonly credentials: RingCredentials;
   /** For the mail listeners. */
   readonly tls: ListenerTls;
+  /** Of the smart host, when one is set that wants it. */
+  readonly relayPassword: string | undefined;
 }
 
 interface Surroundings {
@@ -40,7 +44,9 @@ export async function openSecrets(
   // First what is wrong here, then what needs the others.
   const tls = await listenerTls(config, folder, surroundings.log);
   try {
-    return { folder, tls, credentials: await ringCredentials(config, folder, surroundings) };
+    const relayPassword = await relayPasswordOf(config);
+    const credentials = await ringCredentials(config, folder, surroundings);
+    return { folder, tls, credentials, relayPassword };
   } catch (error) {
     tls.close();
     throw error;
@@ -81,4 +87,15 @@ async function listenerTls(config: NodeConfig, folder: string, log: Log): Promis
   const names = [hostName, domain, "localhost", ring.host];
   const paths = config.tls ?? (await selfSignedPaths(folder, names));
   return await ListenerTls.open({ ...paths, log });
+}
+
+/** One line. @throws SecretError */
+async function relayPasswordOf({ relay }: NodeConfig): Promise<string | undefined> {
+  if (relay?.login === undefined) return undefined;
+  const { passwordPath: path } = relay.login;
+  const text = await readSecret(path, { maybeOfRoot: true });
+  if (text === undefined) throw new SecretError(`${path} (relay-password-file) is not there`);
+  const password = text.replace(/\r?\n$/, "");
+  if (password !== "" && !/\p{Cc}/u.test(password)) return password;
+  throw new SecretError(`${path} must hold the relay's password on one line, and nothing else`);
 }

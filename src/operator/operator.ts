@@ -19,9 +19,11 @@ import { CredentialCommands, type Credentials } from "./credential-commands.js";
 import { DomainCommands } from "./domain-commands.js";
 import { MemberCommands, parseMember } from "./member-commands.js";
 import { memberStatus } from "./member-status.js";
+import { type OutgoingMail, RelayCommands } from "./relay-commands.js";
 import { surveyAll } from "./surveys.js";
 
 export interface OperatorOptions extends AccountFacilities {
+  readonly outgoing: OutgoingMail;
   readonly credentials: Credentials;
   readonly admission: {
     /** @throws AdminError */
@@ -72,6 +74,8 @@ export class Operator {
     sessionRefresh: ({ token }) => this.credentials.refresh(text(token)),
     sessionRevoke: ({ name }) => this.credentials.revokeSessions(text(name)),
     sessionRotateKey: ({ dropOld }) => this.credentials.rotateKey(dropOld === true),
+    relayTest: ({ to }) => this.relay.test(text(to)),
+    relayStatus: () => this.relay.status(),
     status: () => this.status(),
     memberStatus: () => memberStatus(this.options),
     locate: ({ address }) => this.copies.locate(text(address)),
@@ -96,6 +100,7 @@ export class Operator {
   private readonly members: MemberCommands;
   private readonly copies: CopyCommands;
   private readonly credentials: CredentialCommands;
+  private readonly relay: RelayCommands;
 
   constructor(private readonly options: OperatorOptions) {
     this.accounts = new AccountCommands(options);
@@ -103,6 +108,7 @@ export class Operator {
     this.domains = new DomainCommands(options);
     this.members = new MemberCommands(options);
     this.copies = new CopyCommands(options);
+    this.relay = new RelayCommands(options);
     this.credentials = new CredentialCommands(options.credentials, options.domain);
   }
 

@@ -182,6 +182,8 @@ const adminMethods = {
   controlList: true,
   controlRead: true,
   controlDelete: true,
+  relayTest: true,
+  relayStatus: true,
 } satisfies Record<AdminMethod, true>;
 
 function isAdminMethod(method: string): method is AdminMethod {

@@ -1,6 +1,6 @@
 /** Keys, certificates and tokens: who belongs to the ring, and what the listeners show clients. */
 export { memberUri, type Pair } from "./certificates.js";
-export { SecretError } from "./files.js";
+export { readSecret, SecretError } from "./files.js";
 export {
   formatJoinToken,
   type JoinToken,

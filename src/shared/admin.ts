@@ -243,6 +243,10 @@ export interface AdminMethods {
   };
   /** The first one first. */
   domainList: { args: Record<string, never>; reply: { domains: readonly string[] } };
+  /** Puts a short mail to `to` among what leaves the ring, to try the relay. */
+  relayTest: { args: { to: string }; reply: { to: string; messageId: string } };
+  /** What waits to leave the ring; null when too few members answer. */
+  relayStatus: { args: Record<string, never>; reply: { waiting: number | null } };
   status: { args: Record<string, never>; reply: StatusReply };
   /** As `status`, of the member asked alone. */
   memberStatus: { args: Record<string, never>; reply: MemberStatus };

@@ -17,6 +17,8 @@ export interface Dovecot {
   readonly pop3: string;
   /** Of every account. */
   readonly password: string;
+  /** A folder for each account, with its `Maildir` in it. */
+  readonly homes: string;
   /** Makes an account; its mails are numbered in the order given. */
   fill(user: string, mails: readonly Buffer[]): void;
   remove(user: string): void;
@@ -47,7 +49,7 @@ export async function startDovecot(): Promise<Dovecot> {
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   await listening(pop3, child, folder);
   return {
-    ...{ pop3, password },
+    ...{ pop3, password, homes },
     fill: (user, mails) => fillMaildir(join(homes, user), mails),
     remove(user) {
       try {

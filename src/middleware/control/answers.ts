@@ -17,6 +17,7 @@ import type { Clock, Randomness } from "../../replication/ports.js";
 import type { Replication } from "../../replication/replication.js";
 import type { BodyDigest, MailboxName } from "../../shared/ids.js";
 import type { StoredMessage } from "../../shared/operation.js";
+import { OutgoingError } from "../outgoing.js";
 import type { Answers, Outgoing } from "../ports.js";
 import { controlLimits } from "./limits.js";
 
@@ -82,7 +83,9 @@ export class RingAnswers implements Answers {
     if (!outgoing) {
       throw new AnswerError("forbidden", "this ring sends no mail to other mail systems");
     }
-    await outgoing.send({ to: to.address, octets });
+    await outgoing.send({ to: to.address, octets }).catch((error: unknown) => {
+      throw error instanceof OutgoingError ? notSent(error) : error;
+    });
   }
 
   /** Best effort, where somebody begins anew: answers that nobody fetched for an hour. */
@@ -165,6 +168,9 @@ const undecidedError = (): AnswerError =>
   new AnswerError("undecided", "too few members answer, try again later");
 const fullError = (): AnswerError =>
   new AnswerError("full", "too many answers wait to be fetched; fetch them");
+
+const notSent = ({ code, message }: OutgoingError): AnswerError =>
+  new AnswerError(code === "full" || code === "undecided" ? code : "forbidden", message);
 
 function typeOf([first]: readonly Frame[]): PacketType {
   if (first?.kind === "data") return "data";
