@@ -6,6 +6,7 @@ import type { MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
 import { Mailboxes } from "./mailboxes.js";
 import type { Quotas } from "./quotas.js";
 import type { Recipients } from "./recipients.js";
+import { FakeRegisters } from "./testing.js";
 import { trialAnswer } from "./trial.js";
 
 const [ann, bob] = ["ann@ring.test", "bob@ring.test"] as MailboxName[] as [
@@ -23,6 +24,7 @@ let room: boolean;
 let ended: boolean[];
 let discarded: number;
 let mailboxes: Mailboxes;
+let registers: FakeRegisters;
 
 beforeEach(() => {
   result = { kind: "stored", durable: 2, wanted: 3 };
@@ -34,7 +36,10 @@ beforeEach(() => {
   ended = [];
   discarded = 0;
   let count = 0;
+  registers = new FakeRegisters();
   const replication = {
+    registers,
+    announceChanged: () => Promise.resolve(),
     newMessageId: () => `id${++count}` as MessageId,
     deliver: () => Promise.resolve(result),
     settled: (mailbox: string, id: string, outcome: string) => {
@@ -152,6 +157,32 @@ describe("a purge", () => {
     opened = { kind: "open", maildrop };
     expect([await mailboxes.purge(ann), released]).toEqual([expected, 4]);
     expect(asked.sort()).toEqual([ann, `${ann}/config`, `${ann}/data`, `${ann}/outbox`]);
+  });
+
+  const emptyDrop = {
+    kind: "open",
+    maildrop: { messages: [], remove: () => Promise.resolve(true), release: () => undefined },
+  };
+
+  test("takes what the ring keeps for the user's programs, and of nobody else's", async () => {
+    opened = emptyDrop;
+    const kinds = ["id", "contacts", "read"];
+    for (const user of [ann, bob]) {
+      for (const kind of kinds) registers.values.set(`${kind}:${user}`, { of: user });
+    }
+    // What was captured from the former holder stays worthless.
+    registers.values.set(`ebm:${ann}`, { devices: [] });
+    expect(await mailboxes.purge(ann)).toBe(true);
+    const valuesOf = (user: string) => kinds.map((kind) => registers.values.get(`${kind}:${user}`));
+    expect(valuesOf(ann)).toEqual([null, null, null]);
+    expect(valuesOf(bob)).toEqual(kinds.map(() => ({ of: bob })));
+    expect(registers.values.get(`ebm:${ann}`)).toEqual({ devices: [] });
+  });
+
+  test("is put off while too few members tell of these", async () => {
+    opened = emptyDrop;
+    registers.silent.add(`contacts:${ann}`);
+    expect(await mailboxes.purge(ann)).toBe(false);
   });
 
   test("is put off while somebody reads", async () => {
