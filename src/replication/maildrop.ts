@@ -167,8 +167,8 @@ interface SessionParts extends Shown {
   readonly release: () => void;
 }
 
-/** Of one call: tombstones of more might not fit into a frame. */
-const removalsPerCall = 10_000;
+/** Of one call: tombstones of more hold up the members that write them, or don't fit into a frame. */
+const removalsPerCall = 2_000;
 
 export class ReplicatedMaildrop {
   private readonly options: MaildropOptions;

@@ -30,7 +30,7 @@ beforeEach(() => {
     peers: held.peers,
     locks,
     membership: { self, roster: rosterOf([self, front, other]) },
-    store: { contents: () => Promise.resolve({ summary: "summary" }) },
+    store: { summary: () => Promise.resolve("summary") },
     leasesAreKnown: () => Promise.resolve(),
   } as unknown as ServiceOptions);
 });

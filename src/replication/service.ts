@@ -294,7 +294,7 @@ class Service {
         answer = locks.acquire(mailbox, wanted);
       }
       if (answer.kind === "held") return { kind: "held" };
-      return { kind: "granted", summary: (await store.contents(mailbox)).summary };
+      return { kind: "granted", summary: await store.summary(mailbox) };
     });
   }
 
