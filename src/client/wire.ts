@@ -29,10 +29,13 @@ export class Wire {
   #failure: WireError | undefined;
   #wake: (() => void) | undefined;
   #socket: Socket;
+  /** Under TLS, if there is TLS. */
+  readonly #bare: Socket;
   readonly #deadlineMs: number;
 
   private constructor(socket: Socket, deadlineMs: number) {
     this.#socket = socket;
+    this.#bare = socket;
     this.#deadlineMs = deadlineMs;
     socket.setNoDelay(true);
     this.#listen(socket);
@@ -127,7 +130,7 @@ export class Wire {
 
   /** Ends the connection as one that gets lost: with a reset. */
   reset(): void {
-    this.#socket.resetAndDestroy();
+    this.#bare.resetAndDestroy();
   }
 
   /** Ends the connection without a word. */
