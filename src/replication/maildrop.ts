@@ -116,7 +116,13 @@ export class Maildrops {
   private async readOwn(mailbox: MailboxName): Promise<ReadContents> {
     const { store, retries } = this.options;
     const { messages, tombstones } = await store.contents(mailbox);
-    const unsettled = [...messages, ...tombstones].flatMap(({ id }) => retries.unsettled(id) ?? []);
+    const unsettled: Unsettled[] = [];
+    for (const all of [messages, tombstones]) {
+      for (const { id } of all) {
+        const each = retries.unsettled(id);
+        if (each) unsettled.push(each);
+      }
+    }
     return { messages, tombstones, unsettled };
   }
 
