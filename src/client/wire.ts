@@ -27,15 +27,14 @@ export class Wire {
   #start = 0;
   #end = 0;
   #failure: WireError | undefined;
+  /** Under TLS. */
+  #bare: Socket | undefined;
   #wake: (() => void) | undefined;
   #socket: Socket;
-  /** Under TLS, if there is TLS. */
-  readonly #bare: Socket;
   readonly #deadlineMs: number;
 
   private constructor(socket: Socket, deadlineMs: number) {
     this.#socket = socket;
-    this.#bare = socket;
     this.#deadlineMs = deadlineMs;
     socket.setNoDelay(true);
     this.#listen(socket);
@@ -53,6 +52,7 @@ export class Wire {
    */
   async secure(options: ConnectionOptions): Promise<void> {
     const bare = this.#socket;
+    this.#bare = bare;
     for (const event of ["data", "error", "close"]) bare.removeAllListeners(event);
     if (this.#end > this.#start) {
       bare.destroy();
@@ -130,7 +130,7 @@ export class Wire {
 
   /** Ends the connection as one that gets lost: with a reset. */
   reset(): void {
-    this.#bare.resetAndDestroy();
+    (this.#bare ?? this.#socket).resetAndDestroy();
   }
 
   /** Ends the connection without a word. */
