@@ -48,7 +48,7 @@ test("the ring gets what the file says, even where it had another password", asy
   const accounts = await trialAccounts(folder);
   const entry = await openEntry(world, { entry: "a:1" });
   const signal = new AbortController().signal;
-  await ensureAccounts(entry, accounts, { deadlineMs: 10_000, signal });
+  await ensureAccounts(entry, accounts, { deadlineMs: 60_000, signal });
   expect([...passwords]).toEqual(accounts.map(({ name, password }) => [name, password]));
 });
 
@@ -72,6 +72,6 @@ test.each([
   const world = fakeWorld({ members: { "a:1": member } });
   const entry = await openEntry(world, { entry: "a:1" });
   const signal = new AbortController().signal;
-  await ensurePostmaster(entry, "alice", { deadlineMs: 10_000, signal });
+  await ensurePostmaster(entry, "alice", { deadlineMs: 60_000, signal });
   expect(added).toEqual(expected);
 });

@@ -39,6 +39,8 @@ export class Wire {
   #start = 0;
   #end = 0;
   #failure: WireError | undefined;
+  /** Under TLS. */
+  #bare: Socket | undefined;
   #wake: (() => void) | undefined;
   #socket: Socket;
   readonly #deadlineMs: number;
@@ -64,6 +66,7 @@ export class Wire {
    */
   async secure(options: ConnectionOptions): Promise<void> {
     const bare = this.#socket;
+    this.#bare = bare;
     for (const event of ["data", "error", "close"]) bare.removeAllListeners(event);
     if (this.#end > this.#start) {
       bare.destroy();
@@ -138,7 +141,7 @@ export class Wire {
 
   /** Ends the connection as one that gets lost: with a reset. */
   reset(): void {
-    this.#socket.resetAndDestroy();
+    (this.#bare ?? this.#socket).resetAndDestroy();
   }
 
   /** Ends the connection without a word. */

@@ -66,7 +66,7 @@ class Caller {
     this.socket.write(text);
     const answer = text.toUpperCase();
     const what = `the answer ${answer}`;
-    await waitUntil(() => this.answers.endsWith(answer), { deadlineMs: 10_000, what });
+    await waitUntil(() => this.answers.endsWith(answer), { deadlineMs: 60_000, what });
   }
 }
 
@@ -83,7 +83,7 @@ test("refuse: resets what there is and refuses what comes, until it is healed", 
   const caller = await Caller.connect();
   await caller.says("one");
   network.cut(out(), "refuse");
-  await waitUntil(() => caller.isClosed, { deadlineMs: 10_000, what: "the reset" });
+  await waitUntil(() => caller.isClosed, { deadlineMs: 60_000, what: "the reset" });
   await expect(Caller.connect()).rejects.toThrow(/hang up|reset/i);
   network.heal();
   await (await Caller.connect()).says("again");
@@ -105,18 +105,18 @@ test("swallow: what is sent waits and nobody is told; it arrives after the cut",
   expect(arrived).toBe("one");
   expect(caller.isClosed).toBe(false);
   network.heal();
-  await waitUntil(() => arrived === "onetwo", { deadlineMs: 10_000, what: "the rest" });
+  await waitUntil(() => arrived === "onetwo", { deadlineMs: 60_000, what: "the rest" });
 });
 
 test("swallow: answers are lost too when their direction is cut", async () => {
   const caller = await Caller.connect();
   network.cut(back(), "swallow");
   caller.socket.write("one");
-  await waitUntil(() => arrived === "one", { deadlineMs: 10_000, what: "the question" });
+  await waitUntil(() => arrived === "one", { deadlineMs: 60_000, what: "the question" });
   await moment();
   expect(caller.answers).toBe("");
   network.heal();
-  await waitUntil(() => caller.answers === "ONE", { deadlineMs: 10_000, what: "the answer" });
+  await waitUntil(() => caller.answers === "ONE", { deadlineMs: 60_000, what: "the answer" });
 });
 
 test("swallow: the other side does not hear of an end before the cut is over", async () => {
@@ -131,7 +131,7 @@ test("swallow: the other side does not hear of an end before the cut is over", a
   await moment();
   expect(hasEnded).toBe(false);
   network.heal();
-  await waitUntil(() => hasEnded, { deadlineMs: 10_000, what: "the end" });
+  await waitUntil(() => hasEnded, { deadlineMs: 60_000, what: "the end" });
 });
 
 test("swallow: a connection is not made before the cut is over", async () => {

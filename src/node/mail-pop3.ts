@@ -12,6 +12,7 @@ import {
   type AuthAnswer,
   createPop3Server,
   type Maildrop,
+  type MaildropMessage,
   type Pop3ServerOptions,
   type SaslReply,
   type SessionInfo,
@@ -109,20 +110,29 @@ async function openFor(
   if (answer.kind === "inUse") return { kind: "inUse" };
   if (answer.kind !== "open") return answer;
   const username = folderOf(mailbox, folder);
-  return { kind: "open", maildrop: maildropOf(answer.maildrop), username };
+  return { kind: "open", maildrop: await maildropOf(answer.maildrop), username };
 }
 
 function originOf({ remoteAddress, signal }: SessionInfo): ClientOrigin {
   return { address: remoteAddress, protocol: "pop3", signal };
 }
 
-function maildropOf(drop: ReplicatedMaildrop): Maildrop {
+/** Others get a turn after so many. */
+const listedPerTurn = 10_000;
+
+async function listingOf({ messages }: ReplicatedMaildrop): Promise<MaildropMessage[]> {
+  const listing: MaildropMessage[] = [];
+  for (const { id, trace, bodyOctets } of messages) {
+    listing.push({ uid: id, octets: Buffer.byteLength(trace) + bodyOctets });
+    if (listing.length % listedPerTurn === 0) await new Promise((next) => setImmediate(next));
+  }
+  return listing;
+}
+
+async function maildropOf(drop: ReplicatedMaildrop): Promise<Maildrop> {
   const { messages } = drop;
   return {
-    messages: messages.map(({ id, trace, bodyOctets }) => ({
-      uid: id,
-      octets: Buffer.byteLength(trace) + bodyOctets,
-    })),
+    messages: await listingOf(drop),
     retrieve(index, signal) {
       const message = messages[index];
       if (!message) throw new Error("no such message");

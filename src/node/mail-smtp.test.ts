@@ -19,7 +19,7 @@ async function listening(
   const config = await loadNodeConfig({
     ...{ addr: ["127.0.0.1:5000"], smtp: any, submission: any, submissions: any, ...flags },
   });
-  const receiver = await FakeReceiver.create();
+  const receiver = FakeReceiver.create();
   servers = createMailSmtpServers({ config, nodeText: "7", receiver, log: silentLog, ...parts });
   return servers.listen();
 }

@@ -30,7 +30,7 @@ async function open(...mails: [octets: number, body: () => MessageBody | Promise
   server = createPop3Server({
     onAuth: maildrops.onAuth,
     onClose: (_, summary) => onEnd(summary),
-    limits: { readDeadlineMs: 500 },
+    limits: { readDeadlineMs: 2_000 },
   });
   const { port } = await server.listen({ port: 0, host: "127.0.0.1" });
   client = new TestClient(port);

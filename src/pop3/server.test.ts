@@ -261,7 +261,7 @@ describe("the end of a session", () => {
 
 describe("deadlines", () => {
   test("autologout: no response, nothing removed, RFC 1939 §3", async () => {
-    const setup = await start({ limits: { idleDeadlineMs: 100 } });
+    const setup = await start({ limits: { idleDeadlineMs: 1_500 } });
     const client = await loggedIn(setup);
     await client.ask("DELE 1");
     expect(await client.rest()).toBe("");
@@ -279,7 +279,7 @@ describe("deadlines", () => {
   });
 
   test("a client that does not read is cut", async () => {
-    const setup = await start({ limits: { writeStallMs: 200 } });
+    const setup = await start({ limits: { writeStallMs: 1_000 } });
     const big = Buffer.alloc(64 * 1024 * 1024, "0123456789abcdef\r\n");
     setup.maildrops.add("alice", "secret", [big]);
     const client = await loggedIn(setup);
@@ -289,7 +289,7 @@ describe("deadlines", () => {
   });
 
   test("many small replies that nobody reads are not made", async () => {
-    const setup = await start({ limits: { writeStallMs: 300 } });
+    const setup = await start({ limits: { writeStallMs: 1_000 } });
     let retrieved = 0;
     const body = Buffer.alloc(60_000, "0123456789abcdef\r\n");
     setup.maildrops.change = (maildrop) => ({

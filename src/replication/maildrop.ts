@@ -157,7 +157,13 @@ export class Maildrops {
   private async readOwn(mailbox: MailboxName): Promise<ReadContents> {
     const { store, retries } = this.options;
     const { messages, tombstones } = await store.contents(mailbox);
-    const unsettled = [...messages, ...tombstones].flatMap(({ id }) => retries.unsettled(id) ?? []);
+    const unsettled: Unsettled[] = [];
+    for (const all of [messages, tombstones]) {
+      for (const { id } of all) {
+        const each = retries.unsettled(id);
+        if (each) unsettled.push(each);
+      }
+    }
     return { messages, tombstones, unsettled };
   }
 
@@ -242,8 +248,8 @@ interface SessionParts extends Shown {
   readonly relist: (digest: string | undefined) => Promise<RelistAnswer>;
 }
 
-/** Of one call: tombstones of more might not fit into a frame. */
-const removalsPerCall = 10_000;
+/** Of one call: tombstones of more hold up the members that write them, or don't fit into a frame. */
+const removalsPerCall = 2_000;
 
 export class ReplicatedMaildrop {
   private readonly options: MaildropOptions;

@@ -185,6 +185,28 @@ describe("a reader is shown", () => {
   });
 });
 
+test("what is shown of a mailbox full of mails in doubt is found without comparing each with each", () => {
+  let reads = 0;
+  const count = 5_000;
+  const messages = Array.from({ length: count }, (_, n) => {
+    const message = messageOf(n + 1, identified);
+    // Two tries each of half as many mails.
+    const fingerprint = `f${n % (count / 2)}`;
+    const counted = {
+      get() {
+        reads += 1;
+        return fingerprint;
+      },
+    };
+    return Object.defineProperty(message, "fingerprint", counted);
+  });
+  const removed = deleted(messageOf(0, { fingerprint: "f7" }));
+  const shown = withoutRepeated({ messages, tombstones: [removed] }, () => "doubtful");
+  const expected = messages.slice(count / 2).filter((_, n) => n !== 7);
+  expect(shown.map(({ id }) => id)).toEqual(expected.map(({ id }) => id));
+  expect(reads).toBeLessThan(20 * count);
+});
+
 test("what comes late from a coordinator that is gone is in doubt, until it is heard again", () => {
   retries.coordinatorGone(first.coordinator);
   retries.note(ann, first);

@@ -257,12 +257,28 @@ export function withoutRepeated(
   contents: Contents,
   stateOf: (id: MessageId) => Entry["state"] | undefined,
 ): readonly StoredMessage[] {
-  const deleted = contents.tombstones.filter(({ id }) => stateOf(id) !== undefined);
-  const wasDeleted = (message: StoredMessage): boolean =>
-    message.hasMessageId === true &&
-    deleted.some(({ id, fingerprint }) => fingerprint === message.fingerprint && id < message.id);
-  const isHidden = (message: StoredMessage): boolean =>
-    (stateOf(message.id) === "doubtful" && isRepeatedIn(contents, message)) || wasDeleted(message);
-  const { messages } = contents;
+  const { messages, tombstones } = contents;
+  const isDoubtful = ({ id }: Pick<Try, "id">): boolean => stateOf(id) === "doubtful";
+  const doubtful = new Set(messages.filter(isDoubtful).map(({ fingerprint }) => fingerprint));
+  const deleted = tombstones.filter(({ id }) => stateOf(id) !== undefined);
+  if (doubtful.size === 0 && deleted.length === 0) return messages;
+  // By fingerprint, since anybody can have many mails in doubt: each with each would take too long.
+  const last = new Map<string, MessageId>();
+  for (const { id, fingerprint } of [...messages, ...tombstones]) {
+    if (fingerprint === undefined || !doubtful.has(fingerprint)) continue;
+    if (id > (last.get(fingerprint) ?? "")) last.set(fingerprint, id);
+  }
+  const firstDeleted = new Map<string, MessageId>();
+  for (const { id, fingerprint } of deleted) {
+    if (fingerprint === undefined) continue;
+    const first = firstDeleted.get(fingerprint);
+    if (first === undefined || id < first) firstDeleted.set(fingerprint, id);
+  }
+  const isHidden = (message: StoredMessage): boolean => {
+    const { id, fingerprint, hasMessageId } = message;
+    if (isDoubtful(message) && (last.get(fingerprint) ?? "") > id) return true;
+    const first = firstDeleted.get(fingerprint);
+    return hasMessageId === true && first !== undefined && first < id;
+  };
   return messages.some(isHidden) ? messages.filter((each) => !isHidden(each)) : messages;
 }

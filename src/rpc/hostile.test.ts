@@ -25,7 +25,7 @@ const stranger = await credentialsOf("uuid-of-stranger");
 
 let member: RunningServer;
 beforeAll(async () => {
-  member = await startServer({ keepalive: { intervalMs: 300, timeoutMs: 300 } });
+  member = await startServer({ keepalive: { intervalMs: 1_000, timeoutMs: 2_000 } });
 });
 afterAll(async () => member.server.stop(0));
 

@@ -1,12 +1,12 @@
 /** Clients that others wrote. Those that are not installed here are skipped, which the run says. */
 import { execFile, spawnSync } from "node:child_process";
 import { promisify } from "node:util";
-import { mkdtemp, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import nodemailer from "nodemailer";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { start, type Running } from "./testing.js";
+import { temporaryFolder } from "./testing-folders.js";
 
 const run = promisify(execFile);
 
@@ -68,7 +68,7 @@ describe.skipIf(!installed("swaks"))("swaks (skipped when it is not installed)",
 
 describe.skipIf(!installed("curl"))("curl (skipped when it is not installed)", () => {
   test("uploads a mail with its SIZE", async () => {
-    const file = path.join(await mkdtemp(path.join(tmpdir(), "ringpost-curl-")), "mail");
+    const file = path.join(temporaryFolder("curl"), "mail");
     const mail = `Subject: x\r\n\r\n.\r\n..\r\n${"y".repeat(70)}\r\n`.repeat(1_000);
     await writeFile(file, mail);
     await run("curl", [

@@ -1,10 +1,10 @@
 import type * as fs from "node:fs/promises";
-import { mkdtemp, readdir } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir } from "node:fs/promises";
 import path from "node:path";
 import { expect, test, vi } from "vitest";
 import { IncomingBody } from "./incoming-body.js";
 import { silentLog } from "./testing.js";
+import { temporaryFolder } from "./testing-folders.js";
 
 const disk = vi.hoisted(() => ({ error: "" }));
 
@@ -23,7 +23,7 @@ vi.mock("node:fs/promises", async (original) => {
 });
 
 async function body() {
-  const spool = await mkdtemp(path.join(tmpdir(), "ringpost-body-"));
+  const spool = temporaryFolder("body");
   const memory = { octets: 0 };
   const limits = {
     messageOctetsMax: 1_000,

@@ -81,7 +81,7 @@ describe("what leads nowhere ends", () => {
   });
 
   test("a session, though it sends mail after mail", async () => {
-    await setUp({ sessionMs: 300, sweepIntervalMs: 5 });
+    await setUp({ sessionMs: 2_000, sweepIntervalMs: 5 });
     let reply = "";
     while (!reply.startsWith("421") && !client.ended) {
       await client.toData();

@@ -38,7 +38,7 @@ let receiver: Scripted;
 let client: RawClient;
 
 beforeEach(async () => {
-  receiver = new Scripted((await FakeReceiver.create()).spool);
+  receiver = new Scripted(FakeReceiver.create().spool);
   running = await start({ receiver, limits: { recipientsMax: 3 } });
   client = await RawClient.greeted(running.port);
   await client.ask("EHLO client.test");

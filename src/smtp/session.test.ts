@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import net from "node:net";
 import { Worker } from "node:worker_threads";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import type { SmtpLimits } from "./limits.js";
 import { createSmtpServer } from "./server.js";
 import { FakeReceiver, RawClient, silentLog, start, type Running } from "./testing.js";
@@ -208,9 +208,9 @@ describe("S32: a connection that dies in the middle of DATA", () => {
     const { client, receiver, port } = await setUp({ inlineBodyOctetsMax: 1_000 });
     await client.toData();
     client.write(`${"x".repeat(98)}\r\n`.repeat(200));
-    await vi.waitFor(async () => expect(await receiver.spooled()).toHaveLength(1));
+    await expect.poll(() => receiver.spooled()).toHaveLength(1);
     leave(client);
-    await vi.waitFor(async () => expect(await receiver.spooled()).toEqual([]));
+    await expect.poll(() => receiver.spooled()).toEqual([]);
     const other = await connect(port);
     await other.toData();
     expect(await other.ask("hi\r\n.")).toMatch(/^250 /);
@@ -259,20 +259,20 @@ describe("S31: deadlines", () => {
   });
 
   test("commands that lead nowhere, for ever", async () => {
-    const { client } = await setUp({ ...quick, transactionMs: 120 });
+    const { client } = await setUp({ ...quick, transactionMs: 500 });
     expect(await trickle(client, "NOOP\r\n")).toMatch(/^421 4\.4\.2 /);
   });
 
   test("data fast enough for each block, and never an end", async () => {
-    const { client } = await setUp({ ...quick, dataBlockOctets: 1, transactionMs: 120 });
+    const { client } = await setUp({ ...quick, dataBlockOctets: 1, transactionMs: 2_000 });
     await client.toData();
     expect(await trickle(client, "x")).toMatch(/^421 4\.4\.2 /);
   });
 
   test("mail after mail is no reason to close", async () => {
-    const { client } = await setUp({ ...quick, transactionMs: 1_000, commandMs: 5_000 });
+    const { client } = await setUp({ ...quick, transactionMs: 3_000, commandMs: 30_000 });
     const began = performance.now();
-    while (performance.now() - began < 2_500) {
+    while (performance.now() - began < 6_500) {
       await client.toData();
       expect(await client.ask("hi\r\n.")).toMatch(/^250 /);
     }
@@ -291,11 +291,12 @@ describe("limits of connections", () => {
       expect(await third.reply()).toBe("");
       await second.ask("QUIT");
       second.socket.destroy();
-      await vi.waitFor(async () => {
+      const greeting = () => {
         const fourth = new RawClient(net.connect({ host: "127.0.0.1", port }));
         open.push(fourth);
-        expect(await fourth.reply()).toMatch(/^220 /);
-      });
+        return fourth.reply();
+      };
+      await expect.poll(greeting).toMatch(/^220 /);
       expect(await client.ask("NOOP")).toMatch(/^250 /);
     },
   );
@@ -322,14 +323,14 @@ describe("closing", () => {
     const { client, receiver } = await setUp({ closeMs: 30, inlineBodyOctetsMax: 10 });
     await client.toData();
     client.write("more than ten octets\r\n");
-    await vi.waitFor(async () => expect(await receiver.spooled()).toHaveLength(1));
+    await expect.poll(() => receiver.spooled()).toHaveLength(1);
     await running?.server.close();
     expect(await receiver.spooled()).toEqual([]);
   });
 
   test("a port that is taken is said to be", async () => {
     const { port } = await setUp();
-    const receiver = await FakeReceiver.create();
+    const receiver = FakeReceiver.create();
     const other = createSmtpServer({ name: "mx.ring.test", receiver, log: silentLog });
     await expect(other.listen({ host: "127.0.0.1", port })).rejects.toMatchObject({
       code: "EADDRINUSE",
@@ -370,8 +371,8 @@ test("a greeting is not held back for long", async () => {
     bestMs = Math.min(bestMs, performance.now() - began);
     client.socket.destroy();
   }
-  // The best of many: what the machine does beside does not count.
-  expect(bestMs).toBeLessThan(20);
+  // The best of many: what the machine does beside does not count. A wait would be of seconds.
+  expect(bestMs).toBeLessThan(500);
 });
 
 test("replies that nobody reads do not pile up", async () => {

@@ -1,14 +1,14 @@
 /** For the tests of this room: a receiver that keeps what it gets, and a client of raw octets. */
 import { randomBytes } from "node:crypto";
-import { mkdtemp, readFile, readdir } from "node:fs/promises";
+import { readFile, readdir } from "node:fs/promises";
 import net from "node:net";
 import tls from "node:tls";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import type { Delivery, DeliveryAnswer, MailReceiver, RecipientAnswer } from "../mailbox/ports.js";
 import { canonicalMailbox } from "../mime/address.js";
 import type { MailboxName, MessageId } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
+import { temporaryFolder } from "./testing-folders.js";
 import { createSmtpServer, type SmtpServer, type SmtpServerOptions } from "./server.js";
 
 export const silentLog: Log = {
@@ -39,8 +39,8 @@ export class FakeReceiver implements MailReceiver {
 
   constructor(readonly spool: string) {}
 
-  static async create(): Promise<FakeReceiver> {
-    return new FakeReceiver(await mkdtemp(path.join(tmpdir(), "ringpost-spool-")));
+  static create(): FakeReceiver {
+    return new FakeReceiver(temporaryFolder("spool"));
   }
 
   async resolve(address: string): Promise<RecipientAnswer> {
@@ -97,7 +97,7 @@ export interface Running {
 }
 
 export async function start(options: Partial<SmtpServerOptions> = {}): Promise<Running> {
-  const receiver = await FakeReceiver.create();
+  const receiver = FakeReceiver.create();
   const server = createSmtpServer({
     name: "mx.ring.test",
     receiver,

@@ -1,7 +1,7 @@
 /** TLS on the SMTP listeners: RFC 3207, RFC 8314. */
 import net from "node:net";
 import tls from "node:tls";
-import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { SmtpServerOptions } from "./server.js";
 import { RawClient, start, type Running } from "./testing.js";
 import { FakeTls } from "./testing-auth.js";
@@ -231,9 +231,9 @@ describe("a handshake that fails ends the connection, and nothing else", () => {
     const secure = await keep(plain.secure());
     await secure.toData();
     secure.write(`${"x".repeat(98)}\r\n`.repeat(200));
-    await vi.waitFor(async () => expect(await running.receiver.spooled()).toHaveLength(1));
+    await expect.poll(() => running.receiver.spooled()).toHaveLength(1);
     plain.socket.resetAndDestroy();
-    await vi.waitFor(async () => expect(await running.receiver.spooled()).toEqual([]));
+    await expect.poll(() => running.receiver.spooled()).toEqual([]);
     expect(running.receiver.deliveries).toEqual([]);
   });
 

@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import { join } from "node:path";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import type { Disk } from "./disk.js";
 import { type DurableStore, openStore } from "./index.js";
 import { nodeDisk } from "./node-disk.js";
@@ -51,13 +51,8 @@ test("a checkpoint fsyncs what a killed process left in a view", async () => {
   const first = temporaryDirectory();
   const killed = await open(first, { ...never, pendingPerMailboxMax: 1 });
   await killed.write([add(alice, 1, body)], [body]);
-  await vi.waitFor(() => {
-    expect(
-      viewsIn(first)
-        .map((path) => fs.readFileSync(path, "utf8"))
-        .join(""),
-    ).toContain(idOf(1));
-  });
+  const written = () => viewsIn(first).map((path) => fs.readFileSync(path, "utf8"));
+  await expect.poll(() => written().join("")).toContain(idOf(1));
   const second = leftBy(first);
   await killed.close();
 

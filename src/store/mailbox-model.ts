@@ -42,6 +42,9 @@ interface Entry {
 
 const tombstonePrefix = "x";
 
+/** Documents that are taken in without a break. */
+const stepDocuments = 1_000;
+
 /** A tombstone in the view file: when, and the fingerprint if there is one. */
 const toText = ({ removedAtMs, fingerprint }: Tombstone): string =>
   fingerprint === undefined ? String(removedAtMs) : `${removedAtMs} ${fingerprint}`;
@@ -61,7 +64,7 @@ function parse(entry: Entry): StoredMessage {
 /** A mailbox in memory: a grow-only set of messages and a grow-only set of tombstones that win. */
 export class MailboxModel {
   readonly #live = new Map<string, Entry>();
-  readonly #removed = new Map<string, string>();
+  readonly #removed = new Map<string, Tombstone>();
   #digest = 0n;
   #octets = 0;
   #contents: MailboxContents | undefined;
@@ -105,18 +108,30 @@ export class MailboxModel {
   remove(tombstone: Tombstone): StoredMessage | undefined {
     const { id } = tombstone;
     if (this.#removed.has(id)) return undefined;
-    const text = toText(tombstone);
-    const ended = this.#bury(id, text);
-    this.#unwritten.push({ _id: tombstonePrefix + id, v: text });
+    const ended = this.#bury(tombstone);
+    this.#unwritten.push({ _id: tombstonePrefix + id, v: toText(tombstone) });
     if (ended !== undefined) this.#unremoved.push(id);
     return ended === undefined ? undefined : parse(ended);
   }
 
-  /** Puts what the view file has. */
-  load(documents: readonly ViewDocument[]): void {
-    for (const { _id, v, n } of documents) {
-      if (_id.startsWith(tombstonePrefix)) this.#bury(_id.slice(1), v);
+  /** Puts what the view file has. Pauses after each step: the caller gives others a turn. */
+  *load(documents: readonly ViewDocument[]): Generator<void, void> {
+    for (const [index, { _id, v, n }] of documents.entries()) {
+      if (_id.startsWith(tombstonePrefix)) this.#bury(toTombstone(_id.slice(1), v));
       else if (!this.#removed.has(_id)) this.#insert(_id, v, n ?? 0);
+      if (index % stepDocuments === stepDocuments - 1) yield;
+    }
+  }
+
+  /** Does ahead, in steps as `load`, what would make `contents` of a large mailbox slow. */
+  *prepare(): Generator<void, void> {
+    if (this.#contents !== undefined) return;
+    let parsed = 0;
+    for (const entry of this.#live.values()) {
+      if (entry.message !== undefined) continue;
+      parse(entry);
+      parsed += 1;
+      if (parsed % stepDocuments === 0) yield;
     }
   }
 
@@ -127,14 +142,15 @@ export class MailboxModel {
     this.#contents = undefined;
   }
 
-  #bury(id: string, text: string): Entry | undefined {
+  #bury(tombstone: Tombstone): Entry | undefined {
+    const { id } = tombstone;
     const entry = this.#live.get(id);
     if (entry !== undefined) {
       this.#live.delete(id);
       this.#digest -= share(id, "live");
       this.#octets -= entry.octets;
     }
-    this.#removed.set(id, text);
+    this.#removed.set(id, tombstone);
     this.#digest = BigInt.asUintN(128, this.#digest + share(id, "removed"));
     this.#contents = undefined;
     return entry;
@@ -144,7 +160,7 @@ export class MailboxModel {
   contents(): MailboxContents {
     this.#contents ??= {
       messages: [...this.#live.values()].map(parse).sort((a, b) => (a.id < b.id ? -1 : 1)),
-      tombstones: [...this.#removed].map(([id, text]) => toTombstone(id, text)),
+      tombstones: [...this.#removed.values()],
       summary: summaryOf(this.totals),
     };
     return this.#contents;

@@ -197,6 +197,8 @@ export class Mailboxes {
 
   /** All of a mailbox, every durable operation applied. */
   async contents(name: MailboxName): Promise<MailboxContents> {
+    // Should the view be closed or replaced meanwhile, only the time for this was lost.
+    await this.#inSteps(await this.withModel(name, (model) => model.prepare()));
     return this.withModel(name, (model) => model.contents());
   }
 
@@ -215,6 +217,13 @@ export class Mailboxes {
     const result = await inTurn(mailbox, async () => use((await this.#view(mailbox)).model));
     await this.#evict();
     return result;
+  }
+
+  /** Others get a turn after each step. */
+  async #inSteps(steps: Iterator<void>): Promise<void> {
+    while (steps.next().done !== true) {
+      await new Promise<void>((resolve) => this.options.system.nextTurn(resolve));
+    }
   }
 
   #touch(mailbox: Mailbox): void {
@@ -245,7 +254,7 @@ export class Mailboxes {
     const { epoch } = mailbox;
     try {
       const { documents, damaged, soundOctets } = await file.load();
-      model.load(documents);
+      await this.#inSteps(model.load(documents));
       // After a crash the file may have more than the catalog says, but not less.
       const whole = soundOctets >= mailbox.syncedOctets;
       const right = !mailbox.exact || sameTotals(model.totals, mailbox.totals);

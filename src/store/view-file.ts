@@ -16,6 +16,11 @@ export interface ViewDocument {
 /** What of nedb is used beyond the typings of nedb-promises. */
 interface Persistence {
   persistCachedDatabaseAsync?: () => Promise<void>;
+  /** nedb's own datastore, which nedb-promises wraps. */
+  readonly db: {
+    _resetIndexes?: (documents?: ViewDocument[]) => void;
+    readonly indexes: { readonly _id: { insert(documents: ViewDocument[]): void } };
+  };
 }
 
 const require = createRequire(import.meta.url);
@@ -128,11 +133,7 @@ class NedbViewFile implements ViewFile {
         return json ?? "broken";
       },
     } as Parameters<typeof datastores.create>[0]) as Datastore<ViewDocument>;
-    const persistence = store.persistence as unknown as Persistence;
-    persistence.persistCachedDatabaseAsync = () => Promise.resolve();
-    await store.load();
-    delete persistence.persistCachedDatabaseAsync;
-    const documents = (store as unknown as { getAllData(): ViewDocument[] }).getAllData();
+    const documents = await loadInSteps(store);
     this.#store = store;
     this.#documents = documents.length;
     this.#rewriteNeeded = broken > 0;
@@ -179,7 +180,8 @@ class NedbViewFile implements ViewFile {
   }
 
   async #rewrite(store: Datastore<ViewDocument>): Promise<void> {
-    await (store as unknown as { compactDatafileAsync(): Promise<void> }).compactDatafileAsync();
+    const documents = (store as unknown as { getAllData(): ViewDocument[] }).getAllData();
+    await writeInSteps(this.path, documents);
     this.#lines = this.#documents;
     this.#rewriteNeeded = false;
   }
@@ -197,6 +199,51 @@ class NedbViewFile implements ViewFile {
     await fs.promises.rm(this.path, { force: true });
     await fs.promises.rm(`${this.path}~`, { force: true });
   }
+}
+
+/**
+ * nedb's load puts all documents into its index in one go, and then rewrites the file. Instead, they
+ * are put there where it would write.
+ */
+async function loadInSteps(store: Datastore<ViewDocument>): Promise<ViewDocument[]> {
+  const persistence = store.persistence as unknown as Persistence;
+  const { db } = persistence;
+  let read: ViewDocument[] = [];
+  db._resetIndexes = (documents = []) => {
+    read = documents;
+  };
+  persistence.persistCachedDatabaseAsync = async () => {
+    for (const some of inSteps(read)) {
+      db.indexes._id.insert(some);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  await store.load();
+  delete db._resetIndexes;
+  delete persistence.persistCachedDatabaseAsync;
+  return read;
+}
+
+/** As nedb's compaction, which makes all lines in one go. A file with "~" is what it would leave. */
+async function writeInSteps(path: string, documents: readonly ViewDocument[]): Promise<void> {
+  const temporary = `${path}~`;
+  try {
+    const handle = await fs.promises.open(temporary, "w", 0o600);
+    try {
+      for (const some of inSteps(documents)) {
+        const lines = some.map((document) => `${toLine(JSON.stringify(document))}\n`);
+        await handle.appendFile(lines.join(""));
+      }
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await fs.promises.rename(temporary, path);
+  } catch (error) {
+    await fs.promises.rm(temporary, { force: true });
+    throw error;
+  }
+  await syncPath(dirname(path));
 }
 
 /**

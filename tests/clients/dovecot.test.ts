@@ -237,7 +237,7 @@ function compare(
 /** What is left when the dialogue is over: RFC 1939 §6. */
 async function compareWhatIsLeft(user: string, pairs: UidPairs): Promise<void> {
   await waitUntil(() => !maildrops.open.has(user), {
-    deadlineMs: 10_000,
+    deadlineMs: 60_000,
     what: "our session to be over",
     everyMs: 1,
   });

@@ -43,7 +43,7 @@ function opens(member: Member, name: string, secret: string): Promise<boolean> {
         throw error;
       }
     },
-    { deadlineMs: 30_000, what: `an answer of member ${member.id} to a login of ${name}` },
+    { deadlineMs: 60_000, what: `an answer of member ${member.id} to a login of ${name}` },
   ).then(({ yes }) => yes);
 }
 

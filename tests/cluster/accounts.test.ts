@@ -147,7 +147,7 @@ test("with a majority down nobody is told that a user does not exist", async () 
   await ring.restartAll(down);
   await ring.settled();
   await waitUntil(async () => (await login(left, "patient", password)) === "+OK", {
-    deadlineMs: 30_000,
+    deadlineMs: 60_000,
     what: "the majority to answer again",
   });
   expect((await rcpt(left, "nobody-at-all")).lines.join()).toMatch(/^550 5\.1\.1 /);

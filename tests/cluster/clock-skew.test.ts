@@ -97,7 +97,7 @@ async function sendAndVanish(ring: Ring, at: number, name: string, mail: Buffer)
   await client.expect(354, "DATA");
   client.wire.write(stuff(mail));
   await waitUntil(async () => (await fetchAll(ring.member(0).pop3, name, password)).length === 1, {
-    deadlineMs: 20_000,
+    deadlineMs: 60_000,
     what: "the mail to be stored",
   });
   client.wire.reset();

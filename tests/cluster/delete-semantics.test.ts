@@ -124,7 +124,7 @@ test("free again after the holder's node was killed, and nothing is deleted", as
   await victim.kill("SIGKILL");
   holder.destroy();
   const next = await waitUntil(() => loginWhenFree(ring.member(0).pop3, name, password), {
-    deadlineMs: 10_000,
+    deadlineMs: 60_000,
     what: "a login at another node",
   });
   expect(await next.uidl()).toEqual(before);

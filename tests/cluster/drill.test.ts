@@ -52,7 +52,7 @@ function membersLeft(): string[] {
 }
 
 const gone = () =>
-  waitUntil(() => membersLeft().length === 0, { deadlineMs: 20_000, what: "the members to end" });
+  waitUntil(() => membersLeft().length === 0, { deadlineMs: 60_000, what: "the members to end" });
 
 test("a short drill passes and leaves nothing behind", async () => {
   const { code, stdout, progress } = await startDrill([...short, "--seed", "5", "--json"]).ended;

@@ -114,7 +114,7 @@ async function refusals(members: readonly Member[]): Promise<string[]> {
         const answer = await send(member, "refused", { octets: 20_000 });
         return answer.code === 250 ? undefined : answer;
       },
-      { deadlineMs: 30_000, what: `member ${member.id} to refuse mail`, everyMs: 10 },
+      { deadlineMs: 60_000, what: `member ${member.id} to refuse mail`, everyMs: 10 },
     );
     lines.push(reply.lines.join());
   }

@@ -39,7 +39,7 @@ async function dieCopying(ring: Ring): Promise<Member> {
     joiner.start();
     await joiner.says(new RegExp(`"${joiner.id} joining"`));
     await waitUntil(() => journalOctets(joiner) > 200_000, {
-      deadlineMs: 30_000,
+      deadlineMs: 60_000,
       what: "the joiner to copy something",
       everyMs: 1,
     });

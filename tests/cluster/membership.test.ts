@@ -80,7 +80,7 @@ test("SIGTERM stops a member and does not take it out", async () => {
   const member = ring.member(1);
   expect(await member.kill("SIGTERM")).toEqual({ code: 0, signal: null });
   await waitUntil(async () => (await ring.memberStatus(member.id))?.state === "unreachable", {
-    deadlineMs: 20_000,
+    deadlineMs: 60_000,
     what: "the stopped member to be shown as unreachable",
     everyMs: 200,
   });

@@ -79,7 +79,7 @@ test("status tells how many copies there are, from the death of a member until a
   const victim = ring.member(3);
   await victim.kill("SIGKILL");
   await waitUntil(async () => (await copies(ring)).includes("copies 2/3 for "), {
-    ...{ deadlineMs: 20_000, everyMs: 100 },
+    ...{ deadlineMs: 60_000, everyMs: 100 },
     what: "fewer copies to be told",
   });
   const said = await chordOk(["evict", victim.id, "--entry", ring.entry.addr]);
@@ -177,7 +177,7 @@ test("two dead of one group of three: given up by force, the ring is whole and t
   await Promise.all([first.kill("SIGKILL"), second.kill("SIGKILL")]);
   for (const { id } of [first, second]) {
     await waitUntil(async () => (await ring.memberStatus(id))?.state === "unreachable", {
-      ...{ deadlineMs: 30_000, everyMs: 200 },
+      ...{ deadlineMs: 60_000, everyMs: 200 },
       what: `member ${id} to be silent`,
     });
   }
@@ -218,7 +218,7 @@ test("the last of three goes on by force, also without a majority", async () => 
       const one = await chord(["evict", dead[0]?.id ?? "", ...force]);
       return one.stderr.toString().includes(`chord evict ${dead[0]?.id} ${dead[1]?.id} --force`);
     },
-    { deadlineMs: 30_000, everyMs: 300, what: "the advice to name both" },
+    { deadlineMs: 60_000, everyMs: 300, what: "the advice to name both" },
   );
   await chordOk(["evict", dead[0].id, dead[1].id, ...force], { deadlineMs: 60_000 });
   await send(last, "ann", mailOf("two"));

@@ -96,7 +96,7 @@ async function register(member: Member, name: string): Promise<"done" | "unavail
 /** Waits until each has noticed that it lost the other. */
 async function cutOff(ring: Ring, from: Member, lost: Member): Promise<void> {
   await waitUntil(async () => (await ring.memberStatus(lost.id, from))?.state === "unreachable", {
-    deadlineMs: 20_000,
+    deadlineMs: 60_000,
     what: `member ${from.id} to miss ${lost.id}`,
     everyMs: 100,
   });
@@ -214,7 +214,7 @@ async function registeredBy(name: string, members: readonly Member[]): Promise<M
       expect(winners.length, `${name}: ${answers.join(", ")}`).toBeLessThanOrEqual(1);
       return winners[0];
     },
-    { deadlineMs: 30_000, what: `one side to register ${name}` },
+    { deadlineMs: 60_000, what: `one side to register ${name}` },
   );
 }
 
@@ -232,6 +232,6 @@ async function takesMail(member: Member, name: string): Promise<void> {
         client.destroy();
       }
     },
-    { deadlineMs: 30_000, what: `member ${member.id} to take mail for ${name}` },
+    { deadlineMs: 60_000, what: `member ${member.id} to take mail for ${name}` },
   );
 }

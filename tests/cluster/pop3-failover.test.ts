@@ -129,14 +129,14 @@ test("the lock of a killed node's session is free for the next login elsewhere",
     await ring.settled();
   }
   process.stdout.write(`free after the holder's node was killed: ${tookMs.join(", ")} ms\n`);
-  expect(Math.max(...tookMs)).toBeLessThan(10_000);
+  expect(Math.max(...tookMs)).toBeLessThan(30_000);
   await checkPromises(ring, load);
 }, 300_000);
 
 /** Logs in as soon as it is let in, whatever it is told before. */
 function patiently(member: Member, name: string): Promise<Pop3Client> {
   return waitUntil(() => loginWhenFree(member.pop3, name, password, 10_000), {
-    deadlineMs: 20_000,
+    deadlineMs: 60_000,
     what: `a login of ${name} at member ${member.id}`,
     everyMs: 20,
   });

@@ -90,7 +90,7 @@ test.each([
 ])("K1: chord %j", async (args, says) => {
   const dataDir = `${ring.folder}/data-unused`;
   mkdirSync(dataDir, { recursive: true });
-  const result = await chord([...args, "--data", dataDir], { deadlineMs: 30_000 });
+  const result = await chord([...args, "--data", dataDir], { deadlineMs: 60_000 });
   expect(result.code).toBeGreaterThan(0);
   const lines = result.stderr.split("\n").filter((line) => line !== "");
   expect(lines).toHaveLength(1);

@@ -64,7 +64,7 @@ test.each(at)("the reply got lost after the mail was stored; retry at %s", async
   const mail = mailOf(2_000);
   const stored = () =>
     waitUntil(async () => (await copies(name))[0] === 1, {
-      deadlineMs: 20_000,
+      deadlineMs: 60_000,
       what: "the mail to be stored",
     });
   await sendAndVanish(ring.member(0), name, mail, stored);
@@ -91,7 +91,7 @@ test.each(at)(
     const mail = mailOf(3_000);
     const stored = () =>
       waitUntil(async () => (await copies(name))[0] === 1, {
-        deadlineMs: 20_000,
+        deadlineMs: 60_000,
         what: "the mail to be stored",
       });
     await sendAndVanish(ring.member(0), name, mail, stored);
@@ -114,7 +114,7 @@ test("a deleted mail whose client has read the 250 may be sent again", async () 
   await reader.quit();
   await sendMail(ring.member(2).smtp, envelope, mail);
   await waitUntil(async () => expect(await copies(name)).toEqual([1, 1, 1]), {
-    deadlineMs: 20_000,
+    deadlineMs: 60_000,
     what: "the second mail to be there",
   });
 });

@@ -1,7 +1,8 @@
 /** Every member is stopped and started in turn, as for an upgrade. Nobody is turned away. */
 import { expect, test } from "vitest";
 import type { Member } from "../support/member.js";
-import { fetchAll, Pop3Refused } from "../support/pop3-client.js";
+import { fetchAll } from "../../src/drill/fetching.js";
+import { Pop3Refused } from "../support/pop3-client.js";
 import { domain, password, type Ring } from "../support/ring.js";
 import { ringScope } from "../support/ring-scope.js";
 import { SmtpClient } from "../support/smtp-client.js";

@@ -61,7 +61,7 @@ test("three nodes, the printed commands, a killed member, SIGTERM", async (conte
     deadlineMs: 90_000,
     what: "the commands to try",
   });
-  await waitUntil(threeActive, { deadlineMs: 30_000, what: "three members", everyMs: 200 });
+  await waitUntil(threeActive, { deadlineMs: 60_000, what: "three members", everyMs: 200 });
 
   // All in the order printed: the first ones send, the last one reads.
   let last = "";
@@ -80,7 +80,7 @@ test("three nodes, the printed commands, a killed member, SIGTERM", async (conte
       const now = childrenOf(pid);
       return now.length === 3 && !now.includes(victim);
     },
-    { deadlineMs: 30_000, what: "the killed member to be started again" },
+    { deadlineMs: 60_000, what: "the killed member to be started again" },
   );
   await waitUntil(threeActive, { deadlineMs: 60_000, what: "three members again", everyMs: 200 });
 

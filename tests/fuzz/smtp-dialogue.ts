@@ -40,7 +40,7 @@ export const smtpDialogue = fuzzer({
     cuts,
   }),
   async open() {
-    receiver = await FakeReceiver.create();
+    receiver = FakeReceiver.create();
     const sizes = { commandOctetsMax, inlineBodyOctetsMax: 200 };
     const limits = { ...sizes, greetingHoldMs: 0, resetWaitMs: 1 };
     server = createSmtpServer({ name: "mx.ring.test", receiver, log: silentLog, limits });

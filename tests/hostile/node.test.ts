@@ -63,7 +63,7 @@ test.each([
   const ring = await scope.start({ members: 0 });
   const conf = join(ring.folder, "conf");
   writeFileSync(conf, text);
-  const result = await chord(["--conf", conf], { deadlineMs: 30_000 });
+  const result = await chord(["--conf", conf], { deadlineMs: 60_000 });
   expect(result.code).toBe(2);
   const lines = result.stderr.split("\n").filter((line) => line !== "");
   expect(lines).toHaveLength(1);

@@ -256,7 +256,7 @@ describe("when most of the ring does not answer", () => {
     }
     for (const index of [0, 1]) {
       const what = `the maildrop at member ${index}`;
-      const uids = await waitUntil(() => uidsAt(index, name), { deadlineMs: 30_000, what });
+      const uids = await waitUntil(() => uidsAt(index, name), { deadlineMs: 60_000, what });
       expect(uids).toEqual(before);
     }
   });
@@ -271,7 +271,7 @@ describe("a member that dies with a session", () => {
     await ring.member(1).kill("SIGKILL");
     holder.destroy();
     const next = await waitUntil(() => login(0, name), {
-      deadlineMs: 30_000,
+      deadlineMs: 60_000,
       what: "the maildrop to be free",
     });
     expect(await next.uidl()).toEqual(before);

@@ -142,7 +142,7 @@ test("D9: what was refused because of a full disk never shows up", async (contex
   }
   disk.free();
   await waitUntil(async () => (await send(member, "space")).startsWith("250 ") || undefined, {
-    deadlineMs: 30_000,
+    deadlineMs: 60_000,
     what: "mail to be taken again",
   });
   kept.push("space");

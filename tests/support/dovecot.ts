@@ -134,7 +134,7 @@ async function listening(pop3: string, child: ChildProcess, folder: string): Pro
       const greeting = await wire.line().finally(() => wire.destroy());
       return greeting.startsWith("+OK");
     },
-    { deadlineMs: 20_000, what: `Dovecot at ${pop3}`, everyMs: 50 },
+    { deadlineMs: 60_000, what: `Dovecot at ${pop3}`, everyMs: 50 },
   );
 }
 

@@ -9,11 +9,15 @@ function mainThreadMs(): number {
   return Number(ns) / 1e6;
 }
 
-/** Runs `work`; answers with its result and the longest CPU time between two ticks of a timer. */
+/**
+ * Runs `work`; answers with its result, the longest CPU time between two ticks of a timer, and the
+ * CPU time of all.
+ */
 export async function longestStall<T>(
   work: () => Promise<T>,
-): Promise<{ readonly result: T; readonly stallMs: number }> {
-  let last = mainThreadMs();
+): Promise<{ readonly result: T; readonly stallMs: number; readonly busyMs: number }> {
+  const began = mainThreadMs();
+  let last = began;
   let stallMs = 0;
   const tick = () => {
     const now = mainThreadMs();
@@ -24,7 +28,7 @@ export async function longestStall<T>(
   try {
     const result = await work();
     tick();
-    return { result, stallMs };
+    return { result, stallMs, busyMs: last - began };
   } finally {
     clearInterval(timer);
   }
