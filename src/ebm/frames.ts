@@ -105,11 +105,6 @@ export function encodeFrames(frames: readonly Frame[]): Buffer {
   return Buffer.concat(frames.flatMap(encodeFrame));
 }
 
-/** Octets of a frame as it is encoded. */
-export function frameOctets(frame: Frame): number {
-  return encodeFrame(frame).reduce((sum, part) => sum + part.length, 0);
-}
-
 function encodeFrame(frame: Frame): readonly Buffer[] {
   const { kind, ...rest } = frame;
   if (frame.kind !== "data") {
@@ -194,7 +189,7 @@ const isCounters = (value: unknown): boolean =>
   Object.keys(value).length <= ebmBounds.streamsMax &&
   Object.values(value).every(isWhole);
 
-export const isOrigin = (value: unknown): value is Origin =>
+const isOrigin = (value: unknown): value is Origin =>
   isObject(value) && isName(value["user"]) && isName(value["device"]) && isWhole(value["epoch"]);
 
 const isProperties = (value: unknown): boolean => {

@@ -5,14 +5,10 @@ export {
   type AckFrame,
   type ConfigurationFrame,
   type DataFrame,
-  decodeFrames,
   encodeFrames,
   type Frame,
-  frameOctets,
   type NackFrame,
   type Range,
-  type ResumeFrame,
-  type WindowFrame,
 } from "./frames.js";
 export * from "./mail.js";
 export * from "./message.js";

@@ -220,9 +220,3 @@ export interface Link {
   /** Stops timers and submissions; what is not durable is lost, the journal stays open. */
   close(): void;
 }
-
-/**
- * `createLink` of `./link.js`. What the journal has is sent on at once. The same journal serves one
- * link at a time; a new link on it goes on where a closed one stopped.
- */
-export type CreateLink = (journal: Journal, ports: LinkPorts, options: LinkOptions) => Link;
