@@ -15,7 +15,6 @@ import type {
   PacketIndex,
   UserId,
 } from "../../ebm/index.js";
-import type { Journal } from "../journal/journal.js";
 
 export interface LinkClock {
   /** Milliseconds since 1970. */
