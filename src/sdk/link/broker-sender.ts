@@ -6,7 +6,7 @@ import type { AckFrame, MessageProperties, NackFrame } from "../../ebm/index.js"
 import { Intervals } from "../journal/intervals.js";
 import type { OutMessage } from "../journal/state.js";
 import type { Bounce } from "./bounces.js";
-import { Load, type Piece } from "./load.js";
+import type { Load, Piece } from "./load.js";
 import { isSizeStatus, type Verdict, verdictOfNack } from "./replies.js";
 import { type Sent, Sender } from "./sender.js";
 
