@@ -26,7 +26,7 @@ export interface PeerContext {
   readonly keyUnknown: () => number;
 }
 
-export const ringUser = "ring@ring.test";
+const ringUser = "ring@ring.test";
 const noLock = { release: () => Promise.resolve() };
 
 export class Peer {
@@ -247,4 +247,4 @@ function filesOf(disk: SimulatedDisk, isOver: () => boolean): JournalFiles {
   };
 }
 
-export const digestOf = (body: Buffer): string => createHash("sha256").update(body).digest("hex");
+const digestOf = (body: Buffer): string => createHash("sha256").update(body).digest("hex");

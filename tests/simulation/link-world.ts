@@ -72,7 +72,7 @@ export async function history(options: HistoryOptions): Promise<History> {
     fsyncMaxMs: options.fsyncMaxMs ?? pick(0, 0, 500),
     options: {
       blockOctets: pick(5_000, 16_384, 65_536),
-      windowOctets: pick(32_768, 262_144),
+      windowOctets: pick(32_768, 131_072),
       inboxOctetsMax: 131_072,
     },
     giveBack: pick(0, 0.1),

@@ -25,7 +25,7 @@ import { type Verdict, verdictOf } from "./replies.js";
 import { RoundTrip } from "./round-trip.js";
 import { Waiting } from "./waiting.js";
 
-export const blockOctetsMin = 4 * 1024;
+const blockOctetsMin = 4 * 1024;
 const dayMs = 86_400_000;
 /** A packet is not believed for longer. */
 const packetLifeMs = 7 * dayMs;
