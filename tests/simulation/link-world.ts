@@ -50,7 +50,6 @@ export async function history(options: HistoryOptions): Promise<History> {
   const pick = <T>(...choices: readonly T[]): T =>
     choices[Math.floor(random() * choices.length)] as T;
   const time = new SimulatedTime();
-  const startMs = time.nowMs();
   const book = new Book();
   const faults: PostFaults = {
     drop: pick(0, 0.1, 0.3),
@@ -73,7 +72,7 @@ export async function history(options: HistoryOptions): Promise<History> {
     fsyncMaxMs: options.fsyncMaxMs ?? pick(0, 0, 500),
     options: {
       blockOctets: pick(5_000, 16_384, 65_536),
-      windowOctets: pick(32_768, 262_144),
+      windowOctets: pick(32_768, 131_072),
       inboxOctetsMax: 131_072,
     },
     giveBack: pick(0, 0.1),
@@ -84,8 +83,11 @@ export async function history(options: HistoryOptions): Promise<History> {
     const peer = new Peer(`p${index}@ring.test`, context);
     peers.push(peer);
     peer.isConsuming = options.lazy !== true;
-    await peer.start();
+    void peer.start();
   }
+  // Opening a store waits for the disk.
+  await time.run(time.nowMs() + 30_000);
+  const startMs = time.nowMs();
   const sizes = () => pick(1, 1, 40, 1_024, 1_024, 3_000, 20_000, pick(1, 70_000));
   const count = options.messages ?? pick(10, 40, 80);
   for (let index = 0; index < count; index += 1) {

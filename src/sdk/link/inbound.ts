@@ -73,13 +73,21 @@ export class Inbound {
       const names = new Set([...of, ...frames].map(({ stream }) => stream));
       if (names.size > ebmBounds.streamsMax) return "too many streams";
     }
-    const octets = frames.reduce((sum, frame) => sum + frame.octets.length, 0);
+    const octets = frames.reduce((sum, frame) => sum + this.#newOctets(origin, frame), 0);
     if (octets === 0 || connections.held(origin) + octets <= options.inboxOctetsMax)
       return undefined;
     // What comes next in its order can be consumed, and makes room.
     const isNext = ({ stream, sequence }: DataFrame) =>
       sequence === (state.in.get(streamKey(origin, stream))?.settled.through ?? 0) + 1;
     return frames.some(isNext) ? undefined : "the inbox is full";
+  }
+
+  #newOctets(origin: Origin, { stream, sequence, offset, octets }: DataFrame): number {
+    const known = this.context.journal.state.in.get(streamKey(origin, stream));
+    const message = known?.messages.get(sequence);
+    if (!message) return octets.length;
+    const missing = message.have.missing(offset + 1, offset + octets.length);
+    return missing.reduce((sum, [from, to]) => sum + to - from + 1, 0);
   }
 
   /** Octets go into the record, or for large messages and parts of messages into a file. */
