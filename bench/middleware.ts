@@ -7,7 +7,7 @@
 import { randomBytes } from "node:crypto";
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
-import { sdkConnect } from "../tests/differential/ring-driver.js";
+import { connect } from "../src/sdk/index.js";
 import { type RabbitMq, rabbitMissing, startRabbitMq } from "../tests/support/rabbitmq.js";
 import { password, Ring } from "../tests/support/ring.js";
 import { countingProxy } from "./counting-proxy.js";
@@ -95,8 +95,6 @@ async function measureRabbit(
 }
 
 async function measureRing(ring: Ring, subscribers: number): Promise<void> {
-  const connect = await sdkConnect();
-  if (!connect) throw new Error("the SDK has no connect yet; --only rabbitmq measures the other");
   const messages = messagesFor(subscribers);
   const run = new MessageRun(messages, subscribers);
   const { smtp, submission, pop3 } = ring.entry;
