@@ -23,6 +23,7 @@ import { createLink } from "../link/link.js";
 import type { DeadLetter, Link, LinkPorts, ReceiptEvent } from "../link/ports.js";
 import type { Credentials, MaildropName, Post } from "../transport/post.js";
 import type { Servers } from "../transport/servers.js";
+import { closedError } from "../waiting.js";
 import { Chats } from "./chats.js";
 import { Contacts } from "./contacts.js";
 import { createCourier } from "./courier.js";
@@ -204,7 +205,7 @@ export class Account {
     clearTimeout(this.#refreshing);
     clearInterval(this.#watching);
     this.link.close();
-    this.#end.abort();
+    this.#end.abort(closedError());
     await this.#poller?.ended;
     await this.#parts.journal.close();
   }
