@@ -1,11 +1,12 @@
 /** One measurement of a broker: messages from one publisher to all subscribers, a window at a time. */
+import { randomBytes } from "node:crypto";
 import { performance } from "node:perf_hooks";
 
 export const messageOctets = 1_024;
 
-/** Its first octets are its number; the rest does not compress to nothing. */
-export function messageOf(n: number, filler: Buffer): Buffer {
-  const octets = Buffer.from(filler);
+/** Its first octets are its number; the rest of each is another, so that nothing compresses. */
+export function messageOf(n: number): Buffer {
+  const octets = randomBytes(messageOctets);
   octets.writeUInt32BE(n, 0);
   return octets;
 }

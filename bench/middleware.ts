@@ -4,10 +4,9 @@
  * Messages of 1 KiB from a publisher to 1, 10 and 100 subscribers: through a ring of three by the SDK, and
  * beside it through RabbitMQ (quorum queues on one node, persistent messages, confirms). Needs a build.
  */
-import { randomBytes } from "node:crypto";
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
-import { sdkConnect } from "../tests/differential/ring-driver.js";
+import { connect } from "../src/sdk/index.js";
 import { type RabbitMq, rabbitMissing, startRabbitMq } from "../tests/support/rabbitmq.js";
 import { password, Ring } from "../tests/support/ring.js";
 import { countingProxy } from "./counting-proxy.js";
@@ -20,7 +19,6 @@ const { values } = parseArgs({
 const deadlineMs = 120_000;
 const pollMs = 250;
 const figures: Figure[] = [];
-const filler = randomBytes(messageOctets);
 
 function put(figure: Figure): void {
   figures.push(figure);
@@ -80,7 +78,7 @@ async function measureRabbit(
     inFlight,
     (n) =>
       new Promise((resolve, reject) => {
-        channel.publish(exchange, "", messageOf(n, filler), { persistent: true }, (error) =>
+        channel.publish(exchange, "", messageOf(n), { persistent: true }, (error) =>
           error ? reject(error as Error) : resolve(),
         );
       }),
@@ -95,8 +93,6 @@ async function measureRabbit(
 }
 
 async function measureRing(ring: Ring, subscribers: number): Promise<void> {
-  const connect = await sdkConnect();
-  if (!connect) throw new Error("the SDK has no connect yet; --only rabbitmq measures the other");
   const messages = messagesFor(subscribers);
   const run = new MessageRun(messages, subscribers);
   const { smtp, submission, pop3 } = ring.entry;
@@ -109,24 +105,33 @@ async function measureRing(ring: Ring, subscribers: number): Promise<void> {
   const publisher = await connect(options);
   const event = `bench.${subscribers}`;
   const exchange = await publisher.exchange(event, "fanout");
-  const consumers = await Promise.all(
+  const working: Promise<void>[] = [];
+  // Of one user the ring believes 16 programs.
+  const programs = Array.from({ length: Math.min(subscribers, 8) }, () => connect(options));
+  const consumers = await Promise.all(programs);
+  await Promise.all(
     Array.from({ length: subscribers }, async (_, n) => {
-      const client = await connect(options);
+      const client = consumers[n % consumers.length] ?? publisher;
       const queue = await client.queue(`${event}.${n}`, { exclusive: true });
       await queue.bind(event);
       const consumer = queue.consume({ prefetch: 1_000 });
-      void (async () => {
+      const work = async (): Promise<void> => {
+        let acked = 0;
         for await (const delivery of consumer) {
           run.note(delivery.bytes);
           await delivery.ack();
+          if (++acked === messages) return;
         }
-      })();
-      return client;
+      };
+      const worked = work();
+      // Also told of when the figures come too late to ask for it.
+      worked.catch(() => undefined);
+      working.push(worked);
     }),
   );
   for (const proxy of proxies) proxy.reset();
   await run.publish(1_000, async (n) => {
-    await (await exchange.publish(messageOf(n, filler))).delivered;
+    await (await exchange.publish(messageOf(n))).delivered;
   });
   const name = named("ring of three", subscribers);
   putRun(name, await run.result(deadlineMs), {
@@ -145,7 +150,8 @@ async function measureRing(ring: Ring, subscribers: number): Promise<void> {
     ...{ name: `${name}, overhead`, value: octets / useful - 1, unit: "octets/octet" },
     note: "SMTP and POP3, both directions, beyond the messages",
   });
-  await Promise.all([publisher, ...consumers].map((client) => client.close()));
+  await Promise.all(working);
+  await Promise.all([publisher, ...consumers].map((client) => client.drain()));
   for (const proxy of proxies) proxy.close();
 }
 

@@ -49,6 +49,11 @@ export interface ConnectOptions {
 export interface AccountOptions {
   readonly user: string;
   readonly password: string;
+  /**
+   * Makes the account, where there is none and the ring's policy allows it; else logs in. So the same
+   * options serve the first start and all others.
+   */
+  readonly register?: boolean | { readonly invitation: string };
   /** The ring's control address, needed with `mail`: `ring@ring.test`. */
   readonly ring?: string;
   /** An ordinary mail account elsewhere, through which the ring is reached. */

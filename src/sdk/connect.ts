@@ -1,6 +1,15 @@
-import type { Body, ConnectOptions, Exchange, Receipt, Ringpost, SendOptions } from "./api.js";
+import type {
+  AccountOptions,
+  Body,
+  ConnectOptions,
+  Exchange,
+  Receipt,
+  Ringpost,
+  SendOptions,
+} from "./api.js";
 import { Client } from "./client.js";
 import { withFoundServers } from "./discovery.js";
+import { RingpostError } from "./errors.js";
 import type { ExchangeType } from "../ebm/index.js";
 
 /**
@@ -20,12 +29,25 @@ export async function connect(given: ConnectOptions): Promise<Ringpost> {
   const { account } = options;
   if (account === undefined) return client;
   try {
-    await client.login({ user: account.user, password: account.password });
+    await enter(client, account);
     return client;
   } catch (error) {
     await client.close();
     throw error;
   }
+}
+
+/** What is refused as `exists` may be the user's own account, which a login tells. */
+async function enter(client: Client, account: AccountOptions): Promise<void> {
+  const { user, password, register = false } = account;
+  if (register !== false) {
+    try {
+      return await client.register({ user, password, ...(register === true ? {} : register) });
+    } catch (error) {
+      if (!(error instanceof RingpostError) || error.code !== "exists") throw error;
+    }
+  }
+  await client.login({ user, password });
 }
 
 /** A publisher to one exchange with one routing key. */

@@ -1,14 +1,7 @@
 import type { ConnectOptions, Consumer, Delivery, Queue, Ringpost } from "../../src/sdk/api.js";
+import { connect } from "../../src/sdk/index.js";
 import type { BrokerDriver, ConsumeWish, RunningConsumer } from "./play.js";
 import type { Scenario, ScenarioMessage } from "./scenario.js";
-
-export type Connect = (options: ConnectOptions) => Promise<Ringpost>;
-
-/** Undefined as long as the SDK can't connect. */
-export async function sdkConnect(): Promise<Connect | undefined> {
-  const sdk: object = await import("../../src/sdk/index.js");
-  return "connect" in sdk ? (sdk.connect as Connect) : undefined;
-}
 
 /** Soon again after a death; long enough to settle on a busy machine. */
 const leaseMs = 4_000;
@@ -22,7 +15,7 @@ export class RingDriver implements BrokerDriver {
     private readonly client: Ringpost,
   ) {}
 
-  static async connect(connect: Connect, options: ConnectOptions): Promise<RingDriver> {
+  static async connect(options: ConnectOptions): Promise<RingDriver> {
     const poll = { minMs: 50, maxMs: 500 };
     const dial = (): Promise<Ringpost> => connect({ poll, ...options });
     return new RingDriver(dial, await dial());

@@ -17,6 +17,8 @@ export interface Dovecot {
   readonly pop3: string;
   /** Of every account. */
   readonly password: string;
+  /** Path of the socket where a mail server asks whether a password is right (Dovecot's SASL). */
+  readonly sasl: string;
   /** A folder for each account, with its `Maildir` in it. */
   readonly homes: string;
   /** Makes an account; its mails are numbered in the order given. */
@@ -49,7 +51,7 @@ export async function startDovecot(): Promise<Dovecot> {
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   await listening(pop3, child, folder);
   return {
-    ...{ pop3, password, homes },
+    ...{ pop3, password, homes, sasl: join(folder, "sasl") },
     fill: (user, mails) => fillMaildir(join(homes, user), mails),
     remove(user) {
       try {
@@ -105,6 +107,11 @@ service pop3-login {
 }
 service pop3 {
   service_count = 1000
+}
+service auth {
+  unix_listener ${folder}/sasl {
+    mode = 0666
+  }
 }
 service anvil {
   chroot =

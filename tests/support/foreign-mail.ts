@@ -112,18 +112,18 @@ function makeFolders(folder: string): void {
   }
 }
 
-function configure(folder: string, options: ForeignMailOptions, { homes }: Dovecot): void {
+function configure(folder: string, options: ForeignMailOptions, { homes, sasl }: Dovecot): void {
   const { accounts, ringSmtp, port } = options;
   const conf = join(folder, "conf");
   const [host = "", ringPort = ""] = ringSmtp.split(":");
   const boxes = accounts.map((name) => `${name}@${foreignDomain} ${name}/Maildir/\n`).join("");
   writeFileSync(join(conf, "mailboxes"), boxes);
   writeFileSync(join(conf, "transport"), `ring.test smtp:[${host}]:${ringPort}\n`);
-  writeFileSync(join(conf, "main.cf"), mainCf(folder, homes));
+  writeFileSync(join(conf, "main.cf"), mainCf(folder, homes, sasl));
   writeFileSync(join(conf, "master.cf"), masterCf(port));
 }
 
-const mainCf = (folder: string, homes: string): string => `
+const mainCf = (folder: string, homes: string, sasl: string): string => `
 compatibility_level = 3.6
 queue_directory = ${folder}/queue
 data_directory = ${folder}/data
@@ -150,6 +150,9 @@ virtual_minimum_uid = 100
 recipient_delimiter = +
 relay_domains = ring.test
 transport_maps = texthash:${folder}/conf/transport
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = ${sasl}
 smtpd_recipient_restrictions = permit_mynetworks, reject
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtp_dns_support_level = disabled

@@ -97,7 +97,7 @@ export async function startRabbitMq(): Promise<RabbitMq> {
         await (await amqp.connect(url)).close();
         return true;
       },
-      { deadlineMs: 120_000, what: `RabbitMQ at ${url}`, everyMs: 200 },
+      { deadlineMs: 60_000, what: `RabbitMQ at ${url}`, everyMs: 200 },
     );
   } catch (error) {
     await stop().catch(() => undefined);

@@ -62,10 +62,27 @@ export class Directory {
   put(user: MailboxName, record: DirectoryRecord): Promise<"done" | "older" | "undecided"> {
     return this.change(user, (before) => {
       // Its own work, after an interrupted round, or a question that comes again.
-      if (before?.record.signature === record.signature && believes(before, record)) return "done";
+      if (before?.record.signature === record.signature && believes(before, record.devices))
+        return "done";
       if (before && before.record.version >= record.version) return "older";
       return { record, devices: merged(record.devices, before?.devices ?? []) };
     });
+  }
+
+  /**
+   * As `put`, for somebody who has logged in: when another device was faster with a newer record, that one
+   * stays, and the device of this one is believed. It then makes a record that names both.
+   */
+  async admit(user: MailboxName, record: DirectoryRecord): Promise<"done" | "undecided"> {
+    const done = await this.put(user, record);
+    if (done !== "older") return done;
+    const own = record.devices.filter(({ device }) => device === record.signedBy);
+    const admitted = await this.change(user, (before) => {
+      if (!before) return { record, devices: own };
+      const isBelieved = believes(before, own);
+      return isBelieved ? "done" : { ...before, devices: merged(own, before.devices) };
+    });
+    return admitted === "older" ? "done" : admitted;
   }
 
   /** The device is not believed any more. The record stays: it says where messages can wait. */
@@ -98,8 +115,8 @@ export class Directory {
   }
 }
 
-const believes = ({ devices }: DirectoryEntry, record: DirectoryRecord): boolean =>
-  record.devices.every(({ device, key }) =>
+const believes = ({ devices }: DirectoryEntry, others: readonly DeviceKey[]): boolean =>
+  others.every(({ device, key }) =>
     devices.some((one) => one.device === device && one.key === key),
   );
 

@@ -85,6 +85,15 @@ describe("the directory", () => {
     expect(await devicesOf(directory)).toEqual(["b"]);
   });
 
+  test("who has logged in is believed, also when another device was faster", async () => {
+    const directory = create();
+    await directory.put(user, record(2, ["a"]));
+    const late = { ...record(1, ["b", "c"]), signedBy: "b" };
+    expect(await directory.admit(user, late)).toBe("done");
+    expect(await devicesOf(directory)).toEqual(["b", "a"]);
+    expect((await found(directory)).record.version).toBe(2);
+  });
+
   test("takes the same record twice, and believes no more than 16 devices", async () => {
     const directory = create();
     for (let n = 1; n <= 20; n += 1) await directory.put(user, record(n, [`d${n}`]));

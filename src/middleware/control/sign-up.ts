@@ -253,8 +253,9 @@ export class SignUp {
     { header }: From,
   ): Promise<Admitted> {
     const { numbers, sessions } = this.options;
-    const refusal = notNew(await numbers.note(user, header)) ?? (await this.put(record));
+    const refusal = notNew(await numbers.note(user, header));
     if (refusal) return refusal;
+    if ((await this.options.directory.admit(user, record)) === "undecided") return undecided();
     const session = await this.session(await sessions.issue(user));
     return session.ok ? { ...session, record } : session;
   }

@@ -1,4 +1,5 @@
 /** One user who is logged in, or about to be: everything that belongs to a login. */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Pop3Client } from "../../client/pop3-client.js";
 import {
   type Answer,
@@ -22,6 +23,7 @@ import { createLink } from "../link/link.js";
 import type { DeadLetter, Link, LinkPorts, ReceiptEvent } from "../link/ports.js";
 import type { Credentials, MaildropName, Post } from "../transport/post.js";
 import type { Servers } from "../transport/servers.js";
+import { closedError } from "../waiting.js";
 import { Chats } from "./chats.js";
 import { Contacts } from "./contacts.js";
 import { createCourier } from "./courier.js";
@@ -50,6 +52,8 @@ export interface AccountParts {
 const recordLifeMs = 30 * 86_400_000;
 /** How often the record is looked at; below what peers wait for a device to be named. */
 const recordWatchMs = 300_000;
+/** Programs of one user that log in together are in each other's way. */
+const announceTries = 16;
 const defaultPoll = { minMs: 1_000, maxMs: 15_000 } as const;
 
 export class Account {
@@ -201,7 +205,7 @@ export class Account {
     clearTimeout(this.#refreshing);
     clearInterval(this.#watching);
     this.link.close();
-    this.#end.abort();
+    this.#end.abort(closedError());
     await this.#poller?.ended;
     await this.#parts.journal.close();
   }
@@ -236,8 +240,14 @@ export class Account {
         sent: () => this.#expectMail(),
       }),
       keyVerdict: async (header) => {
-        if (header.from.user !== this.#ring) return await this.directory.keyVerdict(header);
-        return this.#session.isRingKey(header) ? "theirs" : "unknown";
+        if (header.from.user === this.#ring) {
+          return this.#session.isRingKey(header) ? "theirs" : "unknown";
+        }
+        const verdict = this.directory.keyVerdict(header);
+        if (!post.isElsewhere) return await verdict;
+        // Whatever has to be asked for is answered in the maildrop that is open just now: it is known
+        // when the mail is looked at again.
+        return await Promise.race([verdict, nextTurn("unknown" as const)]);
       },
       ready: () => this.inbox?.pump(),
       receipt: (event) => this.#receipt(event),
@@ -388,6 +398,18 @@ export class Account {
 
   /** Peers believe what the record names: a second program of the user must not hide the first. */
   async #nameAllDevices(): Promise<void> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.#announceAll();
+      } catch (error) {
+        // Another program of the user was faster: what it has put in place is looked at anew.
+        const isLate = error instanceof RingpostError && error.code === "exists";
+        if (!isLate || tries >= announceTries) throw error;
+      }
+    }
+  }
+
+  async #announceAll(): Promise<void> {
     const { values } = this.#parts.journal;
     const known = (values.get("devices") ?? []) as DirectoryRecord["devices"];
     const current = await this.directory.ask(this.user);

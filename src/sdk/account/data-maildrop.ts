@@ -3,10 +3,11 @@ import type { Pop3Client } from "../../client/pop3-client.js";
 import { findIndex } from "../../ebm/index.js";
 import { batchesOf } from "../consume/batches.js";
 import { headerField } from "../header-field.js";
+import { mayBeBounce } from "../link/bounces.js";
 import type { Received } from "../link/ports.js";
 
 export interface DataMaildropOptions {
-  /** The maildrop holds people's mail too: only what has an index in its Subject is fetched. */
+  /** The maildrop holds people's mail too: only what has an index in its Subject, and bounces, are fetched. */
   readonly isShared: boolean;
   readonly receive: (mail: Buffer, uid: string) => Promise<Received>;
   /** What the link leaves to the client. True: DELE. */
@@ -70,10 +71,11 @@ export class DataMaildrop {
       const some = listed.slice(at, at + looksAtOnce);
       const headers = await client.topMany(some.map(([number]) => number));
       for (const [index, entry] of some.entries()) {
-        const subject = headerField(headers[index] ?? Buffer.alloc(0), "subject");
-        const type = findIndex(subject)?.type;
+        const header = headers[index] ?? Buffer.alloc(0);
+        const type = findIndex(headerField(header, "subject"))?.type;
         // Answers are fetched by who waits for them.
-        if (type === "data" || type === "acknowledgement") ours.push(entry);
+        const isWanted = type === "data" || type === "acknowledgement" || mayBeBounce(header);
+        if (isWanted) ours.push(entry);
         else this.#leave(uidOf(entry[0]), Number.POSITIVE_INFINITY);
       }
     }

@@ -9,6 +9,7 @@ import {
   readMail,
 } from "../../ebm/index.js";
 import { headerField } from "../header-field.js";
+import { mayBeBounce, readBounce } from "../link/bounces.js";
 import { delay } from "../waiting.js";
 
 export interface AnswersOptions {
@@ -25,7 +26,16 @@ export interface RingAnswer {
   readonly answer: ConfigurationAnswer;
 }
 
+/** The question came back. */
+export class QuestionBounced extends Error {
+  override readonly name = "QuestionBounced";
+  constructor(readonly diagnostic: string) {
+    super(`the mail to the ring was refused: ${diagnostic}`);
+  }
+}
+
 interface Waiting {
+  readonly messageId: string;
   readonly resolve: (answer: RingAnswer) => void;
   readonly reject: (error: Error) => void;
 }
@@ -46,10 +56,13 @@ export class Answers {
     this.#options = options;
   }
 
-  /** Looks for the answer until it is there or `signal` is aborted. */
-  async wait(id: string, signal: AbortSignal): Promise<RingAnswer> {
+  /**
+   * Looks for the answer until it is there or `signal` is aborted.
+   * @throws QuestionBounced when the mail `messageId`, without angle brackets, is returned
+   */
+  async wait(id: string, messageId: string, signal: AbortSignal): Promise<RingAnswer> {
     const answer = new Promise<RingAnswer>((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
+      this.#waiting.set(id, { messageId, resolve, reject });
     });
     answer.catch(() => undefined);
     const forget = (): void => void this.#waiting.delete(id);
@@ -116,14 +129,17 @@ export class Answers {
   async #ours(client: Pop3Client, numbers: readonly number[], uids: readonly string[]) {
     const headers = await client.topMany(numbers);
     return numbers.filter((number, index) => {
-      const subject = headerField(headers[index] ?? Buffer.alloc(0), "subject");
-      if (findIndex(subject)?.type === "configuration") return true;
+      const header = headers[index] ?? Buffer.alloc(0);
+      if (findIndex(headerField(header, "subject"))?.type === "configuration") return true;
+      if (mayBeBounce(header)) return true;
       this.#remember(uids[number - 1] ?? "");
       return false;
     });
   }
 
   #takeMail(mail: Buffer): boolean {
+    // It may have the question's packet in it.
+    if (mayBeBounce(mail)) return this.#takeBounce(mail);
     try {
       const { packet } = readMail(mail);
       if (packet === undefined) return false;
@@ -135,6 +151,20 @@ export class Answers {
     } catch {
       return false;
     }
+  }
+
+  #takeBounce(mail: Buffer): boolean {
+    const bounce = readBounce(mail);
+    if (bounce === undefined) return false;
+    for (const [id, { messageId, reject }] of this.#waiting) {
+      if (!bounce.messageIds.includes(messageId)) continue;
+      if (bounce.kind === "failed") {
+        reject(new QuestionBounced(bounce.diagnostic || bounce.status));
+        this.#waiting.delete(id);
+      }
+      return true;
+    }
+    return false;
   }
 
   #remember(uid: string): void {

@@ -16,7 +16,7 @@ import type { Post } from "../transport/post.js";
 import { isTemporary, type RingWord, ringWord, type SmtpReply } from "../transport/reply.js";
 import type { OutgoingMail } from "../transport/smtp-line.js";
 import { delay, within } from "../waiting.js";
-import type { Answers, RingAnswer } from "./answers.js";
+import { type Answers, QuestionBounced, type RingAnswer } from "./answers.js";
 import { PacketNumbers } from "./packet-numbers.js";
 
 export interface ControlOptions {
@@ -34,6 +34,14 @@ export interface ControlOptions {
   readonly answers: Answers;
   readonly nowMs: () => number;
   readonly signal: AbortSignal;
+}
+
+/** One try of a question. */
+interface Asked {
+  readonly id: string;
+  /** Of its last mail, without angle brackets. */
+  messageId: string;
+  readonly request: ConfigurationRequest;
 }
 
 export interface AskOptions {
@@ -115,30 +123,28 @@ export class Control {
     request: ConfigurationRequest,
     signal: AbortSignal,
   ): Promise<object | undefined> {
-    const reply = await this.#post(id, request);
+    const asked: Asked = { id, messageId: "", request };
+    const reply = await this.#post(asked);
     const word = ringWord(reply);
-    if (word !== undefined) return await this.#heed(word, id, request, signal);
+    if (word !== undefined) return await this.#heed(word, asked, signal);
     if (isTemporary(reply)) return undefined;
     if (reply.code !== 250) throw refusedByMail(reply);
     // Somebody else's mail server has it; the answer comes by mail, or the question got lost.
     const patience = AbortSignal.any([signal, AbortSignal.timeout(againMs.answerElsewhere)]);
     try {
-      return await this.#answer(id, patience);
+      return await this.#answer(asked, patience);
     } catch (error) {
+      if (error instanceof QuestionBounced) return this.#bounced(error, request);
       if (patience.aborted && !signal.aborted) return undefined;
       throw error;
     }
   }
 
-  async #heed(
-    word: RingWord,
-    id: string,
-    { operation }: ConfigurationRequest,
-    signal: AbortSignal,
-  ): Promise<object | undefined> {
+  async #heed(word: RingWord, asked: Asked, signal: AbortSignal): Promise<object | undefined> {
+    const { operation } = asked.request;
     switch (word.kind) {
       case "ok":
-        return silent.has(operation) ? {} : await this.#answer(id, signal);
+        return silent.has(operation) ? {} : await this.#answer(asked, signal);
       case "refused":
         if (word.code === "undecided") return undefined;
         throw refusal(operation, word.code, word.why);
@@ -149,29 +155,45 @@ export class Control {
     }
   }
 
-  async #answer(id: string, signal: AbortSignal): Promise<object> {
+  /** The ring does not answer strangers by mail: what it replied comes back with their question. */
+  #bounced({ diagnostic }: QuestionBounced, { operation }: ConfigurationRequest): never {
+    const word = ringWord({ code: 0, text: diagnostic });
+    if (word?.kind === "refused") throw refusal(operation, word.code, word.why);
+    throw refusedByMail({ code: 0, text: diagnostic });
+  }
+
+  /** Undefined: to be asked again. */
+  async #answer(
+    { id, messageId, request }: Asked,
+    signal: AbortSignal,
+  ): Promise<object | undefined> {
     for (;;) {
-      const answer = await within(this.#options.answers.wait(id, signal), {
+      const answer = await within(this.#options.answers.wait(id, messageId, signal), {
         what: "the ring's answer",
         signal,
       });
       // Whoever else put it there is not the ring; the true one may still come.
       if (!this.#options.isOfRing(answer)) continue;
       if (answer.answer.ok) return answer.answer.answer;
-      throw refusal("answer", answer.answer.code, answer.answer.why);
+      const { code, why } = answer.answer;
+      if (code === "undecided") return undefined;
+      throw refusal(request.operation, code, why);
     }
   }
 
   /** One after the other: of each device the ring takes only rising numbers, but for `settle`. */
-  #post(id: string, request: ConfigurationRequest): Promise<SmtpReply> {
-    const post = (): Promise<SmtpReply> => this.#options.post.toRing(() => this.#seal(id, request));
-    if (request.operation === "settle") return post();
+  #post(asked: Asked): Promise<SmtpReply> {
+    const post = (): Promise<SmtpReply> => this.#options.post.toRing(() => this.#seal(asked));
+    if (asked.request.operation === "settle") return post();
     const reply = this.#turn.then(post);
     this.#turn = reply.catch(() => undefined);
     return reply;
   }
 
-  async #seal(id: string, request: ConfigurationRequest): Promise<OutgoingMail> {
+  async #seal(asked: Asked): Promise<OutgoingMail> {
+    const { id, request } = asked;
+    // Another one for each mail: providers drop duplicates.
+    asked.messageId = `${randomUUID()}@ringpost.invalid`;
     const { user, address, journal, nowMs } = this.#options;
     const ring = this.#options.ring();
     const { device, epoch, privateKey } = journal.identity;
@@ -199,7 +221,7 @@ export class Control {
       from: address,
       to: ring,
       index: { connection, packet: number, type: "configuration" },
-      messageId: `${randomUUID()}@ringpost.invalid`,
+      messageId: asked.messageId,
       date: new Date(nowMs()),
       packet,
     });

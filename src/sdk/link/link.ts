@@ -18,7 +18,7 @@ import {
 import { RingpostError } from "../errors.js";
 import { inlineOctetsMax, type Journal } from "../journal/journal.js";
 import type { LetterFacts, OutRecord } from "../journal/records.js";
-import { readBounce } from "./bounces.js";
+import { mayBeBounce, readBounce } from "./bounces.js";
 import { BrokerSender } from "./broker-sender.js";
 import { Connections } from "./connections.js";
 import { Entries } from "./entries.js";
@@ -208,6 +208,8 @@ class JournaledLink implements Link {
 
   async receive(mail: Buffer, id: string, from?: string): Promise<Received> {
     if (this.#isClosed) return { kind: "keep", why: "closed" };
+    // A report may have our own packet in it: it is no packet for us.
+    if (mayBeBounce(mail)) return this.#report(mail);
     let read: ReadMail;
     let packet: Packet;
     try {
@@ -223,13 +225,17 @@ class JournaledLink implements Link {
     return this.#packet(packet, from);
   }
 
-  async #withoutPacket(mail: Buffer, id: string, { index }: ReadMail): Promise<Received> {
+  #report(mail: Buffer): Received {
     const bounce = readBounce(mail);
-    if (bounce) {
-      for (const sender of this.#senders.values()) {
-        if (sender.onBounce(bounce)) return { kind: "done" };
-      }
-    }
+    const senders = bounce === undefined ? [] : [...this.#senders.values()];
+    return senders.some((sender) => bounce && sender.onBounce(bounce))
+      ? { kind: "done" }
+      : { kind: "foreign" };
+  }
+
+  async #withoutPacket(mail: Buffer, id: string, { index }: ReadMail): Promise<Received> {
+    const report = this.#report(mail);
+    if (report.kind === "done") return report;
     if (index === undefined) return { kind: "foreign" };
     return this.#notParsed(mail, id, "the packet was taken out of its mail");
   }

@@ -1,0 +1,143 @@
+/**
+ * Programs whose accounts are on a foreign mail system, Postfix and Dovecot: a ring is their directory and
+ * broker, and they reach it, and each other, by nothing but that account.
+ */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { connect, type Delivery, type Ringpost } from "../../src/sdk/index.js";
+import {
+  type ForeignMail,
+  foreignMailMissing,
+  freePort,
+  startForeignMail,
+} from "../support/foreign-mail.js";
+import { fetchAll } from "../support/pop3-client.js";
+import { domain, password, type Ring } from "../support/ring.js";
+import { ringScope } from "../support/ring-scope.js";
+import { sendMail } from "../support/smtp-client.js";
+import { within } from "../support/wait.js";
+
+const missing = foreignMailMissing();
+if (missing !== undefined) process.stderr.write(`no foreign mail system: ${missing}\n`);
+const scope = ringScope("file");
+const poll = { minMs: 100, maxMs: 500 };
+const deadlineMs = 45_000;
+let ring: Ring;
+let foreign: ForeignMail;
+const clients: Ringpost[] = [];
+
+beforeAll(async () => {
+  if (missing !== undefined) return;
+  const port = await freePort();
+  const args = ["--relay", `127.0.0.1:${port}`, "--relay-retry", "1", "--registration", "open"];
+  ring = await scope.start({ members: 3, replicas: 2, args });
+  await ring.addUsers(["carol"]);
+  const ringSmtp = ring.entry.smtp;
+  foreign = await startForeignMail({ port, accounts: ["ann", "bob"], ringSmtp });
+});
+
+afterEach(async ({ task }) => {
+  if (task.result?.state === "fail") process.stderr.write(`${foreign.log().slice(-6_000)}\n`);
+  await Promise.all(clients.splice(0).map((client) => client.close()));
+});
+afterAll(() => foreign?.stop());
+
+async function connectForeign(
+  name: string,
+  more: { readonly register?: boolean; readonly password?: string } = {},
+): Promise<Ringpost> {
+  const mail = {
+    address: `${name}@foreign.test`,
+    ...{ smtp: foreign.smtp, pop3: foreign.pop3, username: name, password: foreign.password },
+  };
+  const account = { user: name, password, ring: `ring@${domain}`, mail, ...more };
+  const client = await connect({ servers: [], account, poll });
+  clients.push(client);
+  return client;
+}
+
+async function connectRing(user: string): Promise<Ringpost> {
+  const { smtp, submission, pop3 } = ring.entry;
+  const servers = [{ smtp, submission, pop3 }];
+  const client = await connect({ servers, account: { user, password }, poll });
+  clients.push(client);
+  return client;
+}
+
+const withinDeadline = <T>(promise: Promise<T>, what: string): Promise<T> =>
+  within(promise, deadlineMs, what);
+
+async function next(messages: AsyncIterator<Delivery>, what: string): Promise<Delivery> {
+  const { value, done } = await withinDeadline(messages.next(), what);
+  if (done === true) throw new Error(`the end came before ${what}`);
+  return value;
+}
+
+describe.skipIf(missing !== undefined)("programs with accounts elsewhere", () => {
+  test("register by mail, and are known to the directory where they answer", async () => {
+    const ann = await connectForeign("ann", { register: true });
+    expect(ann.user).toBe(`ann@${domain}`);
+    const bob = await connectForeign("bob", { register: true });
+    expect((await ann.resolve("bob")).addresses).toEqual(["bob@foreign.test"]);
+    expect((await bob.resolve("ann")).addresses).toEqual(["ann@foreign.test"]);
+  });
+
+  test("a wrong password is told, though the ring answers no stranger by mail", async () => {
+    const trying = connectForeign("ann", { password: "not hers" });
+    await expect(withinDeadline(trying, "the refusal")).rejects.toMatchObject({ code: "denied" });
+  });
+
+  test("send to each other, past the ring, with receipts; ordinary mail stays where it is", async () => {
+    const note = Buffer.from("Subject: lunch?\r\n\r\nnot for a program\r\n");
+    await sendMail(foreign.smtp, { from: "bob@foreign.test", to: ["ann@foreign.test"] }, note);
+    const [ann, bob] = await Promise.all(["ann", "bob"].map((name) => connectForeign(name)));
+    if (!ann || !bob) throw new Error("nobody");
+    const [atAnn, atBob] = [ann, bob].map((one) => one.inbox()[Symbol.asyncIterator]());
+    if (!atAnn || !atBob) throw new Error("no inbox");
+    const there = await ann.send("bob", { text: "hello" });
+    const got = await next(atBob, "ann's message");
+    expect([got.from, got.json()]).toEqual([`ann@${domain}`, { text: "hello" }]);
+    await got.ack();
+    await withinDeadline(there.consumed, "bob's receipt");
+    const back = await bob.send("ann", "hello yourself");
+    const answer = await next(atAnn, "bob's message");
+    expect([answer.from, answer.text()]).toEqual([`bob@${domain}`, "hello yourself"]);
+    await answer.ack();
+    await withinDeadline(back.consumed, "ann's receipt");
+    const left = await fetchAll(foreign.pop3, "ann", foreign.password);
+    expect(left.map(({ bytes }) => bytes.toString()).join()).toContain("not for a program");
+    expect(carried("ann@foreign.test") * carried("bob@foreign.test")).toBeGreaterThan(0);
+  });
+
+  test("publish to a subscriber of the ring: each once, in order, acknowledged by mail", async () => {
+    const [ann, carol] = await Promise.all([connectForeign("ann"), connectRing("carol")]);
+    await ann.createEvent("weather");
+    const consumer = await carol.subscribe("weather", { key: "north.*" });
+    const receipts = [];
+    for (let n = 0; n < 20; n += 1) {
+      const key = n % 4 === 3 ? "south.rain" : "north.rain";
+      receipts.push(await ann.publish("weather", String(n), { key }));
+    }
+    const wanted = Array.from({ length: 20 }, (_, n) => n).filter((n) => n % 4 !== 3);
+    const messages = consumer[Symbol.asyncIterator]();
+    const seen: number[] = [];
+    while (seen.length < wanted.length) {
+      const delivery = await next(messages, `message ${seen.length} of the event`);
+      expect(delivery.from).toBe(`ann@${domain}`);
+      seen.push(Number(delivery.text()));
+      await delivery.ack();
+    }
+    expect(seen).toEqual(wanted);
+    const delivered = Promise.all(receipts.map((receipt) => receipt.delivered));
+    await withinDeadline(delivered, "the ring's acknowledgement");
+  });
+});
+
+/** Mails of an account to another, not to the ring, that Postfix says it has delivered. */
+function carried(from: string): number {
+  const lines = foreign.log().split("\n");
+  const sent = lines.filter((line) => line.includes(`from=<${from}>`));
+  const ids = sent.flatMap((line) => /: ([0-9A-F]{6,}): from=/.exec(line)?.[1] ?? []);
+  const isPeer = (line: string): boolean =>
+    line.includes("@foreign.test>, relay=virtual") && line.includes("status=sent");
+  return lines.filter((line) => isPeer(line) && ids.some((id) => line.includes(id))).length;
+}
