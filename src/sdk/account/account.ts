@@ -246,7 +246,7 @@ export class Account {
         if (header.from.user !== this.#ring) return await this.directory.keyVerdict(header);
         return this.#session.isRingKey(header) ? "theirs" : "unknown";
       },
-      ready: () => this.inbox?.pump(),
+      ready: () => this.inbox?.poke(),
       receipt: (event) => this.#receipt(event),
       deadLetter: (letter) => void this.#deadLetter(letter),
       failed: (error) => {
