@@ -90,6 +90,32 @@ test("registers, logs in elsewhere, and messages go both ways", async () => {
   });
 });
 
+test("programs of one user that log in at once all come in, and their loops end with them", async () => {
+  const { name } = await user("crowd");
+  const servers = ring.running.map(({ addr }) => addr);
+  const account = { user: name, password };
+  const all = await Promise.all(Array.from({ length: 4 }, () => connect({ servers, account })));
+  clients.push(...all);
+  expect(all.map((one) => one.user)).toEqual(all.map(() => `${name}@ring.test`));
+  const loops = all.map((one) => take(one.inbox(), 1));
+  await Promise.all(all.map((one) => one.close()));
+  expect(await Promise.all(loops)).toEqual(all.map(() => []));
+});
+
+test("a message waits for who has never logged in; to nobody it fails", async () => {
+  const writer = await user("writer");
+  names += 1;
+  const late = `late${names}`;
+  await ring.addUsers([late]);
+  const receipt = await writer.sdk.send(late, "welcome");
+  await receipt.accepted;
+  const reader = await client();
+  await reader.login({ user: late, password });
+  expect((await take(reader.inbox(), 1))[0]?.text()).toBe("welcome");
+  const lost = await writer.sdk.send("nobody-at-all", "hello?");
+  await expect(lost.delivered).rejects.toMatchObject({ code: "dead" });
+});
+
 test("contacts, chats and people's mail", async () => {
   const carol = await user("carol");
   const dave = await user("dave");

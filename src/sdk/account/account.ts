@@ -26,7 +26,7 @@ import type { Servers } from "../transport/servers.js";
 import { closedError } from "../waiting.js";
 import { Chats } from "./chats.js";
 import { Contacts } from "./contacts.js";
-import { createCourier } from "./courier.js";
+import { createCourier, dataAddressOf } from "./courier.js";
 import { DataMaildrop } from "./data-maildrop.js";
 import { Directory } from "./directory.js";
 import { linkClock, linkDice } from "./link-ports.js";
@@ -34,6 +34,7 @@ import { MailboxFolders } from "./mailbox.js";
 import { Poller } from "./poller.js";
 import { Requests } from "./requests.js";
 import { Session } from "./session.js";
+import { delay } from "../waiting.js";
 
 export interface AccountParts {
   readonly user: string;
@@ -52,8 +53,9 @@ export interface AccountParts {
 const recordLifeMs = 30 * 86_400_000;
 /** How often the record is looked at; below what peers wait for a device to be named. */
 const recordWatchMs = 300_000;
-/** Programs of one user that log in together are in each other's way. */
-const announceTries = 16;
+/** Tries to put a record in place, where other programs of the user do the same. */
+const overtakingMax = 10;
+const overtakingMs = 50;
 const defaultPoll = { minMs: 1_000, maxMs: 15_000 } as const;
 
 export class Account {
@@ -155,9 +157,12 @@ export class Account {
   ): Promise<void> {
     const { invitation, signal } = more;
     this.#password = password;
-    const record = this.#makeRecord();
-    const question = { password, record, ...(invitation === undefined ? {} : { invitation }) };
-    this.#taken(await this.#control.ask(operation, question, { signal }));
+    if (operation === "login") await this.#login(password, signal);
+    else {
+      const record = this.#makeRecord();
+      const question = { password, record, ...(invitation === undefined ? {} : { invitation }) };
+      this.#taken(await this.#control.ask(operation, question, { signal }));
+    }
     await this.#nameAllDevices();
     this.#watchRecord();
     this.#poller ??= new Poller({
@@ -217,7 +222,7 @@ export class Account {
   /** Where this user's programs are written to. */
   get #address(): string {
     const { elsewhere, user } = this.#parts;
-    return elsewhere?.address ?? user.replace("@", "+data@");
+    return elsewhere?.address ?? dataAddressOf(user);
   }
 
   get #credentials(): Credentials {
@@ -249,7 +254,7 @@ export class Account {
         // when the mail is looked at again.
         return await Promise.race([verdict, nextTurn("unknown" as const)]);
       },
-      ready: () => this.inbox?.pump(),
+      ready: () => this.inbox?.poke(),
       receipt: (event) => this.#receipt(event),
       deadLetter: (letter) => void this.#deadLetter(letter),
       failed: (error) => {
@@ -350,9 +355,33 @@ export class Account {
   }
 
   async #renew(password: string): Promise<void> {
-    const record = this.#makeRecord();
-    this.#taken(await this.#control.ask("login", { password, record }));
+    await this.#login(password);
     await this.#nameAllDevices();
+  }
+
+  /** Other programs of the user may log in at the same time, or have a clock that is ahead. */
+  async #login(password: string, signal?: AbortSignal): Promise<void> {
+    let aheadMs = 1;
+    await this.#overtaking(async () => {
+      this.#version += aheadMs;
+      aheadMs *= 4;
+      const record = this.#makeRecord();
+      this.#taken(await this.#control.ask("login", { password, record }, { signal }));
+    });
+  }
+
+  /** A record that was in place before ours: ours is made anew, with a later version. */
+  async #overtaking(put: () => Promise<void>): Promise<void> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await put();
+      } catch (error) {
+        const isLate = error instanceof RingpostError && error.code === "exists";
+        if (!isLate || tries >= overtakingMax || this.#end.signal.aborted) throw error;
+      }
+      // Those that met once don't meet again.
+      await delay(Math.random() * overtakingMs * tries, this.#end.signal);
+    }
   }
 
   #taken(session: SessionAnswer): void {
@@ -397,19 +426,11 @@ export class Account {
   }
 
   /** Peers believe what the record names: a second program of the user must not hide the first. */
-  async #nameAllDevices(): Promise<void> {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await this.#announceAll();
-      } catch (error) {
-        // Another program of the user was faster: what it has put in place is looked at anew.
-        const isLate = error instanceof RingpostError && error.code === "exists";
-        if (!isLate || tries >= announceTries) throw error;
-      }
-    }
+  #nameAllDevices(): Promise<void> {
+    return this.#overtaking(() => this.#nameDevices());
   }
 
-  async #announceAll(): Promise<void> {
+  async #nameDevices(): Promise<void> {
     const { values } = this.#parts.journal;
     const known = (values.get("devices") ?? []) as DirectoryRecord["devices"];
     const current = await this.directory.ask(this.user);

@@ -43,10 +43,9 @@ async function send(options: CourierOptions, outgoing: Outgoing): Promise<SmtpRe
       octets: outgoing.mail({ from, to, token: session.token }),
     }));
   }
-  const { addresses } = await directory.resolve(outgoing.to);
-  const to = addresses[0] ?? outgoing.to;
+  const { to, isOfRing } = await whereTo(options, outgoing.to);
   const make = () => ({ from, to: [to], octets: outgoing.mail({ from, to }) });
-  const reply = await (domainOf(to) === domainOf(session.ring)
+  const reply = await (isOfRing || domainOf(to) === domainOf(session.ring)
     ? post.toRing(make)
     : post.submit(make, { user: session.user, token }));
   // They may have moved: the next try asks where to.
@@ -54,11 +53,33 @@ async function send(options: CourierOptions, outgoing: Outgoing): Promise<SmtpRe
   return reply;
 }
 
+/**
+ * Whoever has never logged in by the SDK has no record, and may have an account: the message waits in its
+ * maildrop `data` for the first login. If there is no account either, the mail is refused at once.
+ */
+async function whereTo(
+  { post, directory, session }: CourierOptions,
+  user: string,
+): Promise<{ readonly to: string; readonly isOfRing: boolean }> {
+  try {
+    const { addresses } = await directory.resolve(user);
+    return { to: addresses[0] ?? user, isOfRing: false };
+  } catch (error) {
+    if (!(error instanceof RingpostError) || error.code !== "unknown") throw error;
+    // Members relay for nobody who has not logged in; a provider would, to a stranger.
+    if (post.isElsewhere && domainOf(user) !== domainOf(session().ring)) throw error;
+    return { to: dataAddressOf(user), isOfRing: true };
+  }
+}
+
 function submissionOf(error: unknown): Submission {
   const why = error instanceof Error ? error.message : String(error);
   const isNobody = error instanceof RingpostError && error.code === "unknown";
   return isNobody ? { kind: "reply", code: 550, text: `5.1.1 ${why}` } : { kind: "none", why };
 }
+
+/** Where programs of a user of the ring are written to, unless its record says otherwise. */
+export const dataAddressOf = (user: string): string => user.replace("@", "+data@");
 
 const domainOf = (address: string): string =>
   address.slice(address.lastIndexOf("@") + 1).toLowerCase();

@@ -105,8 +105,10 @@ export class Requests {
         } else waiting.resolve(response);
       }
     };
-    work().catch(() => {
+    const over = (): void => {
       for (const { reject } of this.#waiting.values()) reject(closedError());
-    });
+    };
+    // No response is heard once the client is closed.
+    work().then(over, over);
   }
 }

@@ -13,12 +13,19 @@ export interface InboxOptions {
 
 /** Taken from the link and waiting for somebody who consumes them. */
 const heldMax = 10_000;
+/** Taken at once, when somebody has room: what is more urgent may still come and pass the rest. */
+const takenMax = 64;
 
 export class Inbox {
   readonly #options: InboxOptions;
   readonly #held = new Map<Kind, InboundMessage[]>();
   readonly #streams = new Map<Kind, DeliveryStream[]>();
   readonly #loading = new Map<DeliveryStream, number>();
+  #isPoked = false;
+  /** The link may have more than it gave. */
+  #isDue = true;
+  /** Settlements on their way to the journal: what comes behind them in a stream waits for that. */
+  #settling = 0;
   readonly #turns = new WeakMap<DeliveryStream, Promise<void>>();
 
   constructor(options: InboxOptions) {
@@ -37,18 +44,43 @@ export class Inbox {
     return stream;
   }
 
-  /** Hands out what can be; called when the link has more, and when a consumer has room. */
+  /** The link has more. It says so of each message, and many come with one mail. */
+  poke(): void {
+    this.#isDue = true;
+    if (this.#isPoked) return;
+    this.#isPoked = true;
+    setImmediate(() => {
+      this.#isPoked = false;
+      this.pump();
+    });
+  }
+
+  /** Hands out what can be; called when there may be more, and when a consumer has room. */
   pump(): void {
     if (this.#options.closing.aborted) return;
+    do {
+      for (const [kind, messages] of this.#held) this.#handOut(kind, messages);
+    } while (this.#hasRoom() && this.#takeMore());
+  }
+
+  #hasRoom(): boolean {
+    return [...this.#streams.values()].some((all) => all.some((one) => this.#roomOf(one) > 0));
+  }
+
+  #takeMore(): boolean {
+    if (!this.#isDue) return false;
     let held = 0;
     for (const messages of this.#held.values()) held += messages.length;
-    for (const message of this.#options.link.take(heldMax - held)) {
+    const most = Math.min(takenMax, heldMax - held);
+    const taken = this.#options.link.take(most);
+    if (taken.length < most) this.#isDue = false;
+    for (const message of taken) {
       const kind = message.properties.kind ?? "message";
       const messages = this.#held.get(kind) ?? [];
       messages.push(message);
       this.#held.set(kind, messages);
     }
-    for (const [kind, messages] of this.#held) this.#handOut(kind, messages);
+    return taken.length > 0;
   }
 
   #handOut(kind: Kind, messages: InboundMessage[]): void {
@@ -85,15 +117,25 @@ export class Inbox {
   #settleOf(inbound: InboundMessage): Settle {
     const { link, closing } = this.#options;
     return {
-      ack: () => link.consume(inbound),
+      ack: () => this.#settle(link.consume(inbound)),
       nack: async (delayMs) => link.giveBack(inbound, delayMs),
-      reject: (reason) => link.reject(inbound, reason),
+      reject: (reason) => this.#settle(link.reject(inbound, reason)),
       // It is in our own journal; nobody else is handed it.
       working: () => Promise.resolve(),
       release: () => {
         if (!closing.aborted) link.giveBack(inbound);
       },
     };
+  }
+
+  async #settle(settled: Promise<void>): Promise<void> {
+    this.#settling += 1;
+    try {
+      await settled;
+    } finally {
+      this.#settling -= 1;
+      if (this.#settling === 0) this.#isDue = true;
+    }
   }
 
   #forget(kind: Kind, stream: DeliveryStream): void {

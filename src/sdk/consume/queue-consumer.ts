@@ -54,7 +54,9 @@ export class QueueConsumer {
     this.stream = new DeliveryStream({
       ...consume,
       closing: options.closing,
-      onRoom: () => this.#poller.poke(),
+      onRoom: () => {
+        if (this.stream.hasMuchRoom) this.#poller.poke();
+      },
       // It may be closed already, before this object is whole.
       onClose: () => queueMicrotask(() => this.#close()),
     });
@@ -89,7 +91,7 @@ export class QueueConsumer {
   }
 
   async #look(): Promise<boolean> {
-    if (this.stream.room <= 0) return false;
+    if (!this.stream.hasMuchRoom) return false;
     let found = false;
     try {
       await this.#options.open(async (client) => {

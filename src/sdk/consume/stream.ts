@@ -1,6 +1,5 @@
 /** An async iterator of deliveries, with a bound for what is handed out and not settled. */
 import type { ConsumeOptions, Consumer, Delivery, Message } from "../api.js";
-import { reasonOf } from "../waiting.js";
 
 /** What becomes of one message, as its source does it. */
 export interface Settle {
@@ -18,7 +17,7 @@ export interface StreamOptions extends ConsumeOptions {
   /** There is room for more. */
   readonly onRoom: () => void;
   readonly onClose: () => void;
-  /** Aborted when the client closes: the iteration then throws `closed`. */
+  /** Aborted when the client closes: the iteration then ends. */
   readonly closing: AbortSignal;
 }
 
@@ -36,19 +35,18 @@ export class DeliveryStream implements Consumer {
   readonly #ready: Entry[] = [];
   readonly #open = new Set<Entry>();
   readonly #entries = new WeakMap<Delivery, Entry>();
-  #waiting: { resolve: (r: IteratorResult<Delivery>) => void; reject: (e: Error) => void }[] = [];
+  #waiting: ((result: IteratorResult<Delivery>) => void)[] = [];
   #last: Entry | undefined;
   #ended = false;
-  #failure: Error | undefined;
 
   constructor(options: StreamOptions) {
     this.#options = options;
     this.#prefetch = Math.max(1, options.prefetch ?? defaultPrefetch);
     const { signal, closing } = options;
-    closing.addEventListener("abort", () => this.#end(reasonOf(closing)), { once: true });
-    signal?.addEventListener("abort", () => this.#end(), { once: true });
-    if (closing.aborted) this.#end(reasonOf(closing));
-    else if (signal?.aborted === true) this.#end();
+    for (const over of [closing, signal]) {
+      over?.addEventListener("abort", () => this.#end(), { once: true });
+    }
+    if (closing.aborted || signal?.aborted === true) this.#end();
   }
 
   get ended(): boolean {
@@ -60,6 +58,11 @@ export class DeliveryStream implements Consumer {
     return this.#ended ? 0 : this.#prefetch - this.#open.size;
   }
 
+  /** Worth fetching for: half of what it may have, so that each fetch is for several. */
+  get hasMuchRoom(): boolean {
+    return !this.#ended && this.room * 2 >= this.#prefetch;
+  }
+
   /** `first`: before those that wait. */
   offer(message: Message, settle: Settle, first = false): void {
     if (this.#ended) return settle.release();
@@ -67,7 +70,7 @@ export class DeliveryStream implements Consumer {
     this.#entries.set(entry.delivery, entry);
     this.#open.add(entry);
     const waiting = this.#waiting.shift();
-    if (waiting !== undefined) return waiting.resolve({ done: false, value: this.#handOut(entry) });
+    if (waiting !== undefined) return waiting({ done: false, value: this.#handOut(entry) });
     if (first) this.#ready.unshift(entry);
     else this.#ready.push(entry);
   }
@@ -99,9 +102,8 @@ export class DeliveryStream implements Consumer {
     this.#last = undefined;
     const entry = this.#ready.shift();
     if (entry !== undefined) return Promise.resolve({ done: false, value: this.#handOut(entry) });
-    if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#ended) return Promise.resolve({ done: true, value: undefined });
-    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+    return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   #handOut(entry: Entry): Delivery {
@@ -132,10 +134,9 @@ export class DeliveryStream implements Consumer {
     return delivery;
   }
 
-  #end(failure?: Error): void {
+  #end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#failure = failure;
     this.#ready.length = 0;
     for (const entry of this.#open) {
       if (entry.isSettled) continue;
@@ -143,10 +144,7 @@ export class DeliveryStream implements Consumer {
       entry.settle.release();
     }
     this.#open.clear();
-    for (const { resolve, reject } of this.#waiting.splice(0)) {
-      if (failure === undefined) resolve({ done: true, value: undefined });
-      else reject(failure);
-    }
+    for (const resolve of this.#waiting.splice(0)) resolve({ done: true, value: undefined });
     this.#options.onClose();
   }
 }
