@@ -7,10 +7,14 @@ interface Entry {
   readonly to: string;
   readonly stream: string;
   readonly digest: string;
+  readonly octets: number;
   id: string;
   /** 0 while nobody knows whether it was journaled. */
   sequence: number;
 }
+
+/** After so many a message goes to the dead letters. */
+const deliveriesMax = 20;
 
 export class Book {
   readonly violations: string[] = [];
@@ -25,6 +29,8 @@ export class Book {
   readonly #acknowledged = new Set<number>();
   /** By receiver, its life, origin and stream: sequences that were handed out once. */
   readonly #handed = new Map<string, Set<number>>();
+  /** By message and receiver's life: how often it was handed out. */
+  readonly #tries = new Map<string, number>();
   strangers = 0;
 
   get messages(): number {
@@ -66,6 +72,11 @@ export class Book {
     if (known.sequence > 0 && known.sequence !== message.sequence) this.violate("changed", what);
     if (this.#acknowledged.has(message.n)) this.violate("again", what);
     known.sequence = message.sequence;
+    const attempt = `${message.n} ${life}`;
+    const tries = (this.#tries.get(attempt) ?? 0) + 1;
+    this.#tries.set(attempt, tries);
+    // A power cut may forget a few.
+    if (tries > deliveriesMax + 10) this.violate("poison", `${what}, ${tries} times`);
     const key = `${receiver} ${life} ${known.origin} ${known.stream}`;
     const sequences = this.#handed.get(key) ?? new Set<number>();
     this.#handed.set(key, sequences);
@@ -104,6 +115,13 @@ export class Book {
       if (to === user) this.#acknowledged.delete(n);
       if (from === origin && !this.consumed.has(n)) this.excused.add(n);
     }
+  }
+
+  /** Of what was given up on its way, by its sender or its receiver. */
+  deadOctets(from: string, to: string): number {
+    return this.#entries
+      .filter((entry) => entry.from === from && entry.to === to && this.dead.has(entry.n))
+      .reduce((sum, { octets }) => sum + octets, 0);
   }
 
   get open(): number {

@@ -16,6 +16,8 @@ export interface Bug {
   readonly plant: () => () => void;
   readonly options: Omit<HistoryOptions, "seed">;
   readonly finding: RegExp;
+  /** One that finds it soon, where others take long. */
+  readonly firstSeed?: number;
 }
 
 /** Replaces one property of a prototype. */
@@ -55,7 +57,9 @@ const skip = (prototype: object, name: string, answer?: unknown) => (): (() => v
 const stormy = { faults: { drop: 0.3, double: 0.3, delayMaxMs: 60_000, noReply: 0.1, kill: 0 } };
 const crashing = { ...stormy, crashes: 10, messages: 60 };
 /** Between what is said and what is durable there is time to die. */
-const slowly = { ...crashing, crashes: 12, wipe: 0, fsyncMaxMs: 3_000 };
+const slowly = { ...crashing, crashes: 30, wipe: 0, fsyncMaxMs: 4_000 };
+/** Some are given back each time. */
+const poisoned = { crashes: 0, messages: 20, poisonEach: 7, faults: { kill: 0 } };
 
 export const bugs: readonly Bug[] = [
   {
@@ -111,8 +115,38 @@ export const bugs: readonly Bug[] = [
   {
     name: "the window is ignored",
     plant: () => patch(PeerSender.prototype, "windowOctets", () => () => Infinity),
-    options: { lazy: true, crashes: 0, peers: 2, messages: 120, faults: { drop: 0, kill: 0 } },
+    options: {
+      ...{ lazy: true, crashes: 0, peers: 2, messages: 50, mortal: 0 },
+      // Mails that are left in a maildrop are read again at each poll: few of them, or it takes long.
+      faults: { drop: 0, double: 0, noReply: 0, kill: 0, sizeMax: Infinity },
+    },
     finding: /^overrun/m,
+    firstSeed: 2,
+  },
+  {
+    name: "what comes again is taken for more",
+    plant: () =>
+      patch(
+        Intervals.prototype,
+        "missing",
+        () => (from: number, to: number) => (to < from ? [] : [[from, to]]),
+      ),
+    options: { lazy: true, crashes: 0, peers: 2, messages: 120, mortal: 0, faults: { kill: 0 } },
+    finding: /^overrun/m,
+  },
+  {
+    name: "what nobody can consume is handed out for ever",
+    plant: () =>
+      patch(
+        Journal.prototype,
+        "note",
+        (note: Method) =>
+          function (this: unknown, ...args: unknown[]) {
+            if ((args[0] as JournalRecord).kind !== "handed") note.apply(this, args);
+          },
+      ),
+    options: poisoned,
+    finding: /^poison/m,
   },
   {
     name: "the order is ignored",
@@ -176,6 +210,22 @@ export const bugs: readonly Bug[] = [
       faults: { drop: 0.3, double: 0, delayMaxMs: 200_000 },
     },
     finding: /^lost/m,
+    firstSeed: 2,
+  },
+  {
+    name: "a consumed message is told before it is durable",
+    plant: () =>
+      patch(
+        Handing.prototype,
+        "consume",
+        (consume: Method) =>
+          function (this: unknown, ...args: unknown[]) {
+            (consume.apply(this, args) as Promise<void>).catch(() => undefined);
+            return Promise.resolve();
+          },
+      ),
+    options: slowly,
+    finding: /^again/m,
   },
 ];
 

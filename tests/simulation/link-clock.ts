@@ -51,6 +51,17 @@ export class SimulatedTime implements LinkClock {
     if (!isOver()) this.#now = Math.max(this.#now, untilMs);
   }
 
+  /** Goes on until it is settled: what is awaited may itself wait for an fsync that takes time. */
+  async until<T>(awaited: Promise<T>): Promise<T> {
+    let isSettled = false;
+    const note = (): void => void (isSettled = true);
+    awaited.then(note, note);
+    while (!isSettled) {
+      if (!(await this.step(Infinity))) await new Promise((resolve) => setImmediate(resolve));
+    }
+    return awaited;
+  }
+
   #push(event: Event): void {
     const heap = this.#events;
     let at = heap.push(event) - 1;

@@ -23,6 +23,7 @@ export interface PeerContext {
   readonly options: Partial<LinkOptions>;
   /** Of what is handed out. */
   readonly giveBack: number;
+  readonly isPoison: (n: number) => boolean;
   readonly keyUnknown: () => number;
 }
 
@@ -158,7 +159,9 @@ export class Peer {
     const body = Buffer.alloc(octets);
     for (let at = 0; at < octets; at += 1 + Math.floor(octets / 200))
       body[at] = Math.floor(random() * 256);
-    const n = book.attempt({ from: this.user, origin, to, stream, digest: digestOf(body) });
+    const n = book.attempt({
+      ...{ from: this.user, origin, to, stream, octets, digest: digestOf(body) },
+    });
     try {
       const { id, sequence } = await link.send({
         ...{ to, stream, body },
@@ -211,14 +214,14 @@ export class Peer {
   }
 
   async #work(generation: number, link: Link, message: InboundMessage, n: number) {
-    const { time, random, book, giveBack } = this.context;
+    const { time, random, book, giveBack, isPoison } = this.context;
     try {
       const body = await message.body();
       if (generation !== this.#generation) return;
       book.read(n, digestOf(body));
       await new Promise<void>((resolve) => void time.after(random() * 300, resolve));
       if (generation !== this.#generation) return;
-      if (random() < giveBack) return link.giveBack(message, random() * 2_000);
+      if (isPoison(n) || random() < giveBack) return link.giveBack(message, random() * 2_000);
       // It has had its effect; whether that is remembered is what is awaited.
       book.consumed.add(n);
       await link.consume(message);

@@ -16,6 +16,8 @@ export interface InboundContext {
   readonly nowMs: () => number;
   /** Whole, checked and durable. */
   readonly whole: (stream: InStream, message: InMessage) => void;
+  /** What was waited for does not come, so that what is behind it may be handed out. */
+  readonly passed: () => void;
   /** In the dead letters, durably. */
   readonly dead: (letter: LetterFacts) => void;
 }
@@ -49,6 +51,9 @@ export class Inbound {
     touched.forEach((stream, index) => connections.settled(stream, through[index] ?? 0));
     connections.due(origin);
     for (const [stream, message] of complete) void this.#checked(stream, message);
+    if (fresh.some((frame) => frame.void === true || frame.base !== undefined)) {
+      this.context.passed();
+    }
     return undefined;
   }
 
@@ -74,17 +79,22 @@ export class Inbound {
       if (names.size > ebmBounds.streamsMax) return "too many streams";
     }
     const octets = frames.reduce((sum, frame) => sum + this.#newOctets(origin, frame), 0);
-    if (octets === 0 || connections.held(origin) + octets <= options.inboxOctetsMax)
-      return undefined;
+    const excess = connections.held(origin) + octets - options.inboxOctetsMax;
+    if (octets === 0 || excess <= 0) return undefined;
     // What comes next in its order can be consumed, and makes room.
     const isNext = ({ stream, sequence }: DataFrame) =>
       sequence === (state.in.get(streamKey(origin, stream))?.settled.through ?? 0) + 1;
-    return frames.some(isNext) ? undefined : "the inbox is full";
+    if (frames.some(isNext)) return undefined;
+    return `the inbox is full: ${excess} octets too many from ${origin.user}`;
   }
 
+  /**
+   * A second copy of what lies here takes no room. Refused, it would not be acknowledged again either, and
+   * its sender, whose first acknowledgement was lost, would wait for as long as nobody consumes.
+   */
   #newOctets(origin: Origin, { stream, sequence, offset, octets }: DataFrame): number {
-    const known = this.context.journal.state.in.get(streamKey(origin, stream));
-    const message = known?.messages.get(sequence);
+    const streams = this.context.journal.state.in;
+    const message = streams.get(streamKey(origin, stream))?.messages.get(sequence);
     if (!message) return octets.length;
     const missing = message.have.missing(offset + 1, offset + octets.length);
     return missing.reduce((sum, [from, to]) => sum + to - from + 1, 0);
@@ -152,7 +162,7 @@ export class Inbound {
     { id, sequence, properties }: InMessage,
     why: string,
   ): Promise<void> {
-    const { journal, connections, nowMs, dead } = this.context;
+    const { journal, connections, nowMs, dead, passed } = this.context;
     const { key, origin } = stream;
     const letter: LetterFacts = {
       ...{ id, direction: "in", why: why.slice(0, 256), atMs: nowMs(), user: origin.user },
@@ -165,6 +175,7 @@ export class Inbound {
     connections.settled(stream, through);
     connections.due(origin);
     dead(letter);
+    passed();
   }
 }
 

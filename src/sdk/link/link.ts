@@ -92,6 +92,7 @@ class JournaledLink implements Link {
       ...common,
       nowMs: () => clock.nowMs(),
       whole: (stream, message) => this.#handing.add(stream, message),
+      passed: () => this.#ready(),
       dead: (letter) => this.#died(letter),
     });
     this.#entries = new Entries(journal);
