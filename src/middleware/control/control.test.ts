@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type DataFrame, openPacket, readMail } from "../../ebm/index.js";
+import { ebmBounds, type DataFrame, openPacket, readMail } from "../../ebm/index.js";
 import type { BodyDigest, MailboxName } from "../../shared/ids.js";
 import { AnswerError } from "./answers.js";
 import { controlLimits, elsewhereLimits, registrationLimits, unprovenLimits } from "./limits.js";
@@ -111,15 +111,20 @@ describe("what is kept", () => {
   });
 
   test.each([
-    ["a stranger's", undefined, controlLimits.strangerOctetsMax],
-    ["a user's", user as MailboxName, controlLimits.userOctetsMax],
-  ])("%s mail has a size", async (_, from, max) => {
+    ["a stranger's question", "control", undefined, controlLimits.strangerOctetsMax],
+    ["a user's question", "control", user as MailboxName, controlLimits.userOctetsMax],
+    ["a stranger's data", "broker", undefined, controlLimits.strangerBrokerOctetsMax],
+    ["a user's data", "broker", user as MailboxName, controlLimits.brokerOctetsMax],
+  ] as const)("%s has a size", async (_, part, from, max) => {
     const world = new ControlWorld();
-    const reply = await world.take(Buffer.alloc(max + 1, "x"), { user: from });
-    expect(reply).toMatchObject({ code: 552, status: "5.3.4" });
-    expect(await world.take(Buffer.alloc(max, "x"), { user: from })).not.toMatchObject({
-      code: 552,
-    });
+    const take = (octets: number) =>
+      world.take(Buffer.alloc(octets, "x"), { part, ...(from && { user: from }) });
+    expect(await take(max + 1)).toMatchObject({ code: 552, status: "5.3.4" });
+    expect(await take(max)).not.toMatchObject({ status: "5.3.4" });
+  });
+
+  test("a stranger's packet of the usual size fits", () => {
+    expect(controlLimits.strangerBrokerOctetsMax).toBeGreaterThan(1.4 * ebmBounds.blockOctets);
   });
 });
 

@@ -278,7 +278,10 @@ type OwnHandler = (
 ) => Promise<ConfigurationAnswer>;
 
 function octetsMax({ part, user }: RingMail): number {
-  if (part === "broker") return controlLimits.brokerOctetsMax;
+  if (part === "broker") {
+    const { brokerOctetsMax, strangerBrokerOctetsMax } = controlLimits;
+    return user === undefined ? strangerBrokerOctetsMax : brokerOctetsMax;
+  }
   return user === undefined ? controlLimits.strangerOctetsMax : controlLimits.userOctetsMax;
 }
 

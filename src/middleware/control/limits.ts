@@ -5,6 +5,11 @@ export const controlLimits = {
   /** Of a mail to the control address, from who has not authenticated, and from who has. */
   strangerOctetsMax: 64 * 1024,
   userOctetsMax: 1024 * 1024,
+  /**
+   * Of data for the broker: reading it takes the event loop, and strangers can prove nothing before. A
+   * packet of the usual size fits; a sender who is told 552 cuts smaller ones.
+   */
+  strangerBrokerOctetsMax: 8 * 1024 * 1024,
   brokerOctetsMax: ebmBounds.mailOctetsMax,
   /** Mails to the ring that are in memory at a time; others wait for their turn. */
   workingOctetsMax: 96 * 1024 * 1024,
