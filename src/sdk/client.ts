@@ -1,4 +1,5 @@
 /** The client: what `connect` answers. */
+import { setMaxListeners } from "node:events";
 import type { DirectoryRecord } from "../ebm/index.js";
 import { Account, domainOf, userId } from "./account/account.js";
 import type {
@@ -40,6 +41,8 @@ export class Client implements Ringpost {
       throw new RingpostError("malformed", "servers: name at least one", false);
     }
     const nowMs = Date.now;
+    // All that waits hears of the end; Node takes more than ten for a leak.
+    setMaxListeners(0, this.#end.signal);
     this.#servers = new Servers({
       endpoints: servers.map((server) => checkEndpoints(endpointsOf(server))),
       nowMs,

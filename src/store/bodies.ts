@@ -4,7 +4,7 @@ import type { BodyRange } from "../replication/ports.js";
 import type { BodyDigest } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
 import { BodyCorruptError } from "../shared/store-errors.js";
-import { type Disk, type DiskFile, errorCode } from "./disk.js";
+import { type Disk, type DiskFile, errorCode } from "../shared/disk.js";
 import { segmentName, type SealedSegment } from "./journal.js";
 import { bodyPath, type Layout } from "./layout.js";
 import { recordLimits } from "./options.js";

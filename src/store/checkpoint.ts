@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { RegisterState } from "../shared/operation.js";
-import { type Disk, readFileBounded, replaceFile } from "./disk.js";
+import { type Disk, readFileBounded, replaceFile } from "../shared/disk.js";
 import type { JournalPosition } from "./journal.js";
 import type { State } from "./state.js";
 import type { VersionedEntry, VersionedValues } from "./versioned-values.js";

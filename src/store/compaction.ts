@@ -2,7 +2,7 @@ import { dirname, join } from "node:path";
 import type { MailboxName } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
 import { indexName } from "./bodies.js";
-import { type Disk, unlinkIfThere } from "./disk.js";
+import { type Disk, unlinkIfThere } from "../shared/disk.js";
 import type { Layout } from "./layout.js";
 import type { JournaledOperation } from "./record.js";
 import { locationsOf, type Segments } from "./replay.js";

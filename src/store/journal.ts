@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { StoreFailedError, StoreFullError } from "../shared/store-errors.js";
-import { type Disk, type DiskFile, isFull, writeFully } from "./disk.js";
+import { type Disk, type DiskFile, isFull, writeFully } from "../shared/disk.js";
 import type { EncodedRecord } from "./record.js";
 
 /** A place in the journal: everything in front of it is in older records. */

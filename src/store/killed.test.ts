@@ -1,9 +1,9 @@
 import fs from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import type { Disk } from "./disk.js";
+import type { Disk } from "../shared/disk.js";
 import { type DurableStore, openStore } from "./index.js";
-import { nodeDisk } from "./node-disk.js";
+import { nodeDisk } from "../shared/node-disk.js";
 import { defaultStoreLimits, type StoreLimits } from "./options.js";
 import { SimulatedDisk } from "./simulated-disk.js";
 import { nodeSystem, type StoreSystem } from "./system.js";

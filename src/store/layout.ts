@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { MemberUuid } from "../shared/ids.js";
-import { type Disk, readFileBounded, replaceFile } from "./disk.js";
+import { type Disk, readFileBounded, replaceFile } from "../shared/disk.js";
 import type { StoreSystem } from "./system.js";
 
 /** The format that this program writes. A higher number in the directory is refused. */

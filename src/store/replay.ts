@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { MailboxName, MessageId } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
 import type { StoredMessage } from "../shared/operation.js";
-import { type Disk, errorCode, unlinkIfThere } from "./disk.js";
+import { type Disk, errorCode, unlinkIfThere } from "../shared/disk.js";
 import { indexName } from "./bodies.js";
 import { type JournalPosition, segmentName } from "./journal.js";
 import type { PendingOperation } from "./mailbox.js";

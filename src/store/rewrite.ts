@@ -1,5 +1,5 @@
 import type { Log } from "../shared/log.js";
-import { type DiskFile, isFull, writeFully } from "./disk.js";
+import { type DiskFile, isFull, writeFully } from "../shared/disk.js";
 
 const pieceOctets = 4 * 1024 * 1024;
 

@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib";
-import { type Disk, type DiskFile, replaceFile } from "./disk.js";
+import { type Disk, type DiskFile, replaceFile } from "../shared/disk.js";
 
 /**
  * Which bodies a sealed segment has. Immutable, sorted by digest, with a Bloom filter in front; only

@@ -1,4 +1,4 @@
-import type { DiskFile } from "./disk.js";
+import type { DiskFile } from "../shared/disk.js";
 import { decodePrefix, decodeRecord, magicBytes, prefixOctets } from "./record.js";
 import type { RecordHeader, RecordLengths } from "./record.js";
 

@@ -1,5 +1,5 @@
 import { dirname } from "node:path";
-import type { Disk, DiskFile } from "./disk.js";
+import type { Disk, DiskFile } from "../shared/disk.js";
 
 /**
  * A disk for tests that keeps only what was synced: at `crash` every write, truncation and directory

@@ -13,7 +13,7 @@ import type { Operation, RegisterState } from "../shared/operation.js";
 import type { StoreFailedError } from "../shared/store-errors.js";
 import type { Checkpoints } from "./checkpoint.js";
 import { Compaction, type CompactionReport } from "./compaction.js";
-import type { Disk } from "./disk.js";
+import type { Disk } from "../shared/disk.js";
 import type { Journal, SealedSegment } from "./journal.js";
 import type { Layout } from "./layout.js";
 import type { StoreLock } from "../shared/lock.js";

@@ -1,11 +1,11 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
-import type { Disk } from "./disk.js";
+import type { Disk } from "../shared/disk.js";
 import type { Layout } from "./layout.js";
 import { type StoreLock, takeLock } from "../shared/lock.js";
 import { makeDirectory } from "../shared/make-directory.js";
-import { nodeDisk } from "./node-disk.js";
+import { nodeDisk } from "../shared/node-disk.js";
 import { nedbViews, type ViewFiles } from "./view-file.js";
 
 /** What the store needs of the world besides the journal's disk. The simulation brings its own. */

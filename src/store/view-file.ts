@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
 import type Datastore from "nedb-promises";
-import { errorCode } from "./disk.js";
+import { errorCode } from "../shared/disk.js";
 
 /** A document of a view. `value` is JSON text: nedb would walk an object key by key. */
 export interface ViewDocument {

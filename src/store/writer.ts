@@ -3,7 +3,7 @@ import type { Body } from "../shared/body.js";
 import type { MailboxName } from "../shared/ids.js";
 import type { Operation } from "../shared/operation.js";
 import { StoreFailedError, StoreFullError } from "../shared/store-errors.js";
-import { type Disk, isFull, unlinkIfThere, writeFully } from "./disk.js";
+import { type Disk, isFull, unlinkIfThere, writeFully } from "../shared/disk.js";
 import type { AppendOutcome, Journal } from "./journal.js";
 import { bodyPath, type Layout } from "./layout.js";
 import { recordLimits, type StoreLimits } from "./options.js";

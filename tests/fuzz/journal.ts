@@ -1,6 +1,6 @@
 /** Segments of the journal with any damage: nothing invented, and the rest intact. */
 import fc from "fast-check";
-import type { DiskFile } from "../../src/store/disk.js";
+import type { DiskFile } from "../../src/shared/disk.js";
 import { encodeRecord, type RecordHeader } from "../../src/store/record.js";
 import { scanSegment } from "../../src/store/segment-scan.js";
 import { check, fuzzer } from "./fuzzer.js";

@@ -1,6 +1,6 @@
 /** Bugs of the store to plant: between the real store and its simulated disk. */
 import { crc32 } from "node:zlib";
-import type { Disk, DiskFile } from "../../src/store/disk.js";
+import type { Disk, DiskFile } from "../../src/shared/disk.js";
 import { decodePrefix, magicBytes } from "../../src/store/record.js";
 import type { SimulatedDisk } from "../../src/store/simulated-disk.js";
 

@@ -4,7 +4,7 @@ import type { Files } from "../../src/replication/ports.js";
 import type { MessageId } from "../../src/shared/ids.js";
 import type { Log } from "../../src/shared/log.js";
 import type { Operation } from "../../src/shared/operation.js";
-import type { Disk } from "../../src/store/disk.js";
+import type { Disk } from "../../src/shared/disk.js";
 import { type DurableStore, openStore } from "../../src/store/index.js";
 import type { StoreLimits } from "../../src/store/options.js";
 import { SimulatedDisk } from "../../src/store/simulated-disk.js";

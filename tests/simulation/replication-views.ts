@@ -6,7 +6,7 @@
  * views. Not real is nedb itself: its own parser, and what it keeps in memory.
  */
 import { crc32 } from "node:zlib";
-import { errorCode, replaceFile, unlinkIfThere, writeFully } from "../../src/store/disk.js";
+import { errorCode, replaceFile, unlinkIfThere, writeFully } from "../../src/shared/disk.js";
 import type { SimulatedDisk } from "../../src/store/simulated-disk.js";
 import type { LoadedView, ViewDocument, ViewFile, ViewFiles } from "../../src/store/view-file.js";
 

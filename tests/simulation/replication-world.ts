@@ -5,7 +5,7 @@ import type { PeerMessage, Store } from "../../src/replication/ports.js";
 import { type Roster, rosterToJson } from "../../src/replication/roster.js";
 import type { Address, MemberUuid, RingId } from "../../src/shared/ids.js";
 import type { Log } from "../../src/shared/log.js";
-import type { Disk } from "../../src/store/disk.js";
+import type { Disk } from "../../src/shared/disk.js";
 import type { SimulatedDisk } from "../../src/store/simulated-disk.js";
 import { type Dice, diceFor, SimulationClock } from "./replication-clock.js";
 import type { SimulatedStorage } from "./replication-disks.js";

@@ -1,4 +1,5 @@
 /** One user who is logged in, or about to be: everything that belongs to a login. */
+import { setMaxListeners } from "node:events";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Pop3Client } from "../../client/pop3-client.js";
 import {
@@ -91,6 +92,8 @@ export class Account {
       options.poll ?? {};
     this.#poll = { minMs, maxMs };
     const { signal } = this.#end;
+    // All that waits hears of the end; Node takes more than ten for a leak.
+    setMaxListeners(0, signal);
     this.#session = new Session(nowMs);
     this.#answers = new Answers({
       open: (use) => this.#open("config", use),

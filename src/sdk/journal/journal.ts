@@ -5,10 +5,10 @@
 import { createPrivateKey, generateKeyPairSync, randomBytes } from "node:crypto";
 import { dirname } from "node:path";
 import { takeLock } from "../../shared/lock.js";
+import { nodeDisk } from "../../shared/node-disk.js";
 import { RingpostError } from "../errors.js";
 import { Log, writeFully } from "./log.js";
 import { memoryFiles } from "./memory-files.js";
-import { nodeFiles } from "./node-files.js";
 import type { ClientJournal, Identity, JournalFiles, OpenJournalOptions, Values } from "./ports.js";
 import { decodeRecord, encodeRecord, type JournalRecord } from "./records.js";
 import { snapshot } from "./snapshot.js";
@@ -39,7 +39,7 @@ function newKey(): string {
 const system = { nowMs: Date.now, dice: randomBytes, newKey };
 const onDisk: JournalPorts = {
   ...system,
-  files: nodeFiles,
+  files: nodeDisk,
   lock: (directory) => takeLock(directory, `${directory}/lock`),
 };
 const noLock = { release: () => Promise.resolve() };

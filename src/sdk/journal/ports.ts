@@ -1,30 +1,13 @@
 /** The files under a journal, small enough to be simulated with lost and torn writes. */
 import type { KeyObject } from "node:crypto";
+import type { Disk, DiskFile } from "../../shared/disk.js";
 
-export interface JournalFile {
-  /** Writes the buffers one after the other from `position`; resolves to the octets written. */
-  writev(buffers: readonly Buffer[], position: number): Promise<number>;
-  /** fdatasync. */
-  sync(): Promise<void>;
-  read(into: Buffer, position: number): Promise<number>;
-  truncate(octets: number): Promise<void>;
-  size(): number;
-  close(): void;
-}
+/** What the store of a member has, but for reads that block. */
+export type JournalFile = Omit<DiskFile, "readSync">;
 
-export interface JournalFiles {
-  /** `create` fails when the file exists; `write` and `read` when it does not. Files are 0600. */
-  open(path: string, mode: "create" | "write" | "read"): JournalFile;
-  exists(path: string): boolean;
-  rename(from: string, to: string): Promise<void>;
-  unlink(path: string): Promise<void>;
-  /** Names in a directory; empty when there is no such directory. */
-  list(directory: string): Promise<string[]>;
-  /** With parents, mode 0700. True when it was made now. */
-  mkdir(directory: string): Promise<boolean>;
-  /** Makes creations, renames and deletions in a directory survive a power cut. */
-  syncDirectory(directory: string): Promise<void>;
-}
+export type JournalFiles = Omit<Disk, "open"> & {
+  open(...arguments_: Parameters<Disk["open"]>): JournalFile;
+};
 
 /** Who signs the packets of this store. A store that is lost is another device. */
 export interface Identity {

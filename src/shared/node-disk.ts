@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import { promisify } from "node:util";
 import { type Disk, type DiskFile, errorCode } from "./disk.js";
-import { makeDirectory } from "../shared/make-directory.js";
+import { makeDirectory } from "./make-directory.js";
 
 const fileMode = 0o600;
 const flags = { create: "wx+", write: "r+", read: "r" } as const;
