@@ -195,7 +195,8 @@ class Node implements RunningNode {
       log,
     });
     const nodeText = this.self.id.toString();
-    const users = { authenticator, senders: registry.senders };
+    const { wayOut } = this.relay;
+    const users = { authenticator, senders: registry.senders, wayOut };
     const served = { config, log, tls: secrets.tls };
     const { receiver: ring } = middleware;
     this.smtp = createMailSmtpServers({ ...served, nodeText, receiver: mailboxes, ring, users });

@@ -241,7 +241,7 @@ function addAdmission(program: Command, world: World): void {
 }
 
 function addRelay(program: Command, world: World): void {
-  const relay = program.command("relay").description("mail of the middleware that leaves the ring");
+  const relay = program.command("relay").description("mail that leaves the ring");
   asking(relay.command("test <address>").description("send a short mail through the relay")).action(
     (address, options) => relayTest(world, address, options),
   );

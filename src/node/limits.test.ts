@@ -8,6 +8,8 @@ const internal = new Set([
   // A body beyond this goes through a file; the ring's own frames depend on it.
   "smtp.inlineBodyOctetsMax",
   "smtp.resetWaitMs",
+  // RFC 5321 §6.3 says how many; more make a loop longer.
+  "smtp.hopsMax",
   "smtp.sweepIntervalMs",
   "smtp.resetWaitMs",
   "smtp.closeMs",
