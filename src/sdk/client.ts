@@ -1,7 +1,8 @@
 /** The client: what `connect` answers. */
 import { setMaxListeners } from "node:events";
 import type { DirectoryRecord } from "../ebm/index.js";
-import { Account, domainOf, userId } from "./account/account.js";
+import { Account } from "./account/account.js";
+import { domainOf, userId } from "./account/names.js";
 import type {
   ConnectOptions,
   Consumer,

@@ -2,7 +2,8 @@
 import { Journal } from "../../src/sdk/journal/journal.js";
 import type { JournalRecord } from "../../src/sdk/journal/records.js";
 import { Intervals } from "../../src/sdk/journal/intervals.js";
-import { type InStream, JournalState, streamKey } from "../../src/sdk/journal/state.js";
+import { type InStream, streamKey } from "../../src/sdk/journal/in-state.js";
+import { JournalState } from "../../src/sdk/journal/state.js";
 import { Handing } from "../../src/sdk/link/handing.js";
 import { Inbound } from "../../src/sdk/link/inbound.js";
 import { PeerSender } from "../../src/sdk/link/peer-sender.js";

@@ -2,27 +2,18 @@
 import { setMaxListeners } from "node:events";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Pop3Client } from "../../client/pop3-client.js";
-import {
-  type Answer,
-  type Ask,
-  type DirectoryRecord,
-  type OperationName,
-  publicKeyText,
-  type SessionAnswer,
-  signRecord,
-} from "../../ebm/index.js";
 import type { AccountOptions, ConnectOptions, Folder } from "../api.js";
 import { Broker } from "../broker/broker.js";
 import { Inbox } from "../consume/inbox.js";
 import { messageOf } from "../consume/message.js";
 import { Answers } from "../control/answers.js";
-import { type AskOptions, Control } from "../control/control.js";
+import { Control } from "../control/control.js";
 import { RingpostError } from "../errors.js";
 import type { Events } from "../events.js";
 import type { Journal } from "../journal/journal.js";
 import { createLink } from "../link/link.js";
 import type { DeadLetter, Link, LinkPorts, ReceiptEvent } from "../link/ports.js";
-import type { Credentials, MaildropName, Post } from "../transport/post.js";
+import type { MaildropName, Post } from "../transport/post.js";
 import type { Servers } from "../transport/servers.js";
 import { closedError } from "../waiting.js";
 import { Chats } from "./chats.js";
@@ -31,11 +22,13 @@ import { createCourier, dataAddressOf } from "./courier.js";
 import { DataMaildrop } from "./data-maildrop.js";
 import { Directory } from "./directory.js";
 import { linkClock, linkDice } from "./link-ports.js";
+import { type Entering, Login } from "./login.js";
 import { MailboxFolders } from "./mailbox.js";
+import { domainOf, userId } from "./names.js";
+import { OwnRecord } from "./own-record.js";
 import { Poller } from "./poller.js";
 import { Requests } from "./requests.js";
 import { Session } from "./session.js";
-import { delay } from "../waiting.js";
 
 export interface AccountParts {
   readonly user: string;
@@ -50,13 +43,6 @@ export interface AccountParts {
   readonly nowMs: () => number;
 }
 
-/** Of a record; every login and refresh makes a new one when half of it is over. */
-const recordLifeMs = 30 * 86_400_000;
-/** How often the record is looked at; below what peers wait for a device to be named. */
-const recordWatchMs = 300_000;
-/** Tries to put a record in place, where other programs of the user do the same. */
-const overtakingMax = 10;
-const overtakingMs = 50;
 const defaultPoll = { minMs: 1_000, maxMs: 15_000 } as const;
 
 export class Account {
@@ -73,16 +59,10 @@ export class Account {
   readonly #end = new AbortController();
   readonly #session: Session;
   readonly #answers: Answers;
-  readonly #control: Control;
+  readonly #login: Login;
   readonly #data: DataMaildrop;
   readonly #poll: { readonly minMs: number; readonly maxMs: number };
   #poller: Poller | undefined;
-  #password: string | undefined;
-  #refreshing: NodeJS.Timeout | undefined;
-  #watching: NodeJS.Timeout | undefined;
-  #renewing: Promise<void> | undefined;
-  /** Of the last record that was made or seen. */
-  #version = 0;
 
   constructor(parts: AccountParts) {
     this.#parts = parts;
@@ -101,7 +81,7 @@ export class Account {
       nowMs,
       signal,
     });
-    this.#control = new Control({
+    const control = new Control({
       ...{ user, journal, post, nowMs, signal, answers: this.#answers },
       address: this.#address,
       ring: () => this.#ring,
@@ -109,10 +89,17 @@ export class Account {
       isOfRing: (answer) => this.#session.isOfRing(answer),
     });
     const ask: Control["ask"] = (operation, question, asking) =>
-      this.ask(operation, question, asking);
+      this.#login.ask(operation, question, asking);
     const { values } = journal;
     const resolve = (name: string) => ask("resolve", { user: name });
     this.directory = new Directory({ ask: resolve, values, nowMs });
+    const record = new OwnRecord({
+      ...{ user, address: this.#address, pollMs: this.#poll.maxMs, journal, nowMs, signal },
+      directory: this.directory,
+      announce: (made) => ask("announce", { record: made }),
+    });
+    const learn = parts.servers.learn.bind(parts.servers);
+    this.#login = new Login({ control, session: this.#session, record, learn, signal });
     const link = createLink(journal, this.#linkPorts(), this.#linkOptions());
     this.link = link;
     this.inbox = new Inbox({ link, closing: signal });
@@ -156,18 +143,9 @@ export class Account {
   async enter(
     operation: "register" | "login",
     password: string,
-    more: { readonly invitation?: string; readonly signal?: AbortSignal | undefined } = {},
+    entering: Entering = {},
   ): Promise<void> {
-    const { invitation, signal } = more;
-    this.#password = password;
-    if (operation === "login") await this.#login(password, signal);
-    else {
-      const record = this.#makeRecord();
-      const question = { password, record, ...(invitation === undefined ? {} : { invitation }) };
-      this.#taken(await this.#control.ask(operation, question, { signal }));
-    }
-    await this.#nameAllDevices();
-    this.#watchRecord();
+    await this.#login.enter(operation, password, entering);
     this.#poller ??= new Poller({
       ...this.#poll,
       look: () => this.#look(),
@@ -176,32 +154,12 @@ export class Account {
     this.link.retry();
   }
 
-  /**
-   * As `Control.ask`; a token that is not valid (any more) is replaced by a login, once.
-   * @throws RingpostError
-   */
-  async ask<N extends OperationName>(
-    operation: N,
-    question: Ask<N>,
-    options: AskOptions = {},
-  ): Promise<Answer<N>> {
-    try {
-      return await this.#control.ask(operation, question, options);
-    } catch (error) {
-      if (!(await this.#canRenew(error))) throw error;
-      return await this.#control.ask(operation, question, options);
-    }
+  refresh(): Promise<void> {
+    return this.#login.refresh();
   }
 
-  async refresh(): Promise<void> {
-    this.#taken(await this.ask("refresh", {}));
-    await this.#nameAllDevices();
-  }
-
-  async logout(): Promise<void> {
-    this.#password = undefined;
-    await this.#control.ask("logout", {});
-    this.#session.forget();
+  logout(): Promise<void> {
+    return this.#login.leave();
   }
 
   /** Waits until what was sent is delivered and what was settled is known to the ring. */
@@ -210,8 +168,7 @@ export class Account {
   }
 
   async close(): Promise<void> {
-    clearTimeout(this.#refreshing);
-    clearInterval(this.#watching);
+    this.#login.close();
     this.link.close();
     this.#end.abort(closedError());
     await this.#poller?.ended;
@@ -226,13 +183,6 @@ export class Account {
   get #address(): string {
     const { elsewhere, user } = this.#parts;
     return elsewhere?.address ?? dataAddressOf(user);
-  }
-
-  get #credentials(): Credentials {
-    const { token } = this.#session;
-    if (token !== undefined) return { token };
-    if (this.#password !== undefined) return { password: this.#password };
-    throw new RingpostError("loginNeeded", "log in first, or register", false);
   }
 
   #linkPorts(): LinkPorts {
@@ -313,13 +263,10 @@ export class Account {
   }
 
   async #open<T>(name: MaildropName, use: (client: Pop3Client) => Promise<T>): Promise<T> {
-    const { post } = this.#parts;
-    try {
-      return await post.open(this.user, name, this.#credentials, use);
-    } catch (error) {
-      if (this.#session.token === undefined || !(await this.#canRenew(error))) throw error;
-      return await post.open(this.user, name, this.#credentials, use);
-    }
+    const login = this.#login;
+    const open = (): Promise<T> => this.#parts.post.open(this.user, name, login.credentials, use);
+    // A login's own answer is fetched with the password: what is denied then is not tried again.
+    return this.isLoggedIn ? await login.renewing(open) : await open();
   }
 
   #openFolder<T>(folder: Folder, use: (client: Pop3Client) => Promise<T>): Promise<T> {
@@ -340,120 +287,4 @@ export class Account {
     if (error instanceof RingpostError && error.retryable) return;
     this.#parts.events.emit("deadLetter", { id: `queue:${queue}`, why });
   }
-
-  /** True when there is a new token: the question may be put again. */
-  async #canRenew(error: unknown): Promise<boolean> {
-    const password = this.#password;
-    const isDenied = error instanceof RingpostError && error.code === "denied";
-    if (!isDenied || password === undefined || this.#end.signal.aborted) return false;
-    this.#renewing ??= this.#renew(password).finally(() => {
-      this.#renewing = undefined;
-    });
-    try {
-      await this.#renewing;
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
-  async #renew(password: string): Promise<void> {
-    await this.#login(password);
-    await this.#nameAllDevices();
-  }
-
-  /** Other programs of the user may log in at the same time, or have a clock that is ahead. */
-  async #login(password: string, signal?: AbortSignal): Promise<void> {
-    let aheadMs = 1;
-    await this.#overtaking(async () => {
-      this.#version += aheadMs;
-      aheadMs *= 4;
-      const record = this.#makeRecord();
-      this.#taken(await this.#control.ask("login", { password, record }, { signal }));
-    });
-  }
-
-  /** A record that was in place before ours: ours is made anew, with a later version. */
-  async #overtaking(put: () => Promise<void>): Promise<void> {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await put();
-      } catch (error) {
-        const isLate = error instanceof RingpostError && error.code === "exists";
-        if (!isLate || tries >= overtakingMax || this.#end.signal.aborted) throw error;
-      }
-      // Those that met once don't meet again.
-      await delay(Math.random() * overtakingMs * tries, this.#end.signal);
-    }
-  }
-
-  #taken(session: SessionAnswer): void {
-    this.#session.take(session);
-    this.#parts.servers.learn(session.servers);
-    clearTimeout(this.#refreshing);
-    this.#refreshing = setTimeout(() => {
-      // Later it is renewed by whatever is denied first.
-      this.refresh().catch(() => undefined);
-    }, this.#session.refreshInMs);
-    this.#refreshing.unref();
-  }
-
-  #makeRecord(others: DirectoryRecord["devices"] = []): DirectoryRecord {
-    const { nowMs, journal } = this.#parts;
-    const { device, privateKey } = journal.identity;
-    const own = { device, key: publicKeyText(privateKey) };
-    const devices = [own, ...others.filter((one) => one.device !== device)].slice(0, 16);
-    const version = Math.max(nowMs(), this.#version + 1);
-    this.#version = version;
-    return signRecord(
-      {
-        user: this.user,
-        version,
-        addresses: [this.#address],
-        devices,
-        expiresAtMs: version + recordLifeMs,
-        pollMs: this.#poll.maxMs,
-        signedBy: device,
-      },
-      privateKey,
-    );
-  }
-
-  /** Another program of the user that logs in puts a record in place that may not name this one. */
-  #watchRecord(): void {
-    if (this.#watching !== undefined) return;
-    this.#watching = setInterval(() => {
-      this.#nameAllDevices().catch(() => undefined);
-    }, recordWatchMs);
-    this.#watching.unref();
-  }
-
-  /** Peers believe what the record names: a second program of the user must not hide the first. */
-  #nameAllDevices(): Promise<void> {
-    return this.#overtaking(() => this.#nameDevices());
-  }
-
-  async #nameDevices(): Promise<void> {
-    const { values } = this.#parts.journal;
-    const known = (values.get("devices") ?? []) as DirectoryRecord["devices"];
-    const current = await this.directory.ask(this.user);
-    const named = new Set(current.devices.map(({ device }) => device));
-    const missing = known.filter(({ device }) => !named.has(device));
-    const isOurs = named.has(this.#parts.journal.identity.device);
-    const isFresh = current.expiresAtMs - this.#parts.nowMs() > recordLifeMs / 2;
-    this.#version = Math.max(this.#version, current.version);
-    if (!isOurs || !isFresh || missing.length > 0) {
-      const record = this.#makeRecord([...current.devices, ...missing]);
-      await this.ask("announce", { record });
-      await values.set("devices", record.devices);
-    } else await values.set("devices", current.devices);
-  }
 }
-
-/** `alice` and `ring.test` → `alice@ring.test`. */
-export function userId(name: string, domain: string): string {
-  const text = name.trim().toLowerCase();
-  return text.includes("@") ? text : `${text}@${domain}`;
-}
-
-export const domainOf = (address: string): string => address.slice(address.lastIndexOf("@") + 1);

@@ -12,7 +12,8 @@ import { memoryFiles } from "./memory-files.js";
 import type { ClientJournal, Identity, JournalFiles, OpenJournalOptions, Values } from "./ports.js";
 import { decodeRecord, encodeRecord, type JournalRecord } from "./records.js";
 import { snapshot } from "./snapshot.js";
-import { type Content, type IdentityRecord, JournalState } from "./state.js";
+import type { Content } from "./content.js";
+import { type IdentityRecord, JournalState } from "./state.js";
 
 /** Bodies beyond it are in files of their own. */
 export const inlineOctetsMax = 256 * 1024;

@@ -1,6 +1,9 @@
 /** The shortest list of records that comes to a state. */
 import { encodeRecord, type JournalRecord, type Part } from "./records.js";
-import type { Content, InMessage, InStream, JournalState, OutMessage } from "./state.js";
+import type { Content } from "./content.js";
+import type { InMessage, InStream } from "./in-state.js";
+import type { OutMessage } from "./out-state.js";
+import type { JournalState } from "./state.js";
 
 export function* snapshot(state: JournalState): Iterable<readonly Buffer[]> {
   if (state.identity) yield encodeRecord(state.identity);

@@ -4,12 +4,13 @@
  */
 import type { AckFrame, MessageProperties, NackFrame } from "../../ebm/index.js";
 import { Intervals } from "../journal/intervals.js";
-import type { OutMessage } from "../journal/state.js";
+import type { OutMessage } from "../journal/out-state.js";
 import type { Bounce } from "./bounces.js";
 import type { Load } from "./load.js";
 import { type Piece } from "./load.js";
 import { isSizeStatus, type Verdict, verdictOfNack } from "./replies.js";
-import { type Sent, Sender } from "./sender.js";
+import { Sender } from "./sender.js";
+import type { Sent } from "./sent.js";
 
 export class BrokerSender extends Sender {
   protected readonly inAirMax = 1;

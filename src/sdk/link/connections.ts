@@ -8,7 +8,7 @@ import {
 } from "../../ebm/index.js";
 import { Intervals } from "../journal/intervals.js";
 import type { Journal } from "../journal/journal.js";
-import type { InStream } from "../journal/state.js";
+import type { InStream } from "../journal/in-state.js";
 import type { LinkOptions } from "./ports.js";
 
 interface View {

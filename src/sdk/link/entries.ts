@@ -1,7 +1,7 @@
 /** Entries of a broker's queues: kept by the broker until settled, known here by what was consumed. */
 import type { DataFrame, Origin } from "../../ebm/index.js";
 import type { Journal } from "../journal/journal.js";
-import { streamKey } from "../journal/state.js";
+import { streamKey } from "../journal/in-state.js";
 import type { InboundMessage, Received } from "./ports.js";
 
 export class Entries {

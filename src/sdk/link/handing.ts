@@ -1,6 +1,6 @@
 /** Hands out what came, in order per (origin, stream), and notes what becomes of it. */
 import type { Journal } from "../journal/journal.js";
-import { type InMessage, type InStream, isComplete } from "../journal/state.js";
+import { type InMessage, type InStream, isComplete } from "../journal/in-state.js";
 import type { Connections } from "./connections.js";
 import type { Inbound } from "./inbound.js";
 import type { InboundMessage, LinkClock, LinkOptions } from "./ports.js";

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { type DataFrame, ebmBounds, type Origin, type PacketHeader } from "../../ebm/index.js";
 import { inlineOctetsMax, type Journal } from "../journal/journal.js";
 import type { LetterFacts, Part } from "../journal/records.js";
-import { type InMessage, type InStream, isComplete, streamKey } from "../journal/state.js";
+import { type InMessage, type InStream, isComplete, streamKey } from "../journal/in-state.js";
 import type { Connections } from "./connections.js";
 import type { LinkOptions } from "./ports.js";
 

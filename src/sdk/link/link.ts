@@ -5,25 +5,22 @@ import {
   connectionId,
   type DataFrame,
   ebmBounds,
-  EbmFormatError,
   type Frame,
   type MessageProperties,
-  openPacket,
   type Origin,
   type Packet,
-  type ReadMail,
-  readMail,
   type UserId,
 } from "../../ebm/index.js";
 import { RingpostError } from "../errors.js";
 import { inlineOctetsMax, type Journal } from "../journal/journal.js";
-import type { LetterFacts, OutRecord } from "../journal/records.js";
-import { mayBeBounce, readBounce } from "./bounces.js";
+import type { OutRecord } from "../journal/records.js";
 import { BrokerSender } from "./broker-sender.js";
 import { Connections } from "./connections.js";
 import { Entries } from "./entries.js";
 import { Handing } from "./handing.js";
 import { Inbound } from "./inbound.js";
+import { Letters } from "./letters.js";
+import { Opening } from "./opening.js";
 import { PeerSender } from "./peer-sender.js";
 import type {
   DeadLetter,
@@ -37,14 +34,12 @@ import type {
   ReceiptEvent,
 } from "./ports.js";
 import { Receipts } from "./receipts.js";
-import type { Sender, SenderContext } from "./sender.js";
+import type { Sender } from "./sender.js";
+import type { SenderContext } from "./sent.js";
+import { checkRoom } from "./room.js";
 import { uuidv7 } from "./uuid.js";
 
 const defaultTtlMs = 5 * 86_400_000;
-const parseTries = 3;
-const lettersMax = 1_000;
-/** Kept of a mail that can't be parsed. */
-const unparsedOctetsMax = 1024 * 1024;
 
 const defaults = {
   windowOctets: 8 * 1024 * 1024,
@@ -67,11 +62,11 @@ class JournaledLink implements Link {
   readonly #inbound: Inbound;
   readonly #handing: Handing;
   readonly #entries: Entries;
+  readonly #letters: Letters;
+  readonly #opening: Opening;
   readonly #receipts = new Receipts();
   readonly #undelivered = new Set<string>();
   #waiters: (() => void)[] = [];
-  /** Failed tries, by unique-id. */
-  readonly #unparsed = new Map<string, number>();
   #isClosed = false;
   #isReadying = false;
   #number = 0;
@@ -93,7 +88,13 @@ class JournaledLink implements Link {
       nowMs: () => clock.nowMs(),
       whole: (stream, message) => this.#handing.add(stream, message),
       passed: () => this.#ready(),
-      dead: (letter) => this.#died(letter),
+      dead: (letter) => this.#letters.tell(letter),
+    });
+    this.#letters = new Letters({ journal, deadLetter: (letter) => ports.deadLetter(letter) });
+    this.#opening = new Opening({
+      ...{ journal, nowMs: () => clock.nowMs(), dice: ports.dice },
+      bounced: (bounce) => [...this.#senders.values()].some((sender) => sender.onBounce(bounce)),
+      dead: (letter) => this.#letters.tell(letter),
     });
     this.#entries = new Entries(journal);
     this.#stopListening = journal.onFailure((error) => {
@@ -140,22 +141,8 @@ class JournaledLink implements Link {
     this.#receipts.tell(event);
     if (event.state !== "accepted") this.#undelivered.delete(event.id);
     this.ports.receipt(event);
-    const letter = event.state === "dead" && this.journal.state.letters.get(event.id);
-    if (letter) this.#died(letter.facts);
+    if (event.state === "dead") this.#letters.tellOf(event.id);
     if (this.#undelivered.size === 0) for (const resolve of this.#waiters.splice(0)) resolve();
-  }
-
-  #died(letter: LetterFacts): void {
-    this.#boundLetters();
-    this.ports.deadLetter(this.#letterOf(letter));
-  }
-
-  #boundLetters(): void {
-    const { letters } = this.journal.state;
-    const [oldest] = letters.keys();
-    if (letters.size > lettersMax && oldest !== undefined) {
-      this.journal.note({ kind: "dropLetter", id: oldest });
-    }
   }
 
   async send({ to, stream, properties, body }: NewMessage): Promise<LinkReceipt> {
@@ -189,75 +176,13 @@ class JournaledLink implements Link {
   /** @throws RingpostError */
   #admit(to: UserId, stream: string, octets: number): void {
     if (this.#isClosed) throw new RingpostError("closed", "the client is closed", false);
-    const { messageOctetsMax, streamsMax } = ebmBounds;
-    if (octets > messageOctetsMax) {
-      const why = `a message of ${octets} octets: more than ${messageOctetsMax}`;
-      throw new RingpostError("full", why, false);
-    }
-    if (!/^[\x21-\x7e]{1,100}$/.test(stream) || stream === "__proto__") {
-      throw new RingpostError("malformed", "a stream is 1 to 100 visible ASCII characters", false);
-    }
-    const { out, outboxOctets } = this.journal.state;
-    if (outboxOctets + octets > this.options.outboxOctetsMax) {
-      throw new RingpostError("full", "the outbox is full until more is delivered", true);
-    }
-    const streams = out.get(to);
-    if (streams && !streams.has(stream) && streams.size >= streamsMax) {
-      throw new RingpostError("full", `more than ${streamsMax} streams to ${to}`, false);
-    }
+    checkRoom(this.journal.state, this.options, { to, stream, octets });
   }
 
   async receive(mail: Buffer, id: string, from?: string): Promise<Received> {
     if (this.#isClosed) return { kind: "keep", why: "closed" };
-    // A report may have our own packet in it: it is no packet for us.
-    if (mayBeBounce(mail)) return this.#report(mail);
-    let read: ReadMail;
-    let packet: Packet;
-    try {
-      read = readMail(mail);
-      if (read.packet === undefined) return await this.#withoutPacket(mail, id, read);
-      packet = openPacket(read.packet, this.ports.clock.nowMs());
-    } catch (error) {
-      if (!(error instanceof EbmFormatError)) throw error;
-      if (error.message === "the packet has expired") return { kind: "done" };
-      return this.#notParsed(mail, id, error.message);
-    }
-    this.#unparsed.delete(id);
-    return this.#packet(packet, from);
-  }
-
-  #report(mail: Buffer): Received {
-    const bounce = readBounce(mail);
-    const senders = bounce === undefined ? [] : [...this.#senders.values()];
-    return senders.some((sender) => bounce && sender.onBounce(bounce))
-      ? { kind: "done" }
-      : { kind: "foreign" };
-  }
-
-  async #withoutPacket(mail: Buffer, id: string, { index }: ReadMail): Promise<Received> {
-    const report = this.#report(mail);
-    if (report.kind === "done") return report;
-    if (index === undefined) return { kind: "foreign" };
-    return this.#notParsed(mail, id, "the packet was taken out of its mail");
-  }
-
-  /** It may have been cut off by a mail server in a hurry; three times is no chance. */
-  async #notParsed(mail: Buffer, id: string, why: string): Promise<Received> {
-    const tries = (this.#unparsed.get(id) ?? 0) + 1;
-    this.#unparsed.delete(id);
-    if (tries < parseTries) {
-      this.#unparsed.set(id, tries);
-      const [oldest] = this.#unparsed.keys();
-      if (this.#unparsed.size > lettersMax && oldest !== undefined) this.#unparsed.delete(oldest);
-      return { kind: "keep", why };
-    }
-    const nowMs = this.ports.clock.nowMs();
-    const letter: LetterFacts = {
-      ...{ id: uuidv7(nowMs, this.ports.dice(10)), direction: "in", why, atMs: nowMs, user: "" },
-    };
-    await this.journal.write({ kind: "letter", letter }, mail.subarray(0, unparsedOctetsMax));
-    this.#died(letter);
-    return { kind: "dead", why };
+    const opened = await this.#opening.open(mail, id);
+    return "kind" in opened ? opened : await this.#packet(opened, from);
   }
 
   async #packet({ header, frames }: Packet, from?: string): Promise<Received> {
@@ -333,20 +258,11 @@ class JournaledLink implements Link {
   }
 
   deadLetters(): readonly DeadLetter[] {
-    return [...this.journal.state.letters.values()].map(({ facts }) => this.#letterOf(facts));
-  }
-
-  #letterOf(facts: LetterFacts): DeadLetter {
-    const body = async () => {
-      const content = this.journal.state.letters.get(facts.id)?.content;
-      if (!content) throw new RingpostError("unknown", `no dead letter ${facts.id}`, false);
-      return this.journal.readAll(content);
-    };
-    return { ...facts, body };
+    return this.#letters.all();
   }
 
   dropDeadLetter(id: string): Promise<void> {
-    return this.journal.write({ kind: "dropLetter", id });
+    return this.#letters.drop(id);
   }
 
   retry(to?: UserId): void {

@@ -1,6 +1,6 @@
 /** A message on its way, and the pieces it is cut into. */
 import { Intervals } from "../journal/intervals.js";
-import type { OutMessage } from "../journal/state.js";
+import type { OutMessage } from "../journal/out-state.js";
 
 /** Octets `from` up to, and without, `to`. An empty message counts as one octet. */
 export interface Piece {
@@ -46,6 +46,10 @@ export class Load {
   /** Settled, or of no use any more. */
   get isGone(): boolean {
     return this.#isDropped || this.message.isRemoved;
+  }
+
+  get expiresAtMs(): number {
+    return this.message.properties.expiresAtMs ?? Infinity;
   }
 
   get isAcked(): boolean {

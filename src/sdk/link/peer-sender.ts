@@ -1,12 +1,13 @@
 /** To another user: a window of octets, acknowledged by frames that come by mail, some time. */
 import type { AckFrame, MessageProperties, NackFrame, PacketHeader } from "../../ebm/index.js";
 import { Intervals } from "../journal/intervals.js";
-import type { OutMessage } from "../journal/state.js";
+import type { OutMessage } from "../journal/out-state.js";
 import type { Bounce } from "./bounces.js";
 import { Load, type Piece, stillMissing } from "./load.js";
 import { isSizeStatus, type Verdict } from "./replies.js";
 import { rtoMaxMs } from "./round-trip.js";
-import { type Sent, Sender } from "./sender.js";
+import { Sender } from "./sender.js";
+import type { Sent } from "./sent.js";
 
 /** What any receiver takes, before it has said anything. */
 const firstWindowOctets = 1024 * 1024;

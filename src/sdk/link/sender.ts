@@ -4,58 +4,30 @@
  */
 import {
   type AckFrame,
-  composeMail,
   connectionId,
   type DataFrame,
   type Frame,
   type MessageProperties,
   type NackFrame,
-  type Origin,
   type PacketHeader,
-  type PacketType,
-  sealPacket,
   type UserId,
 } from "../../ebm/index.js";
-import type { Journal } from "../journal/journal.js";
-import type { OutMessage, OutStream } from "../journal/state.js";
+import type { OutMessage, OutStream } from "../journal/out-state.js";
 import type { Bounce } from "./bounces.js";
 import { Load, type Piece } from "./load.js";
-import type { LinkPorts, LinkOptions, Outgoing, ReceiptEvent } from "./ports.js";
+import { Pace } from "./pace.js";
+import { PacketNumbers } from "./packet-numbers.js";
+import { dataFrame, outgoingOf } from "./packing.js";
+import type { ReceiptEvent } from "./ports.js";
 import { type Verdict, verdictOf } from "./replies.js";
 import { RoundTrip } from "./round-trip.js";
+import type { SenderContext, Sent } from "./sent.js";
 import { Waiting } from "./waiting.js";
 
 const blockOctetsMin = 4 * 1024;
-const dayMs = 86_400_000;
-/** A packet is not believed for longer. */
-const packetLifeMs = 7 * dayMs;
-const pauseMinMs = 1_000;
-const pauseMaxMs = 10 * 60_000;
-const reservedAtOnce = 1_000;
+/** A timer of Node holds 24 days. */
+const waitMaxMs = 86_400_000;
 const framesMax = 5_000;
-
-export interface SenderContext {
-  readonly journal: Journal;
-  readonly ports: LinkPorts;
-  readonly options: Required<LinkOptions>;
-  readonly origin: Origin;
-  /** Acknowledgements that are due to a user; they leave with the next packet. */
-  takeAcks(to: UserId): readonly Frame[];
-  acksLost(to: UserId): void;
-  tell(event: ReceiptEvent): void;
-  nextNumber(): number;
-}
-
-export interface Sent {
-  readonly number: number;
-  readonly pieces: readonly Piece[];
-  readonly frames: number;
-  readonly messageId: string;
-  readonly acks: boolean;
-  sentAtMs: number;
-  isInAir: boolean;
-  isLost: boolean;
-}
 
 export abstract class Sender {
   readonly connection: string;
@@ -65,11 +37,8 @@ export abstract class Sender {
   protected readonly trip: RoundTrip;
   protected blockOctets: number;
   protected inAir = 0;
-  #numberNext: number;
-  #numbersUpTo: number;
-  #isReserving = false;
-  #pausedUntilMs = 0;
-  #pauses = 0;
+  readonly #numbers: PacketNumbers;
+  readonly #pace = new Pace();
   #holdUntilMs = 0;
   #cancel: (() => void) | undefined;
   #expiryAtMs = Infinity;
@@ -82,9 +51,10 @@ export abstract class Sender {
     this.connection = connectionId(context.origin, to);
     this.trip = new RoundTrip(context.options.pollMs);
     this.blockOctets = context.options.blockOctets;
-    // What was reserved before a restart may have been used.
-    this.#numbersUpTo = context.journal.state.reserved.get(this.connection) ?? 0;
-    this.#numberNext = this.#numbersUpTo + 1;
+    this.#numbers = new PacketNumbers({
+      ...{ journal: context.journal, connection: this.connection },
+      reserved: () => this.turn({ acksDue: true }),
+    });
     for (const stream of this.streams()) {
       for (const message of stream.messages.values()) this.#restore(message);
     }
@@ -95,7 +65,7 @@ export abstract class Sender {
     const load = new Load(message, this.context.nextNumber());
     load.isUncertain = true;
     this.loads.set(message.id, load);
-    this.#expiryAtMs = Math.min(this.#expiryAtMs, expiryOf(message));
+    this.#expiryAtMs = Math.min(this.#expiryAtMs, load.expiresAtMs);
     if (!message.delivered) return this.waiting.addFresh(load);
     load.sentUpTo = load.span;
     load.ack(0, load.span);
@@ -114,7 +84,7 @@ export abstract class Sender {
     const load = new Load(message, this.context.nextNumber());
     if (!this.waiting.hasFresh) this.#holdUntilMs = this.nowMs + this.context.options.lingerMs;
     this.loads.set(message.id, load);
-    this.#expiryAtMs = Math.min(this.#expiryAtMs, expiryOf(message));
+    this.#expiryAtMs = Math.min(this.#expiryAtMs, load.expiresAtMs);
     this.waiting.addFresh(load);
     this.turn();
   }
@@ -125,8 +95,7 @@ export abstract class Sender {
   }
 
   retry(): void {
-    this.#pausedUntilMs = 0;
-    this.#pauses = 0;
+    this.#pace.reset();
     this.turn();
   }
 
@@ -171,14 +140,13 @@ export abstract class Sender {
     const nowMs = this.nowMs;
     let atMs = Math.min(checkAtMs, Math.max(this.#expiryAtMs, nowMs + 1_000));
     if (this.waiting.hasHoles || this.waiting.hasFresh) {
-      if (this.#pausedUntilMs > nowMs) atMs = Math.min(atMs, this.#pausedUntilMs);
+      if (this.#pace.pausedUntilMs > nowMs) atMs = Math.min(atMs, this.#pace.pausedUntilMs);
       else if (this.#holdUntilMs > nowMs) atMs = Math.min(atMs, this.#holdUntilMs);
     }
     this.#cancel?.();
     this.#cancel = undefined;
     if (atMs === Infinity) return;
-    // A timer of node holds 24 days.
-    const ms = Math.min(Math.max(0, atMs - nowMs), dayMs);
+    const ms = Math.min(Math.max(0, atMs - nowMs), waitMaxMs);
     this.#cancel = this.context.ports.clock.after(ms, () => this.turn());
   }
 
@@ -187,7 +155,7 @@ export abstract class Sender {
     this.#expiryAtMs = Infinity;
     for (const load of [...this.loads.values()]) {
       if (load.isVoid || load.isGone) continue;
-      const atMs = expiryOf(load.message);
+      const atMs = load.expiresAtMs;
       if (atMs > nowMs) this.#expiryAtMs = Math.min(this.#expiryAtMs, atMs);
       else if (this.mayExpire(load)) this.giveUp(load, "its time is over");
       else this.#expiryAtMs = Math.min(this.#expiryAtMs, nowMs + 1_000);
@@ -199,12 +167,12 @@ export abstract class Sender {
     while (!this.isClosed && this.mayDispatch && this.inAir < this.inAirMax) {
       const hasBlock = waiting.freshOctets >= this.blockOctets;
       const isUrgent = waiting.hasHoles || hasBlock;
-      const isPaused = nowMs < this.#pausedUntilMs;
+      const isPaused = nowMs < this.#pace.pausedUntilMs;
       const sendsData =
         !isPaused &&
         (isUrgent || (this.inAir === 0 && waiting.hasFresh && nowMs >= this.#holdUntilMs));
       if (!sendsData && !acksDue) return;
-      if (!this.#hasNumbers()) return;
+      if (!this.#numbers.hasNext) return;
       const pieces = sendsData ? this.#choose() : [];
       const acks = pieces.length > 0 || acksDue ? this.context.takeAcks(this.to) : [];
       if (pieces.length === 0 && acks.length === 0) return;
@@ -214,41 +182,18 @@ export abstract class Sender {
   }
 
   #choose(): Piece[] {
-    const { waiting, windowOctets } = this;
-    const roomOctets = this.blockOctets;
-    return waiting.choose({ roomOctets, windowOctets, framesMax: this.packetFramesMax });
+    const { windowOctets, blockOctets: roomOctets, packetFramesMax: framesMax } = this;
+    return this.waiting.choose({ roomOctets, windowOctets, framesMax });
   }
 
   /** Asks for an acknowledgement without sending anything again: a frame without octets. */
   protected ping(load: Load): void {
-    if (!this.#hasNumbers()) return;
+    if (!this.#numbers.hasNext) return;
     this.dispatch([{ load, from: load.span, to: load.span }], this.context.takeAcks(this.to));
   }
 
-  /** Numbers are never used twice: they are reserved in the journal before. */
-  #hasNumbers(): boolean {
-    if (this.#numbersUpTo - this.#numberNext < reservedAtOnce / 4) void this.#reserve();
-    return this.#numberNext <= this.#numbersUpTo;
-  }
-
-  async #reserve(): Promise<void> {
-    if (this.#isReserving) return;
-    this.#isReserving = true;
-    const upTo = Math.max(this.#numbersUpTo, this.#numberNext - 1) + reservedAtOnce;
-    try {
-      await this.context.journal.write({ kind: "reserve", connection: this.connection, upTo });
-      this.#numbersUpTo = upTo;
-    } catch {
-      return; // The journal has failed, and has told so.
-    } finally {
-      this.#isReserving = false;
-    }
-    this.turn({ acksDue: true });
-  }
-
   protected dispatch(pieces: readonly Piece[], acks: readonly Frame[]): void {
-    const number = this.#numberNext;
-    this.#numberNext += 1;
+    const number = this.#numbers.take();
     const sent: Sent = {
       ...{ number, pieces, frames: pieces.length, acks: acks.length > 0 },
       messageId: `${this.context.ports.dice(16).toString("hex")}.ebm@ringpost.invalid`,
@@ -274,7 +219,12 @@ export abstract class Sender {
     try {
       const frames = [...acks, ...(await this.#framesOf(sent.pieces))];
       const type = sent.pieces.length > 0 ? "data" : "acknowledgement";
-      const outgoing = this.#outgoing({ sent, frames, floor, type });
+      const { origin, journal } = this.context;
+      const outgoing = outgoingOf({
+        ...{ to: this.to, origin, floor, frames, messageId: sent.messageId, nowMs: this.nowMs },
+        index: { connection: this.connection, packet: sent.number, type },
+        privateKey: journal.identity.privateKey,
+      });
       verdict = this.isClosed
         ? { kind: "unknown", why: "closed" }
         : verdictOf(await this.context.ports.carrier.submit(outgoing));
@@ -293,21 +243,9 @@ export abstract class Sender {
   }
 
   protected settled(sent: Sent, verdict: Verdict): void {
-    this.#pace(verdict);
+    this.#pace.note(verdict, this.nowMs);
     this.onVerdict(sent, verdict);
     this.turn();
-  }
-
-  #pace({ kind }: Verdict): void {
-    if (kind !== "later" && kind !== "unknown" && kind !== "early") {
-      this.#pauses = 0;
-      this.#pausedUntilMs = 0;
-      return;
-    }
-    const ms = Math.min(pauseMaxMs, pauseMinMs * 2 ** Math.min(this.#pauses, 20));
-    // What the server wants first is sent at once, the first time.
-    if (kind !== "early" || this.#pauses > 0) this.#pausedUntilMs = this.nowMs + ms;
-    this.#pauses += 1;
   }
 
   /** After a refusal for size. False when it can't be cut any smaller. */
@@ -323,67 +261,21 @@ export abstract class Sender {
     return could;
   }
 
-  #outgoing(packet: {
-    readonly sent: Sent;
-    readonly frames: readonly Frame[];
-    readonly floor: number;
-    readonly type: PacketType;
-  }): Outgoing {
-    const { connection, to, context } = this;
-    const { number, messageId } = packet.sent;
-    const index = { connection, packet: number, type: packet.type };
-    const nowMs = this.nowMs;
-    return {
-      ...{ to, index, messageId },
-      mail: ({ from, to: address, token }) => {
-        const header = {
-          ...{ connection, packet: number, from: context.origin, to, floor: packet.floor },
-          ...{ expiresAtMs: nowMs + packetLifeMs, ...(token !== undefined && { token }) },
-        };
-        const { privateKey } = context.journal.identity;
-        return composeMail({
-          ...{ from, to: address, index, messageId, date: new Date(nowMs) },
-          packet: sealPacket({ header, frames: packet.frames, privateKey }),
-        });
-      },
-    };
-  }
-
   async #framesOf(pieces: readonly Piece[]): Promise<DataFrame[]> {
     const frames: DataFrame[] = [];
     const streams = new Set<string>();
     for (const piece of pieces) {
-      const { stream } = piece.load.message;
-      frames.push(await this.#frameOf(piece, !streams.has(stream)));
+      const { message } = piece.load;
+      const { stream } = message;
+      const frame = dataFrame({
+        ...{ piece, journal: this.context.journal, stream: this.streamNameOf(message) },
+        base: streams.has(stream) ? undefined : this.baseOf(stream),
+        properties: this.propertiesOf(piece),
+      });
+      frames.push(await frame);
       streams.add(stream);
     }
     return frames;
-  }
-
-  async #frameOf(piece: Piece, isFirst: boolean): Promise<DataFrame> {
-    const { load, from, to } = piece;
-    const { message } = load;
-    const base = isFirst ? this.baseOf(message.stream) : undefined;
-    const place = {
-      kind: "data" as const,
-      ...{ stream: this.streamNameOf(message), sequence: message.sequence },
-      id: message.id,
-      ...(base !== undefined && base > 1 && { base }),
-    };
-    if (load.isVoid || message.isVoid) {
-      const properties = { sentAtMs: message.properties.sentAtMs };
-      return { ...place, offset: 0, size: 0, properties, void: true, octets: Buffer.alloc(0) };
-    }
-    const properties = this.propertiesOf(piece);
-    const size = message.octets;
-    const isWhole = from === 0 && to >= size;
-    return {
-      ...place,
-      ...{ offset: Math.min(from, size), size },
-      ...(!isWhole && { digest: message.digest }),
-      ...(properties && { properties }),
-      octets: await this.context.journal.read(message.content, from, Math.min(to, size)),
-    };
   }
 
   /** Everything below is settled. */
@@ -407,5 +299,3 @@ export abstract class Sender {
     }
   }
 }
-
-const expiryOf = ({ properties }: OutMessage): number => properties.expiresAtMs ?? Infinity;

@@ -1,0 +1,135 @@
+/** A user's session with the ring: entered, kept fresh, entered anew when its token is denied, left. */
+import type { Answer, Ask, OperationName, SessionAnswer } from "../../ebm/index.js";
+import type { AskOptions, Control } from "../control/control.js";
+import { RingpostError } from "../errors.js";
+import type { Credentials } from "../transport/post.js";
+import type { OwnRecord } from "./own-record.js";
+import type { Session } from "./session.js";
+
+export interface LoginOptions {
+  readonly control: Control;
+  readonly session: Session;
+  readonly record: OwnRecord;
+  /** The ring has told of members. */
+  readonly learn: (servers: SessionAnswer["servers"]) => void;
+  readonly signal: AbortSignal;
+}
+
+export interface Entering {
+  readonly invitation?: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export class Login {
+  readonly #options: LoginOptions;
+  #password: string | undefined;
+  #refreshing: NodeJS.Timeout | undefined;
+  #renewing: Promise<void> | undefined;
+
+  constructor(options: LoginOptions) {
+    this.#options = options;
+  }
+
+  /** @throws RingpostError `loginNeeded` */
+  get credentials(): Credentials {
+    const { token } = this.#options.session;
+    if (token !== undefined) return { token };
+    if (this.#password !== undefined) return { password: this.#password };
+    throw new RingpostError("loginNeeded", "log in first, or register", false);
+  }
+
+  async enter(
+    operation: "register" | "login",
+    password: string,
+    { invitation, signal }: Entering = {},
+  ): Promise<void> {
+    const { control, record } = this.#options;
+    this.#password = password;
+    if (operation === "login") await this.#login(password, signal);
+    else {
+      const invited = invitation === undefined ? {} : { invitation };
+      const question = { password, record: record.make(), ...invited };
+      this.#taken(await control.ask(operation, question, { signal }));
+    }
+    await record.nameAllDevices();
+    record.watch();
+  }
+
+  /**
+   * As `Control.ask`; a token that is not valid (any more) is replaced by a login, once.
+   * @throws RingpostError
+   */
+  async ask<N extends OperationName>(
+    operation: N,
+    question: Ask<N>,
+    options: AskOptions = {},
+  ): Promise<Answer<N>> {
+    return await this.renewing(() => this.#options.control.ask(operation, question, options));
+  }
+
+  /** Tried a second time after a login, if the token was denied. */
+  async renewing<T>(use: () => Promise<T>): Promise<T> {
+    try {
+      return await use();
+    } catch (error) {
+      if (!(await this.#canRenew(error))) throw error;
+      return await use();
+    }
+  }
+
+  async refresh(): Promise<void> {
+    this.#taken(await this.ask("refresh", {}));
+    await this.#options.record.nameAllDevices();
+  }
+
+  async leave(): Promise<void> {
+    this.#password = undefined;
+    await this.#options.control.ask("logout", {});
+    this.#options.session.forget();
+  }
+
+  close(): void {
+    clearTimeout(this.#refreshing);
+    this.#options.record.close();
+  }
+
+  /** True when there is a new token: the question may be put again. */
+  async #canRenew(error: unknown): Promise<boolean> {
+    const password = this.#password;
+    const isDenied = error instanceof RingpostError && error.code === "denied";
+    if (!isDenied || password === undefined || this.#options.signal.aborted) return false;
+    this.#renewing ??= this.#renew(password).finally(() => {
+      this.#renewing = undefined;
+    });
+    try {
+      await this.#renewing;
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async #renew(password: string): Promise<void> {
+    await this.#login(password);
+    await this.#options.record.nameAllDevices();
+  }
+
+  async #login(password: string, signal?: AbortSignal): Promise<void> {
+    await this.#options.record.put(async (record) => {
+      const question = { password, record };
+      this.#taken(await this.#options.control.ask("login", question, { signal }));
+    });
+  }
+
+  #taken(answer: SessionAnswer): void {
+    const { session, learn } = this.#options;
+    session.take(answer);
+    learn(answer.servers);
+    clearTimeout(this.#refreshing);
+    this.#refreshing = setTimeout(() => {
+      // Later it is renewed by whatever is denied first.
+      this.refresh().catch(() => undefined);
+    }, session.refreshInMs);
+    this.#refreshing.unref();
+  }
+}

@@ -1,0 +1,84 @@
+/** What is in a packet, and the mail that is made of it. */
+import type { KeyObject } from "node:crypto";
+import {
+  composeMail,
+  type DataFrame,
+  type Frame,
+  type MessageProperties,
+  type Origin,
+  type PacketIndex,
+  sealPacket,
+  type UserId,
+} from "../../ebm/index.js";
+import type { Journal } from "../journal/journal.js";
+import type { Piece } from "./load.js";
+import type { Outgoing } from "./ports.js";
+
+/** A packet is not believed for longer. */
+const packetLifeMs = 7 * 86_400_000;
+
+export interface PacketParts {
+  readonly to: UserId;
+  readonly origin: Origin;
+  readonly index: PacketIndex;
+  readonly frames: readonly Frame[];
+  /** Every packet below is acknowledged, or was sent again. */
+  readonly floor: number;
+  readonly messageId: string;
+  readonly privateKey: KeyObject;
+  readonly nowMs: number;
+}
+
+export function outgoingOf(parts: PacketParts): Outgoing {
+  const { to, origin, index, frames, floor, messageId, privateKey, nowMs } = parts;
+  const { connection, packet } = index;
+  return {
+    ...{ to, index, messageId },
+    mail: ({ from, to: address, token }) => {
+      const header = {
+        ...{ connection, packet, from: origin, to, floor },
+        ...{ expiresAtMs: nowMs + packetLifeMs, ...(token !== undefined && { token }) },
+      };
+      return composeMail({
+        ...{ from, to: address, index, messageId, date: new Date(nowMs) },
+        packet: sealPacket({ header, frames, privateKey }),
+      });
+    },
+  };
+}
+
+export interface FrameParts {
+  readonly piece: Piece;
+  /** As the receiver knows it. */
+  readonly stream: string;
+  /** All below is settled; told once per stream and packet. */
+  readonly base: number | undefined;
+  readonly properties: MessageProperties | undefined;
+  readonly journal: Journal;
+}
+
+/** @throws RingpostError `store` when the body can't be read */
+export async function dataFrame(parts: FrameParts): Promise<DataFrame> {
+  const { piece, stream, base, properties, journal } = parts;
+  const { load, from, to } = piece;
+  const { message } = load;
+  const place = {
+    kind: "data" as const,
+    ...{ stream, sequence: message.sequence, id: message.id },
+    ...(base !== undefined && base > 1 && { base }),
+  };
+  if (load.isVoid || message.isVoid) {
+    const { sentAtMs } = message.properties;
+    const nothing = { offset: 0, size: 0, octets: Buffer.alloc(0) };
+    return { ...place, ...nothing, properties: { sentAtMs }, void: true };
+  }
+  const size = message.octets;
+  const isWhole = from === 0 && to >= size;
+  return {
+    ...place,
+    ...{ offset: Math.min(from, size), size },
+    ...(!isWhole && { digest: message.digest }),
+    ...(properties && { properties }),
+    octets: await journal.read(message.content, from, Math.min(to, size)),
+  };
+}
