@@ -12,9 +12,12 @@ import type { Sent } from "./sent.js";
 /** What any receiver takes, before it has said anything. */
 const firstWindowOctets = 1024 * 1024;
 const pingMinMs = 60_000;
+const packetsInAirMax = 4;
 
 export class PeerSender extends Sender {
-  protected readonly inAirMax = 4;
+  protected get inAirMax(): number {
+    return packetsInAirMax;
+  }
   #granted = Math.min(firstWindowOctets, this.context.options.windowOctets);
   #lastAck = { epoch: 0, packet: -1 };
   #lastProgressMs = 0;
@@ -90,6 +93,7 @@ export class PeerSender extends Sender {
   }
 
   protected onVerdict(sent: Sent, verdict: Verdict): void {
+    this.pace.note(verdict, this.nowMs);
     switch (verdict.kind) {
       case "accepted":
       case "taken":
