@@ -103,6 +103,7 @@ async function publish(options: {
   /** How long what overtakes waits for its turn. */
   readonly patienceMs?: number;
   readonly streams?: number;
+  readonly blockOctets?: number;
   /** Messages come in so many bursts. */
   readonly bursts?: number;
   /** Of each message: its time is over so long after it was sent. */
@@ -110,7 +111,7 @@ async function publish(options: {
 }) {
   const random = seeded(options.seed);
   const time = new SimulatedTime();
-  const { fault, patienceMs = 2_000, streams = 1 } = options;
+  const { fault, patienceMs = 2_000, streams = 1, blockOctets } = options;
   const broker = new Ring(time, () => random() < fault / 3);
   for (const index of options.forbidden ?? []) broker.forbidden.add(bodyOf(index, options.octets));
   const dead: string[] = [];
@@ -197,7 +198,7 @@ async function publish(options: {
       },
       failed: () => undefined,
     },
-    { user, ring, pollMs: () => 1_000 },
+    { user, ring, pollMs: () => 1_000, ...(blockOctets !== undefined && { blockOctets }) },
   );
   const sending = link;
   const given = new Map<string, string[]>();
@@ -294,13 +295,17 @@ test("of a mail system between, one packet waits for its acknowledgement at a ti
 });
 
 test.each([
-  ["what overtakes waits", 2_000],
-  ["what overtakes is sent away", 0],
-])("%s: refused messages die, whatever is on its way with them", async (_, patienceMs) => {
+  ["what overtakes waits", 2_000, undefined],
+  ["what overtakes is sent away", 0, undefined],
+  // Each is given up by itself, and others are on their way behind it.
+  ["each in a packet of its own", 2_000, 16 * 1_024],
+])("%s: refused messages die, and nothing else", async (_, patienceMs, blockOctets) => {
   for (let seed = 1; seed <= seeds; seed += 1) {
-    const forbidden = [3, 40, 41, 170, 299];
-    const options = { seed, isForeign: false, fault: 0.1, patienceMs, forbidden, ...crowd };
-    const told = await publish(options);
+    const forbidden = [3, 40, 41, 90, 119];
+    const told = await publish({
+      ...{ seed, isForeign: false, fault: 0.1, patienceMs, forbidden, ...crowd, count: 120 },
+      ...(blockOctets !== undefined && { blockOctets }),
+    });
     const wanted = told.all.filter((_body, index) => !forbidden.includes(index));
     expect(told.undelivered).toBe(0);
     expect(told.broker.all.sort()).toEqual(wanted.sort());
