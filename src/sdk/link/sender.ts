@@ -14,7 +14,7 @@ import {
 } from "../../ebm/index.js";
 import type { OutMessage, OutStream } from "../journal/out-state.js";
 import type { Bounce } from "./bounces.js";
-import { Load, type Piece } from "./load.js";
+import { Load, type Piece, type Tally } from "./load.js";
 import { Pace } from "./pace.js";
 import { PacketNumbers } from "./packet-numbers.js";
 import { dataFrame, outgoingOf } from "./packing.js";
@@ -35,6 +35,7 @@ export abstract class Sender {
   protected readonly loads = new Map<string, Load>();
   protected readonly sent = new Map<number, Sent>();
   protected readonly trip: RoundTrip;
+  protected readonly outstanding: Tally = { octets: 0 };
   protected blockOctets: number;
   protected inAir = 0;
   readonly #numbers: PacketNumbers;
@@ -65,7 +66,7 @@ export abstract class Sender {
   }
 
   #restore(message: OutMessage): void {
-    const load = new Load(message, this.context.nextNumber());
+    const load = new Load(message, this.context.nextNumber(), this.outstanding);
     load.isUncertain = true;
     this.loads.set(message.id, load);
     this.#expiryAtMs = Math.min(this.#expiryAtMs, load.expiresAtMs);
@@ -84,7 +85,7 @@ export abstract class Sender {
 
   /** A message that is durable in the journal. */
   add(message: OutMessage): void {
-    const load = new Load(message, this.context.nextNumber());
+    const load = new Load(message, this.context.nextNumber(), this.outstanding);
     if (!this.waiting.hasFresh) this.#holdUntilMs = this.nowMs + this.context.options.lingerMs;
     this.loads.set(message.id, load);
     this.#expiryAtMs = Math.min(this.#expiryAtMs, load.expiresAtMs);
