@@ -10,16 +10,9 @@ import type { Log } from "../../shared/log.js";
 import type { ProvenSender, PublishOutcome } from "../ports.js";
 import type { Definitions, ExchangeFields, QueueFields } from "./definitions.js";
 import { type Delivered, digestOf, type Durable, inParallel } from "./durable.js";
-import {
-  type Brought,
-  broughtBy,
-  emptyFlow,
-  type FlowState,
-  type Intention,
-  judge,
-  plan,
-  type Verdict,
-} from "./flow.js";
+import { type Brought, broughtBy } from "./brought.js";
+import { emptyFlow, type FlowState, type Intention, judge, type Verdict } from "./flow.js";
+import { plan } from "./planning.js";
 import { Doubts } from "./doubts.js";
 import { Room } from "./room.js";
 import { type Refused, refused, undecided } from "./refused.js";

@@ -10,7 +10,8 @@ import {
 import type { Copy } from "../../replication/delivery.js";
 import type { BodyDigest } from "../../shared/ids.js";
 import { type EntryFacts, fingerprintOfEntry, standardPriority, traceOf } from "./entry.js";
-import { type Destination, entryId, type Intention, type PlannedBody } from "./flow.js";
+import type { Destination, Intention, PlannedBody } from "./flow.js";
+import { entryId } from "./planning.js";
 
 export interface SealOptions {
   /** The ring's first domain. */
