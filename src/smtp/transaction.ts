@@ -79,6 +79,10 @@ export class Transaction {
     return this.#envelope !== undefined;
   }
 
+  get isForRing(): boolean {
+    return this.#envelope?.ring !== undefined;
+  }
+
   reset(): void {
     this.#envelope = undefined;
     this.abandon();

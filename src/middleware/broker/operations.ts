@@ -1,20 +1,24 @@
 /** What is asked of the ring about exchanges and queues. */
-import type { Binding, ExchangeOptions, QueueOptions, RefusalCode } from "../../ebm/index.js";
+import type { RefusalCode } from "../../ebm/index.js";
 import { isQueueName } from "../../mailbox/folders.js";
-import type { EntryTime } from "../../replication/peer-methods.js";
 import type { Randomness } from "../../replication/ports.js";
-import type { MailboxName, MessageId } from "../../shared/ids.js";
+import type { MailboxName } from "../../shared/ids.js";
 import type { Broker } from "../ports.js";
 import { deadLettersOf } from "./dead-letters.js";
-import type {
-  BoundQueue,
-  Definitions,
-  ExchangeFields,
-  OwnedFields,
-  QueueFields,
-} from "./definitions.js";
+import type { Definitions, ExchangeFields, OwnedFields, QueueFields } from "./definitions.js";
+import {
+  bindingOf,
+  exchangeFields,
+  isFormer,
+  isSameBinding,
+  isSameExchange,
+  isSameQueue,
+  queueFields,
+} from "./declared.js";
+import { Owned } from "./owned.js";
+import { settlementOf } from "./settlement.js";
 import { brokerLimits, deadSuffix } from "./limits.js";
-import { canonicalPermitted, isPermitted } from "./permissions.js";
+import { isPermitted } from "./permissions.js";
 import type { Queues } from "./queues.js";
 
 export interface OperationsOptions {
@@ -69,20 +73,25 @@ type Handler<N extends keyof Broker["operations"]> = (
 ) => ReturnType<Broker["operations"][N]>;
 
 class Operations {
-  constructor(private readonly options: OperationsOptions) {}
+  private readonly owned: Owned;
+
+  constructor(private readonly options: OperationsOptions) {
+    this.owned = new Owned(options.owned);
+  }
 
   readonly declareExchange: Handler<"declareExchange"> = async (ask, user) => {
     const { exchanges, domain } = this.options;
     const { name } = ask;
     const fields = exchangeFields(ask, user, domain);
     if (!isName(name) || !fields) return refuse("malformed", "not an exchange that can be made");
-    const room = await this.own(user, `e ${name}`, () => exchanges.recall(name));
+    const room = await this.owned.own(user, `e ${name}`, () => exchanges.recall(name));
     if (room !== "done") return outcome(room, user);
     const kind = await exchanges.change<"exists">(name, (before) => {
       if (!before) return { set: fields };
       return isSameExchange(before, fields) ? { same: true } : { refuse: "exists" };
     });
-    if (kind === "exists") await this.disownUnless(user, `e ${name}`, () => exchanges.read(name));
+    if (kind === "exists")
+      await this.owned.disownUnless(user, `e ${name}`, () => exchanges.read(name));
     return outcome(kind, `the exchange ${name}`);
   };
 
@@ -92,7 +101,7 @@ class Operations {
       if (!before) return { refuse: "unknown" };
       return before.owner === user ? { set: "nothing" } : { refuse: "forbidden" };
     });
-    if (kind === "done") await this.disown(user, `e ${name}`);
+    if (kind === "done") await this.owned.disown(user, `e ${name}`);
     return outcome(kind, what);
   };
 
@@ -104,14 +113,15 @@ class Operations {
     if (name.endsWith(deadSuffix)) return this.declareDead(name, made, user);
     if (!isName(name))
       return refuse("malformed", `not a name of a queue: up to ${nameMax} of a-z 0-9 . _ -`);
-    const room = await this.own(user, `q ${name}`, () => queues.recall(name));
+    const room = await this.owned.own(user, `q ${name}`, () => queues.recall(name));
     if (room !== "done") return outcome(room, user);
     const incarnation = random.bytes(9).toString("base64url");
     const kind = await queues.change<"exists">(name, (before) => {
       if (!before) return { set: { ...made, incarnation, boundTo: [] } };
       return isSameQueue(before, made) ? { same: true } : { refuse: "exists" };
     });
-    if (kind === "exists") await this.disownUnless(user, `q ${name}`, () => queues.read(name));
+    if (kind === "exists")
+      await this.owned.disownUnless(user, `q ${name}`, () => queues.read(name));
     return outcome(kind, `the queue ${name}`);
   };
 
@@ -148,7 +158,7 @@ class Operations {
     const { incarnation, boundTo } = removed;
     for (const exchange of boundTo) await this.dropBindings(exchange, name, incarnation);
     await this.options.leaders.call({ queue: name, command: "purge" });
-    await this.disown(user, `q ${name}`);
+    await this.owned.disown(user, `q ${name}`);
     const dead = deadLettersOf(name, removed);
     // Its own dead letters go with it; a queue that was named for them stays.
     if (dead === `${name}${deadSuffix}` && !name.endsWith(deadSuffix)) {
@@ -264,143 +274,7 @@ class Operations {
     if (isPermitted(user, owner, consumers)) return undefined;
     return refuse("forbidden", `${user} may not consume ${queue}`);
   }
-
-  /** Notes a name as the user's before it is made, so that nobody makes more than there may be. */
-  private async own(
-    user: MailboxName,
-    name: string,
-    recall: () => Promise<{ readonly kind: string }>,
-  ): Promise<"done" | "full" | "undecided"> {
-    // What is there already costs nothing more.
-    if ((await recall()).kind === "found") return "done";
-    return this.options.owned.change<"full">(user, (before) => {
-      const names = before?.names ?? [];
-      if (names.includes(name)) return { same: true };
-      if (names.length >= brokerLimits.ownedMax) return { refuse: "full" };
-      return { set: { names: [...names, name] } };
-    });
-  }
-
-  private async disown(user: MailboxName, name: string): Promise<void> {
-    await this.options.owned.change(user, (before) => {
-      if (!before?.names.includes(name)) return { same: true };
-      return { set: { names: before.names.filter((one) => one !== name) } };
-    });
-  }
-
-  private async disownUnless(
-    user: MailboxName,
-    name: string,
-    read: () => Promise<
-      { readonly kind: "found"; readonly value: { owner: MailboxName } } | { readonly kind: string }
-    >,
-  ): Promise<void> {
-    const found = await read();
-    if ("value" in found && found.value.owner !== user) await this.disown(user, name);
-  }
 }
 
 const failureOf = (kind: string): "unknown" | "undecided" =>
   kind === "unknown" ? "unknown" : "undecided";
-
-function exchangeFields(
-  { type, publishers, subscribers }: ExchangeOptions,
-  owner: MailboxName,
-  domain: string,
-): ExchangeFields | undefined {
-  const mayPublish = canonicalPermitted(publishers, domain);
-  const maySubscribe = canonicalPermitted(subscribers, domain);
-  if (mayPublish === undefined || maySubscribe === undefined) return undefined;
-  return { owner, type, publishers: mayPublish, subscribers: maySubscribe, bindings: [] };
-}
-
-const within = (value: number, { min, max }: { min: number; max: number }): boolean =>
-  Number.isSafeInteger(value) && value >= min && value <= max;
-
-/** The queue, or what is wrong with it. */
-function queueFields(
-  ask: QueueOptions,
-  owner: MailboxName,
-  domain: string,
-): Omit<QueueFields, "incarnation" | "boundTo"> | string {
-  const consumers = canonicalPermitted(ask.consumers, domain);
-  const publishers = canonicalPermitted(ask.publishers, domain);
-  if (consumers === undefined || publishers === undefined) return "not a list of users";
-  const { deadLetters, exclusive = false, push = false } = ask;
-  const { leaseMs: lease, deliveriesOfEntry, messages, octets } = brokerLimits;
-  const { leaseMs = lease.standard, deliveriesMax = deliveriesOfEntry.standard } = ask;
-  const { messagesMax = messages.standard, octetsMax = octets.standard } = ask;
-  if (!within(leaseMs, lease)) return `leaseMs is ${lease.min} to ${lease.max}`;
-  if (!within(deliveriesMax, deliveriesOfEntry)) {
-    return `deliveriesMax is ${deliveriesOfEntry.min} to ${deliveriesOfEntry.max}`;
-  }
-  if (!within(messagesMax, messages)) return `messagesMax is ${messages.min} to ${messages.max}`;
-  if (!within(octetsMax, octets)) return `octetsMax is ${octets.min} to ${octets.max}`;
-  if (deadLetters !== undefined && !isQueueName(deadLetters)) return "deadLetters is no queue";
-  return {
-    ...{ owner, exclusive, push, consumers, publishers },
-    ...{ leaseMs, deliveriesMax, messagesMax, octetsMax },
-    ...(deadLetters !== undefined && { deadLetters }),
-  };
-}
-
-const isSameExchange = (a: ExchangeFields, b: ExchangeFields): boolean =>
-  a.type === b.type && isSame(a.publishers, b.publishers) && isSame(a.subscribers, b.subscribers);
-
-const isSame = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
-
-function isSameQueue(a: QueueFields, b: Omit<QueueFields, "incarnation" | "boundTo">): boolean {
-  const { incarnation: _i, boundTo: _b, owner: _o, ...options } = a;
-  const { owner: _, ...wanted } = b;
-  const keys = new Set([...Object.keys(options), ...Object.keys(wanted)]);
-  return [...keys].every((key) =>
-    isSame((options as Record<string, unknown>)[key], (wanted as Record<string, unknown>)[key]),
-  );
-}
-
-function bindingOf(
-  { queue, key = "", headers = {}, match = "all" }: Binding,
-  incarnation: string,
-): BoundQueue {
-  // In one order, so that equal ones look equal.
-  const sorted = Object.entries(headers).sort(([a], [b]) => (a < b ? -1 : 1));
-  return { queue, incarnation, key, headers: Object.fromEntries(sorted), match };
-}
-
-const isSameBinding = (a: BoundQueue, b: BoundQueue): boolean =>
-  a.queue === b.queue &&
-  a.incarnation === b.incarnation &&
-  a.key === b.key &&
-  a.match === b.match &&
-  isSame(a.headers, b.headers);
-
-/** Of a queue that had the name before. */
-const isFormer = (one: BoundQueue, { queue, incarnation }: BoundQueue): boolean =>
-  one.queue === queue && one.incarnation !== incarnation;
-
-const isEntry = (id: string): id is MessageId => /^[0-9a-f]{32}$/.test(id);
-
-function settlementOf(ask: Parameters<Broker["operations"]["settle"]>[0]):
-  | {
-      readonly ack: readonly MessageId[];
-      readonly reject: readonly MessageId[];
-      readonly nack: readonly EntryTime[];
-      readonly extend: readonly EntryTime[];
-    }
-  | undefined {
-  const { ack = [], reject = [], nack = [], extend = [] } = ask;
-  const times = [...nack.map(({ entry, delayMs }) => ({ entry, ms: delayMs })), ...extend];
-  const all = [...ack, ...reject, ...times.map(({ entry }) => entry)];
-  if (all.length > brokerLimits.settledMax || !all.every(isEntry)) return undefined;
-  if (!times.every(({ ms }) => Number.isFinite(ms) && ms >= 0)) return undefined;
-  const timed = (entry: string, ms: number): EntryTime => ({
-    entry: entry as MessageId,
-    ms: Math.min(Math.floor(ms), brokerLimits.delayMsMax),
-  });
-  return {
-    ack: ack.filter(isEntry),
-    reject: reject.filter(isEntry),
-    nack: nack.map(({ entry, delayMs }) => timed(entry, delayMs)),
-    extend: extend.map(({ entry, ms }) => timed(entry, ms)),
-  };
-}
