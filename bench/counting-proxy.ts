@@ -4,11 +4,10 @@ import { connect, createServer, type Socket } from "node:net";
 export interface CountingProxy {
   /** `host:port`. */
   readonly addr: string;
-  /** In both directions, since `reset`. */
+  /** In both directions, since it was made. */
   readonly octets: number;
-  /** DATA commands, since `reset`. */
+  /** DATA commands, since it was made. */
   readonly mails: number;
-  reset(): void;
   close(): void;
 }
 
@@ -56,7 +55,6 @@ export async function countingProxy(target: string): Promise<CountingProxy> {
     get mails() {
       return counts.mails;
     },
-    reset: () => Object.assign(counts, { octets: 0, mails: 0 }),
     close() {
       for (const socket of sockets) socket.destroy();
       server.close();

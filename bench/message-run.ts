@@ -1,73 +1,69 @@
-/** One measurement of a broker: messages from one publisher to all subscribers, a window at a time. */
+/** One measurement of a broker: what the publisher's process does, and what the consumers' one gathers. */
 import { randomBytes } from "node:crypto";
 import { performance } from "node:perf_hooks";
 
 export const messageOctets = 1_024;
 
-/** Its first octets are its number; the rest of each is another, so that nothing compresses. */
-export function messageOf(n: number): Buffer {
+/** Milliseconds by the clock that all processes of a machine share. */
+const nowMs = (): number => performance.timeOrigin + performance.now();
+
+/** Random, so that nothing compresses; the time of its publishing in front. */
+function messageOf(): Buffer {
   const octets = randomBytes(messageOctets);
-  octets.writeUInt32BE(n, 0);
+  octets.writeDoubleBE(nowMs(), 0);
   return octets;
 }
 
-export interface RunResult {
-  /** Published and consumed by all subscribers. */
-  readonly perSecond: number;
+/** Publishes all, `inFlight` unconfirmed at a time; `publish` resolves when it is confirmed. Answers when it began. */
+export async function publishAll(
+  { messages, inFlight }: { readonly messages: number; readonly inFlight: number },
+  publish: (message: Buffer) => Promise<void>,
+): Promise<number> {
+  const beganMs = nowMs();
+  let left = messages;
+  const work = async (): Promise<void> => {
+    while (left-- > 0) await publish(messageOf());
+  };
+  await Promise.all(Array.from({ length: inFlight }, work));
+  return beganMs;
+}
+
+export interface Gathered {
+  readonly endedMs: number;
   /** From the call to the consumer, every subscriber's copy. */
   readonly p50Ms: number;
   readonly p99Ms: number;
-  readonly messages: number;
 }
 
-/** Gathers what subscribers get, until all have all. */
-export class MessageRun {
-  private readonly publishedAtMs: number[] = [];
+/** What subscribers get, until all have all. */
+export class Gathering {
+  readonly done: Promise<void>;
   private readonly latenciesMs: number[] = [];
-  private readonly done: Promise<void>;
   private finish: () => void = () => undefined;
-  private beganMs = 0;
+  private endedMs = 0;
 
-  constructor(
-    private readonly messages: number,
-    private readonly subscribers: number,
-  ) {
+  constructor(private readonly copies: number) {
     this.done = new Promise((resolve) => {
       this.finish = resolve;
     });
   }
 
-  /** Publishes all, `inFlight` unconfirmed at a time. `publish` resolves when it is confirmed. */
-  async publish(inFlight: number, publish: (n: number) => Promise<void>): Promise<void> {
-    this.beganMs = performance.now();
-    let next = 0;
-    const work = async (): Promise<void> => {
-      for (let n = next++; n < this.messages; n = next++) {
-        this.publishedAtMs[n] = performance.now();
-        await publish(n);
-      }
-    };
-    await Promise.all(Array.from({ length: inFlight }, work));
-  }
-
   /** A subscriber has a message. */
   note(octets: Uint8Array): void {
-    const n = Buffer.from(octets.buffer, octets.byteOffset, 4).readUInt32BE(0);
-    this.latenciesMs.push(performance.now() - (this.publishedAtMs[n] ?? 0));
-    if (this.latenciesMs.length === this.messages * this.subscribers) this.finish();
+    const publishedMs = Buffer.from(octets.buffer, octets.byteOffset, 8).readDoubleBE(0);
+    this.endedMs = nowMs();
+    this.latenciesMs.push(this.endedMs - publishedMs);
+    if (this.latenciesMs.length === this.copies) this.finish();
   }
 
-  async result(deadlineMs: number): Promise<RunResult> {
+  async result(deadlineMs: number): Promise<Gathered> {
     const timer = setTimeout(() => this.finish(), deadlineMs);
     await this.done;
     clearTimeout(timer);
     const got = this.latenciesMs.length;
-    const wanted = this.messages * this.subscribers;
-    if (got < wanted) throw new Error(`only ${got} of ${wanted} were consumed`);
-    const seconds = (performance.now() - this.beganMs) / 1_000;
+    if (got < this.copies) throw new Error(`only ${got} of ${this.copies} were consumed`);
     const sorted = this.latenciesMs.sort((a, b) => a - b);
     const at = (share: number): number => sorted[Math.floor(share * (sorted.length - 1))] ?? 0;
-    const { messages } = this;
-    return { perSecond: messages / seconds, p50Ms: at(0.5), p99Ms: at(0.99), messages };
+    return { endedMs: this.endedMs, p50Ms: at(0.5), p99Ms: at(0.99) };
   }
 }

@@ -1,40 +1,128 @@
 /**
- * npm run bench:middleware [-- --quick] [-- --only rabbitmq,ring]
+ * npm run bench:middleware [-- --quick] [-- --only rabbitmq,ring] [-- --subscribers 1,10] [-- --copies 20000]
  *
  * Messages of 1 KiB from a publisher to 1, 10 and 100 subscribers: through a ring of three by the SDK, and
- * beside it through RabbitMQ (quorum queues on one node, persistent messages, confirms). Needs a build.
+ * beside it through RabbitMQ (quorum queues on one node, persistent messages, confirms). Publisher and consumers
+ * are a process each. Needs a build.
  */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
 import { cpus } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { connect } from "../src/sdk/index.js";
+import { endWithUs } from "../tests/support/process.js";
 import { type RabbitMq, rabbitMissing, startRabbitMq } from "../tests/support/rabbitmq.js";
 import { password, Ring } from "../tests/support/ring.js";
+import { within } from "../tests/support/wait.js";
 import { countingProxy } from "./counting-proxy.js";
 import { type Figure, table } from "./figures.js";
-import { messageOctets, MessageRun, messageOf, type RunResult } from "./message-run.js";
+import { messageOctets } from "./message-run.js";
+import type { Task, Told } from "./middleware-program.js";
+import { groupProcessorSeconds, processorSeconds } from "./processor-time.js";
 
 const { values } = parseArgs({
-  options: { quick: { type: "boolean", default: false }, only: { type: "string" } },
+  options: {
+    quick: { type: "boolean", default: false },
+    only: { type: "string" },
+    subscribers: { type: "string", default: "1,10,100" },
+    /** Messages times subscribers, about. */
+    copies: { type: "string" },
+  },
 });
-const deadlineMs = 120_000;
+const deadlineMs = 360_000;
 const pollMs = 250;
+const ringInFlight = 1_000;
+const account = { user: "tester", password };
 const figures: Figure[] = [];
 
 function put(figure: Figure): void {
   figures.push(figure);
-  process.stderr.write(`bench: ${figure.name}: ${figure.value} ${figure.unit} ${figure.note}\n`);
+  const { name, value, unit, note = "" } = figure;
+  process.stderr.write(`bench: ${name}: ${value} ${unit} ${note}\n`);
 }
 
 /** Fewer where each is copied often. */
 const messagesFor = (subscribers: number): number =>
-  Math.max(200, Math.floor((values.quick ? 2_000 : 40_000) / subscribers));
+  Math.max(200, Math.floor(Number(values.copies ?? (values.quick ? 2_000 : 40_000)) / subscribers));
 
-function putRun(
+interface Measured extends Required<Told> {
+  readonly perSecond: number;
+  /** Seconds of the processor per 1,000 messages, by process. */
+  readonly cpu: Readonly<Record<string, number>>;
+}
+
+async function answerOf(child: ChildProcess, what: string): Promise<unknown> {
+  const ended = once(child, "exit").then(() => Promise.reject(new Error(`${what} ended`)));
+  const [message] = (await within(
+    Promise.race([once(child, "message"), ended]),
+    deadlineMs,
+    what,
+  )) as [unknown];
+  return message;
+}
+
+/** One publisher and the consumers, from the first message to the last copy. */
+async function measure(
+  task: Omit<Task, "role">,
+  serverSeconds: () => Readonly<Record<string, number>>,
+): Promise<Measured> {
+  const programs = (["consume", "publish"] as const).map((role) => {
+    const child = fork(join(import.meta.dirname, "middleware-program.ts"), {
+      execArgv: ["--import", "tsx"],
+    });
+    endWithUs(child);
+    return { role, child };
+  });
+  try {
+    for (const { role, child } of programs) {
+      const ready = answerOf(child, `the program to ${role}`);
+      child.send({ ...task, role } satisfies Task);
+      await ready;
+    }
+    const before = serverSeconds();
+    const told = await Promise.all(
+      programs.map(async ({ role, child }) => {
+        const answer = answerOf(child, `the program to ${role}`);
+        child.send("begin");
+        return (await answer) as Told;
+      }),
+    );
+    const after = serverSeconds();
+    const [consumed, published] = told as [Required<Told>, Required<Told>];
+    const per = 1_000 / task.messages;
+    const servers = Object.entries(after).map(
+      ([name, seconds]) => [name, (seconds - (before[name] ?? 0)) * per] as const,
+    );
+    const { beganMs } = published;
+    return {
+      ...consumed,
+      beganMs,
+      perSecond: task.messages / ((consumed.endedMs - beganMs) / 1_000),
+      cpu: {
+        publisher: published.cpuSeconds * per,
+        consumers: consumed.cpuSeconds * per,
+        ...Object.fromEntries(servers),
+      },
+    };
+  } finally {
+    await Promise.all(programs.map(({ child }) => ended(child)));
+  }
+}
+
+/** Told to end, so that the next finds nothing of it; if it does not, ended. */
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, "exit");
+  child.send("end");
+  await within(exited, 60_000, "a program to end").catch(() => child.kill("SIGKILL"));
+}
+
+function putMeasured(
   name: string,
-  result: RunResult,
-  goals: { perSecond?: number; p99Ms?: number },
+  { perSecond, p50Ms, p99Ms, cpu }: Measured,
+  messages: number,
+  goals: { perSecond?: number; p99Ms?: number } = {},
 ): void {
-  const { perSecond, p50Ms, p99Ms, messages } = result;
   const atLeast = goals.perSecond;
   put({
     ...{ name, value: Math.round(perSecond), unit: "messages/s", note: `${messages} messages` },
@@ -45,6 +133,12 @@ function putRun(
     ...{ name: `${name}, latency`, value: Math.round(p99Ms * 10) / 10, unit: "ms p99" },
     note: `p50 ${p50Ms.toFixed(1)} ms`,
     ...(atMost !== undefined && { goal: { kind: "atMost" as const, value: atMost } }),
+  });
+  const sum = Object.values(cpu).reduce((all, seconds) => all + seconds, 0);
+  const byProcess = Object.entries(cpu).map(([who, seconds]) => `${who} ${seconds.toFixed(3)}`);
+  put({
+    ...{ name: `${name}, processor`, value: Math.round(sum * 1_000) / 1_000 },
+    ...{ unit: "s per 1,000 messages", note: byProcess.join(", ") },
   });
 }
 
@@ -57,91 +151,65 @@ async function measureRabbit(
   inFlight: number,
 ): Promise<void> {
   const messages = messagesFor(subscribers);
-  const run = new MessageRun(messages, subscribers);
-  const [publishing, consuming] = await Promise.all([rabbit.connect(), rabbit.connect()]);
-  const channel = await publishing.createConfirmChannel();
   const exchange = `bench.${subscribers}.${inFlight}`;
-  await channel.assertExchange(exchange, "fanout");
-  for (let n = 0; n < subscribers; n += 1) {
-    const queue = `${exchange}.${n}`;
-    await channel.assertQueue(queue, { arguments: { "x-queue-type": "quorum" } });
-    await channel.bindQueue(queue, exchange, "");
-    const consumer = await consuming.createChannel();
-    await consumer.prefetch(1_000);
-    await consumer.consume(queue, (message) => {
-      if (message === null) return;
-      run.note(message.content);
-      consumer.ack(message);
-    });
-  }
-  await run.publish(
-    inFlight,
-    (n) =>
-      new Promise((resolve, reject) => {
-        channel.publish(exchange, "", messageOf(n), { persistent: true }, (error) =>
-          error ? reject(error as Error) : resolve(),
-        );
-      }),
+  const { url, group, name } = rabbit;
+  const measured = await measure(
+    { at: { url }, account, exchange, messages, subscribers, inFlight, pollMs },
+    () => ({ broker: groupProcessorSeconds(group) }),
   );
-  putRun(
-    `${named(rabbit.name, subscribers)}, ${inFlight} in flight`,
-    await run.result(deadlineMs),
-    {},
-  );
-  for (let n = 0; n < subscribers; n += 1) await channel.deleteQueue(`${exchange}.${n}`);
-  await Promise.all([publishing.close(), consuming.close()]);
+  putMeasured(`${named(name, subscribers)}, ${inFlight} in flight`, measured, messages);
 }
 
 async function measureRing(ring: Ring, subscribers: number): Promise<void> {
   const messages = messagesFor(subscribers);
-  const run = new MessageRun(messages, subscribers);
+  const { smtp, submission, pop3 } = ring.entry;
+  const name = named("ring of three", subscribers);
+  const common = { account, subscribers, inFlight: ringInFlight, pollMs };
+  const exchange = `bench.${subscribers}`;
+  const measured = await measure(
+    { ...common, at: { smtp, submission, pop3 }, exchange, messages },
+    () =>
+      Object.fromEntries(
+        ring.running.map(({ pid }, n) => [
+          n === 0 ? "entry member" : `member ${n + 1}`,
+          processorSeconds(pid),
+        ]),
+      ),
+  );
+  putMeasured(name, measured, messages, {
+    ...(subscribers === 1 && { perSecond: 5_000 }),
+    p99Ms: 2 * pollMs,
+  });
+  await countMails(name, ring, { ...common, exchange: `${exchange}.counted` });
+}
+
+/** In a run of its own, since what is between takes time of the processor. */
+async function countMails(
+  name: string,
+  ring: Ring,
+  task: Omit<Task, "role" | "at" | "messages">,
+): Promise<void> {
   const { smtp, submission, pop3 } = ring.entry;
   const [sends, submits, fetches] = await Promise.all([smtp, submission, pop3].map(countingProxy));
   if (!sends || !submits || !fetches) throw new Error("no proxies");
   const proxies = [sends, submits, fetches];
   const at = { smtp: sends.addr, submission: submits.addr, pop3: fetches.addr };
-  const poll = { minMs: pollMs, maxMs: pollMs };
-  const options = { servers: [at], account: { user: "tester", password }, poll };
-  const publisher = await connect(options);
-  const event = `bench.${subscribers}`;
-  const exchange = await publisher.exchange(event, "fanout");
-  const working: Promise<void>[] = [];
-  // Of one user the ring believes 16 programs.
-  const programs = Array.from({ length: Math.min(subscribers, 8) }, () => connect(options));
-  const consumers = await Promise.all(programs);
-  await Promise.all(
-    Array.from({ length: subscribers }, async (_, n) => {
-      const client = consumers[n % consumers.length] ?? publisher;
-      const queue = await client.queue(`${event}.${n}`, { exclusive: true });
-      await queue.bind(event);
-      const consumer = queue.consume({ prefetch: 1_000 });
-      const work = async (): Promise<void> => {
-        let acked = 0;
-        for await (const delivery of consumer) {
-          run.note(delivery.bytes);
-          await delivery.ack();
-          if (++acked === messages) return;
-        }
-      };
-      const worked = work();
-      // Also told of when the figures come too late to ask for it.
-      worked.catch(() => undefined);
-      working.push(worked);
-    }),
-  );
-  for (const proxy of proxies) proxy.reset();
-  await run.publish(1_000, async (n) => {
-    await (await exchange.publish(messageOf(n))).delivered;
+  const messages = Math.max(200, messagesFor(task.subscribers) / 4);
+  const count = () => ({
+    // Settlements are mails, too: all that the clients hand in counts.
+    mails: sends.mails + submits.mails,
+    octets: proxies.reduce((sum, proxy) => sum + proxy.octets, 0),
   });
-  const name = named("ring of three", subscribers);
-  putRun(name, await run.result(deadlineMs), {
-    ...(subscribers === 1 && { perSecond: 5_000 }),
-    p99Ms: 2 * pollMs,
+  const counted: ReturnType<typeof count>[] = [];
+  await measure({ ...task, at, messages }, () => {
+    counted.push(count());
+    return {};
   });
-  // Settlements are mails, too: all that the clients hand in counts.
-  const mails = (sends.mails + submits.mails) / messages;
-  const octets = proxies.reduce((sum, proxy) => sum + proxy.octets, 0);
-  const useful = messages * (1 + subscribers) * messageOctets;
+  const [before, after] = counted;
+  if (!before || !after) throw new Error("nothing was counted");
+  const mails = (after.mails - before.mails) / messages;
+  const octets = after.octets - before.octets;
+  const useful = messages * (1 + task.subscribers) * messageOctets;
   put({
     ...{ name: `${name}, mails per message`, value: mails, unit: "mails" },
     ...{ goal: { kind: "atMost" as const, value: 0.1 }, note: "publishing and settling" },
@@ -150,13 +218,11 @@ async function measureRing(ring: Ring, subscribers: number): Promise<void> {
     ...{ name: `${name}, overhead`, value: octets / useful - 1, unit: "octets/octet" },
     note: "SMTP and POP3, both directions, beyond the messages",
   });
-  await Promise.all(working);
-  await Promise.all([publisher, ...consumers].map((client) => client.drain()));
   for (const proxy of proxies) proxy.close();
 }
 
 const wanted = new Set(values.only?.split(",") ?? ["rabbitmq", "ring"]);
-const counts = [1, 10, 100];
+const counts = values.subscribers.split(",").map(Number);
 try {
   if (wanted.has("rabbitmq")) {
     const missing = rabbitMissing();
@@ -174,7 +240,7 @@ try {
     const ring = new Ring({ members: 3, replicas: 2 });
     try {
       for (let n = 0; n < 3; n += 1) await ring.grow();
-      await ring.addUsers(["tester"]);
+      await ring.addUsers([account.user]);
       for (const count of counts) await measureRing(ring, count);
     } finally {
       await ring.stopAll();

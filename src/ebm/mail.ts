@@ -19,8 +19,7 @@ const boundary = "=_ebm";
 
 /** RFC 5322 mail: a line for people, then the packet in base64, which survives any gateway. */
 export function composeMail({ from, to, index, messageId, date, packet }: PacketMail): Buffer {
-  const encoded = packet.toString("base64").replace(/.{76}/g, "$&\r\n");
-  return Buffer.from(
+  const head = Buffer.from(
     [
       `Date: ${date.toUTCString().replace("GMT", "+0000")}`,
       `From: <${from}>`,
@@ -40,11 +39,23 @@ export function composeMail({ from, to, index, messageId, date, packet }: Packet
       `Content-Type: ${mediaType}; name="packet.ebm"`,
       "Content-Transfer-Encoding: base64",
       "",
-      encoded.replace(/\r\n$/, ""),
-      `--${boundary}--`,
       "",
     ].join("\r\n"),
   );
+  return Buffer.concat([head, base64Lines(packet), Buffer.from(`--${boundary}--\r\n`)]);
+}
+
+/** Lines of 76 characters, RFC 2045 §6.8: 57 octets each. */
+function base64Lines(octets: Buffer): Buffer {
+  const lineOctets = 57;
+  const encoded = Buffer.allocUnsafe(Math.ceil(octets.length / lineOctets) * (76 + 2));
+  let to = 0;
+  for (let at = 0; at < octets.length; at += lineOctets) {
+    to += encoded.write(octets.toString("base64", at, at + lineOctets), to, "latin1");
+    encoded[to++] = 0x0d;
+    encoded[to++] = 0x0a;
+  }
+  return encoded.subarray(0, to);
 }
 
 export interface ReadMail {

@@ -1,4 +1,5 @@
-import { generateKeyPairSync } from "node:crypto";
+import { generateKeyPairSync, randomBytes, randomUUID } from "node:crypto";
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   composeMail,
@@ -50,6 +51,84 @@ test("a packet comes out of its mail as it went in", () => {
   expect(opened.header).toMatchObject({ ...header, key: publicKeyText(privateKey) });
   expect(opened.frames).toEqual(every);
   for (const line of mail.toString().split("\r\n")) expect(line.length).toBeLessThanOrEqual(78);
+});
+
+describe("frames that say what is not as before", () => {
+  const roundTrip = (frames: readonly Frame[]): readonly Frame[] =>
+    openPacket(sealPacket({ header, frames, privateKey }), 1_000).frames;
+
+  test("come out as they went in, whatever changes from one to the next", () => {
+    const name = fc.constantFrom("a", "b", "toString");
+    const properties = fc.record(
+      {
+        sentAtMs: fc.constantFrom(1, 2),
+        exchange: name,
+        routingKey: name,
+        priority: fc.constantFrom(0, 9),
+        headers: fc.dictionary(name, fc.constantFrom("x", 7, true)),
+      },
+      { requiredKeys: ["sentAtMs"] },
+    );
+    const block = fc.record(
+      {
+        stream: name,
+        sequence: fc.constantFrom(1, 2, 3),
+        id: name,
+        offset: fc.constantFrom(0, 5),
+        size: fc.constantFrom(0, 8),
+        octets: fc.constantFrom("", "12", "123").map((text) => Buffer.from(text)),
+        digest: name,
+        properties,
+        origin: fc.constantFrom(from, { ...from }, { ...from, epoch: 2 }),
+        ...{ redelivered: fc.constant(1), base: fc.constant(3), void: fc.boolean() },
+      },
+      { requiredKeys: ["stream", "sequence", "id", "offset", "size", "octets"] },
+    );
+    fc.assert(
+      fc.property(fc.array(block, { maxLength: 6 }), (blocks) => {
+        const frames: Frame[] = blocks.map((one) => ({
+          ...{ ...one, kind: "data", size: Math.max(one.size, one.offset + one.octets.length) },
+          properties: one.offset === 0 ? { sentAtMs: 1, ...one.properties } : one.properties,
+        })) as DataFrame[];
+        frames.splice(1, 0, { kind: "window", connection, windowOctets: 5 });
+        expect(roundTrip(frames)).toEqual(frames);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  test("take little room for what is as before", () => {
+    const headers = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`h${i}`, "value"]));
+    const frames = Array.from({ length: 100 }, (_, index): DataFrame => {
+      const octets = randomBytes(100);
+      const properties = { sentAtMs: index, exchange: "event", headers };
+      return { ...data(octets), sequence: index + 1, id: randomUUID(), properties, origin: from };
+    });
+    expect(roundTrip(frames)).toEqual(frames);
+    const octets = sealPacket({ header, frames, privateKey }).length;
+    expect(octets).toBeLessThan(100 * (100 + 100));
+  });
+
+  test("can't stand for more than a packet may hold", () => {
+    const headers = Object.fromEntries(
+      Array.from({ length: 60 }, (_, i) => [`${i}${"k".repeat(120)}`, "v".repeat(100)]),
+    );
+    const frames = Array.from({ length: 3_000 }, (_, index): DataFrame => {
+      const properties = { sentAtMs: 1, headers };
+      return { ...data(Buffer.alloc(0)), sequence: index + 1, properties };
+    });
+    expect(roundTrip(frames.slice(0, 1_000))).toHaveLength(1_000);
+    const sealed = sealPacket({ header, frames, privateKey });
+    expect(() => openPacket(sealed, 1_000)).toThrow("too many headers");
+  });
+});
+
+test("what does not compress is sent as it is", () => {
+  const random = randomBytes(200_000);
+  const sealed = sealPacket({ header, frames: [data(random)], privateKey });
+  expect(sealed.includes(random)).toBe(true);
+  const text = data(Buffer.alloc(200_000, "abcdefgh"));
+  expect(sealPacket({ header, frames: [text], privateKey }).length).toBeLessThan(10_000);
 });
 
 describe("what was changed on the way is not taken:", () => {

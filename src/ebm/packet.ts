@@ -4,6 +4,7 @@
  *
  *   packet := "EBM1" · flags (1) · header length (4) · header (JSON) · signature (64) · content
  *   flags bit 0: content is compressed (raw DEFLATE)
+ *         bit 1: its DATA frames are chained, see `chain.ts`
  */
 import { createHash, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
 import { deflateRawSync, inflateRawSync } from "node:zlib";
@@ -40,8 +41,16 @@ const magic = Buffer.from("EBM1");
 const prefixOctets = magic.length + 1 + 4;
 const signatureOctets = 64;
 const compressed = 1;
+const chained = 2;
+/** Another one whenever the same frames are sealed to other octets. */
+export const sealedForm = "chained";
 /** Not worth it below. */
 const compressFromOctets = 256;
+/** Of more than this, samples say whether it is worth it. */
+const sampleFromOctets = 32 * 1024;
+const sampleOctets = 4 * 1024;
+/** What is left of what is worth it. */
+const compressedShareMax = 0.85;
 
 export interface SealOptions {
   readonly header: Omit<PacketHeader, "hash" | "key">;
@@ -51,18 +60,32 @@ export interface SealOptions {
 }
 
 export function sealPacket({ header, frames, privateKey }: SealOptions): Buffer {
-  const plain = encodeFrames(frames);
-  const deflated = plain.length >= compressFromOctets ? deflateRawSync(plain, { level: 1 }) : plain;
-  const isSmaller = deflated.length < plain.length;
-  const content = isSmaller ? deflated : plain;
+  const isChained = frames.filter(({ kind }) => kind === "data").length > 1;
+  const plain = encodeFrames(frames, { isChained });
+  const content = compressedOf(plain) ?? plain;
   const key = publicKeyText(privateKey);
   const json = Buffer.from(JSON.stringify({ ...header, key, hash: hashOf(content) }));
   const prefix = Buffer.alloc(prefixOctets);
   magic.copy(prefix);
-  prefix[4] = isSmaller ? compressed : 0;
+  prefix[4] = (content === plain ? 0 : compressed) | (isChained ? chained : 0);
   prefix.writeUInt32BE(json.length, 5);
   const signed = Buffer.concat([prefix, json]);
   return Buffer.concat([signed, sign(null, signed, privateKey), content]);
+}
+
+/** Undefined where it is not worth the time, here and at each who reads it. */
+function compressedOf(plain: Buffer): Buffer | undefined {
+  if (plain.length < compressFromOctets || !looksCompressible(plain)) return undefined;
+  const deflated = deflateRawSync(plain, { level: 1 });
+  return deflated.length < plain.length ? deflated : undefined;
+}
+
+function looksCompressible(plain: Buffer): boolean {
+  if (plain.length < sampleFromOctets) return true;
+  const starts = [0, 1, 2].map((n) => Math.floor((n * (plain.length - sampleOctets)) / 2));
+  const samples = starts.map((at) => plain.subarray(at, at + sampleOctets));
+  const left = samples.reduce((sum, one) => sum + deflateRawSync(one, { level: 1 }).length, 0);
+  return left < compressedShareMax * samples.length * sampleOctets;
 }
 
 /**
@@ -72,7 +95,7 @@ export function sealPacket({ header, frames, privateKey }: SealOptions): Buffer 
  * @throws EbmFormatError
  */
 export function openPacket(octets: Buffer, nowMs: number): Packet {
-  const { header, signed, signature, content, isCompressed } = split(octets);
+  const { header, signed, signature, content, flags } = split(octets);
   if (hashOf(content) !== header.hash)
     throw new EbmFormatError("the content is not what was signed");
   if (!verify(null, signed, publicKeyOf(header.key), signature)) {
@@ -81,7 +104,8 @@ export function openPacket(octets: Buffer, nowMs: number): Packet {
   if (header.expiresAtMs < nowMs) {
     throw new EbmFormatError("the packet has expired", "expired");
   }
-  return { header, frames: decodeFrames(isCompressed ? inflate(content) : content) };
+  const plain = (flags & compressed) === 0 ? content : inflate(content);
+  return { header, frames: decodeFrames(plain, { isChained: (flags & chained) !== 0 }) };
 }
 
 function split(octets: Buffer) {
@@ -94,13 +118,13 @@ function split(octets: Buffer) {
   const headerEnd = prefixOctets + length;
   const contentAt = headerEnd + signatureOctets;
   if (contentAt > octets.length) throw new EbmFormatError("the packet is cut off");
-  if (flags > compressed) throw new EbmFormatError("flags of a later version");
+  if (flags > (compressed | chained)) throw new EbmFormatError("flags of a later version");
   return {
     header: parseHeader(octets.subarray(prefixOctets, headerEnd)),
     signed: octets.subarray(0, headerEnd),
     signature: octets.subarray(headerEnd, contentAt),
     content: octets.subarray(contentAt),
-    isCompressed: (flags & compressed) !== 0,
+    flags,
   };
 }
 

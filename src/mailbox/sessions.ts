@@ -21,6 +21,9 @@ const skewSeconds = 60;
 /** How long a key may be of use after it signs no more. */
 export const keyLifeMs = (tokenSeconds + 2 * skewSeconds) * 1_000;
 const tokenOctetsMax = 4_096;
+/** A signature that was good is not checked again so soon: programs use their token for each packet. */
+const rememberedMs = 5_000;
+const rememberedMax = 1_000;
 /** RFC 8725 §3.1: the server says which algorithm, never the token. */
 const algorithm = "EdDSA";
 
@@ -52,7 +55,15 @@ interface SessionsOptions {
   readonly clock: Clock;
 }
 
+interface Remembered {
+  readonly payload: JWTPayload;
+  readonly untilMs: number;
+}
+
 export class Sessions {
+  /** Tokens whose signature is good, and that are not over. */
+  private readonly remembered = new Map<string, Remembered>();
+
   constructor(private readonly options: SessionsOptions) {}
 
   /** A token for somebody who has just proved to be the owner of the account. */
@@ -108,6 +119,22 @@ export class Sessions {
 
   /** Null: not a token of this ring, or not any more. Undefined: that can't be told now. */
   private async payloadOf(token: string): Promise<JWTPayload | null | undefined> {
+    const { clock } = this.options;
+    const known = this.remembered.get(token);
+    const isOver = ({ exp = 0 }: JWTPayload): boolean => exp <= this.nowSeconds();
+    if (known && known.untilMs > clock.monotonicMs() && !isOver(known.payload)) {
+      return known.payload;
+    }
+    this.remembered.delete(token);
+    const payload = await this.check(token);
+    if (payload && !isOver(payload)) {
+      if (this.remembered.size >= rememberedMax) this.remembered.clear();
+      this.remembered.set(token, { payload, untilMs: clock.monotonicMs() + rememberedMs });
+    }
+    return payload;
+  }
+
+  private async check(token: string): Promise<JWTPayload | null | undefined> {
     const { domain, clock } = this.options;
     let cannotTell = false;
     const keyFor = async ({ kid }: { kid?: string }): Promise<RingKey["publicKey"]> => {

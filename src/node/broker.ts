@@ -1,4 +1,5 @@
 /** The broker of a member, wired to its replication and its disk. */
+import { sealedForm } from "../ebm/index.js";
 import type { RingKeys } from "../mailbox/ring-keys.js";
 import { RingBroker } from "../middleware/broker/broker.js";
 import type { Replication } from "../replication/replication.js";
@@ -20,6 +21,6 @@ export function createNodeBroker(options: NodeBrokerOptions): RingBroker {
   return new RingBroker({
     ...{ ...options, files: spoolFiles, clock, random },
     self: options.store.identity,
-    codec: process.versions["zlib"] ?? "",
+    codec: `${sealedForm}/${process.versions["zlib"]}`,
   });
 }

@@ -7,6 +7,7 @@ import { smtpLimits } from "../smtp/limits.js";
 const internal = new Set([
   // A body beyond this goes through a file; the ring's own frames depend on it.
   "smtp.inlineBodyOctetsMax",
+  "smtp.ringBodyOctetsMax",
   "smtp.resetWaitMs",
   // RFC 5321 §6.3 says how many; more make a loop longer.
   "smtp.hopsMax",

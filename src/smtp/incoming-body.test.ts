@@ -22,7 +22,7 @@ vi.mock("node:fs/promises", async (original) => {
   return { ...real, open };
 });
 
-async function body() {
+async function body(inlineOctetsMax?: number) {
   const spool = temporaryFolder("body");
   const memory = { octets: 0 };
   const limits = {
@@ -32,7 +32,8 @@ async function body() {
     bodyMemoryOctetsMax: 100,
   };
   const spoolPath = () => path.join(spool, "one");
-  return { spool, memory, body: new IncomingBody({ limits, log: silentLog, spoolPath, memory }) };
+  const context = { limits, log: silentLog, spoolPath, memory };
+  return { spool, memory, body: new IncomingBody(context, inlineOctetsMax) };
 }
 
 test.each([
@@ -64,4 +65,14 @@ test("memory is counted while it is held, and given back once", async () => {
   incoming.release();
   incoming.release();
   expect(memory.octets).toBe(0);
+});
+
+test("what is read whole at once is kept in memory longer, as long as there is room", async () => {
+  const { spool, memory, body: incoming } = await body(60);
+  for (let n = 0; n < 5; n += 1) expect(incoming.write(Buffer.alloc(10, `${n}`))).toBe(undefined);
+  expect(memory.octets).toBe(60);
+  await incoming.write(Buffer.alloc(11, "x"));
+  expect(await readdir(spool)).toEqual(["one"]);
+  expect(memory.octets).toBe(0);
+  await incoming.discard();
 });

@@ -36,6 +36,7 @@ export class IncomingBody {
   /** What is known of the header by now. */
   readonly header = new HeaderScan();
   readonly #context: BodyContext;
+  readonly #inlineOctetsMax: number;
   #octets = 0;
   #memory: Buffer = Buffer.alloc(0);
   #reserved = 0;
@@ -44,8 +45,10 @@ export class IncomingBody {
   /** The file operation that runs, if any. */
   #busy: Promise<void> | undefined;
 
-  constructor(context: BodyContext) {
+  /** `inlineOctetsMax`: kept in memory up to that size, where there is room. */
+  constructor(context: BodyContext, inlineOctetsMax = context.limits.inlineBodyOctetsMax) {
     this.#context = context;
+    this.#inlineOctetsMax = inlineOctetsMax;
   }
 
   get octets(): number {
@@ -105,7 +108,7 @@ export class IncomingBody {
 
   #keepInMemory(content: Buffer, before: number): boolean {
     const { limits, memory } = this.#context;
-    if (this.#octets > limits.inlineBodyOctetsMax) return false;
+    if (this.#octets > this.#inlineOctetsMax) return false;
     if (before === 0) {
       // The usual mail is one piece: keep it as it is.
       if (memory.octets + content.length > limits.bodyMemoryOctetsMax) return false;
@@ -118,7 +121,7 @@ export class IncomingBody {
       return true;
     }
     // Doubled, so that a mail sent octet by octet costs neither memory nor time out of proportion.
-    const size = Math.min(Math.max(2 * this.#octets, 8_192), limits.inlineBodyOctetsMax);
+    const size = Math.min(Math.max(2 * this.#octets, 8_192), this.#inlineOctetsMax);
     if (memory.octets - this.#reserved + size > limits.bodyMemoryOctetsMax) return false;
     const grown = Buffer.allocUnsafeSlow(size);
     this.#memory.copy(grown, 0, 0, before);

@@ -6,6 +6,8 @@ export interface SmtpLimits {
   readonly messageOctetsMax: number;
   /** Largest body kept in memory; larger ones go through a spool file. */
   readonly inlineBodyOctetsMax: number;
+  /** The same of a mail to the ring itself, which is read whole at once and never stored as it came. */
+  readonly ringBodyOctetsMax: number;
   /** What the bodies of all connections together may take in memory before they spool earlier. */
   readonly bodyMemoryOctetsMax: number;
   /** Header of a mail. Servers read headers into memory; over that it is an attack on them. */
@@ -56,6 +58,7 @@ export interface SmtpLimits {
 export const smtpLimits: SmtpLimits = {
   messageOctetsMax: limits.messageOctetsMax,
   inlineBodyOctetsMax: limits.inlineBodyOctetsMax,
+  ringBodyOctetsMax: 2 * 1024 * 1024,
   bodyMemoryOctetsMax: 64 * 1024 * 1024,
   headerOctetsMax: 512 * 1024,
   recipientsMax: limits.recipientsMax,

@@ -85,7 +85,9 @@ export abstract class MailConnection extends TlsConnection {
   // ---- Data
 
   #receiveData(): void {
-    const body = new IncomingBody(this.context);
+    const { inlineBodyOctetsMax, ringBodyOctetsMax } = this.context.limits;
+    const inlineOctetsMax = this.transaction.isForRing ? ringBodyOctetsMax : inlineBodyOctetsMax;
+    const body = new IncomingBody(this.context, inlineOctetsMax);
     this.#body = body;
     this.deadlines.data(0);
     this.parser.receiveData({

@@ -89,6 +89,10 @@ export class Transaction {
     return (this.#envelope?.elsewhere.size ?? 0) > 0;
   }
 
+  get isForRing(): boolean {
+    return this.#envelope?.ring !== undefined;
+  }
+
   reset(): void {
     this.#envelope = undefined;
     this.abandon();

@@ -14,6 +14,9 @@ import { waitUntil, within } from "./wait.js";
 export interface RabbitMq {
   /** With the version. */
   readonly name: string;
+  readonly url: string;
+  /** Of all its processes. */
+  readonly group: number;
   connect(): Promise<amqp.ChannelModel>;
   stop(): Promise<void>;
 }
@@ -103,7 +106,8 @@ export async function startRabbitMq(): Promise<RabbitMq> {
     await stop().catch(() => undefined);
     throw error;
   }
-  return { name: `RabbitMQ ${version}`, connect: () => dial(url), stop };
+  const group = broker.pid ?? 0;
+  return { name: `RabbitMQ ${version}`, url, group, connect: () => dial(url), stop };
 }
 
 async function dial(url: string): Promise<amqp.ChannelModel> {

@@ -5,8 +5,9 @@ import type { MessageId } from "../../shared/ids.js";
 import type { Log } from "../../shared/log.js";
 import type { Definitions, QueueFields } from "./definitions.js";
 import { type Durable, inParallel } from "./durable.js";
-import { type Destination, entryId, type FlowState, type Intention, withoutLast } from "./flow.js";
+import { type Destination, type FlowState, type Intention, withoutLast } from "./flow.js";
 import { brokerLimits } from "./limits.js";
+import { entryId } from "./planning.js";
 import { type Refused, undecided } from "./refused.js";
 
 interface DoubtsOptions {

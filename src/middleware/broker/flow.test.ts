@@ -2,17 +2,16 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { DataFrame, Frame } from "../../ebm/index.js";
 import type { MailboxName, MemberUuid } from "../../shared/ids.js";
+import { broughtBy } from "./brought.js";
 import {
-  broughtBy,
   type Destination,
   emptyFlow,
-  entryId,
   type FlowState,
   type Intention,
   judge,
-  plan,
   withoutLast,
 } from "./flow.js";
+import { entryId, plan } from "./planning.js";
 
 const to = (queue: string, exclusive = false): Destination => ({
   ...{ queue, exclusive, incarnation: `i-${queue}` },

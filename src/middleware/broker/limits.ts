@@ -15,6 +15,11 @@ export const brokerLimits = {
   batchOctetsMax: 4 * 1024 * 1024,
   /** Deliveries on their way at a time, of one packet. */
   deliveriesMax: 64,
+  /** How long a packet waits that came before those in front of it: the slowest of several uploads. */
+  earlyMs: 2_000,
+  /** So many of one device, and so many octets of all. */
+  earlyMax: 16,
+  earlyOctetsMax: 24 * 1024 * 1024,
   leaseMs: { standard: 30_000, min: 1_000, max: 12 * 60 * 60 * 1_000 },
   deliveriesOfEntry: { standard: 20, min: 1, max: 1_000 },
   messages: { standard: 100_000, min: 1, max: 10_000_000 },

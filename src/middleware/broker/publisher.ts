@@ -10,17 +10,12 @@ import type { Log } from "../../shared/log.js";
 import type { ProvenSender, PublishOutcome } from "../ports.js";
 import type { Definitions, ExchangeFields, QueueFields } from "./definitions.js";
 import { type Delivered, digestOf, type Durable, inParallel } from "./durable.js";
-import {
-  type Brought,
-  broughtBy,
-  emptyFlow,
-  type FlowState,
-  type Intention,
-  judge,
-  plan,
-  type Verdict,
-} from "./flow.js";
+import { type Brought, broughtBy } from "./brought.js";
+import { emptyFlow, type FlowState, type Intention, judge, type Verdict } from "./flow.js";
+import { plan } from "./planning.js";
 import { Doubts } from "./doubts.js";
+import { Early } from "./early.js";
+import { KnownFlows } from "./known-flows.js";
 import { Room } from "./room.js";
 import { type Refused, refused, undecided } from "./refused.js";
 import { Routes, type RoutesOf } from "./routes.js";
@@ -67,8 +62,11 @@ export class Publisher {
   private readonly routes: Routes;
   private readonly room: Room;
   private readonly doubts: Doubts;
+  private readonly early: Early;
+  private readonly known = new KnownFlows();
 
   constructor(private readonly options: PublisherOptions) {
+    this.early = new Early(options.clock);
     this.routes = new Routes(options);
     this.room = new Room(options);
     this.doubts = new Doubts(options);
@@ -80,9 +78,33 @@ export class Publisher {
     if (malformed !== undefined) return refused("malformed", malformed);
     // One register for all epochs of a device, so that there are no more of them than devices.
     const register = `flow:${connectionId({ user, device, epoch: 0 }, header.to)}`;
-    const work = () => this.take(register, broughtBy(frames, epoch), sender);
-    const outcome = await this.turns.take(register, work);
-    return outcome ?? refused("throttled", "too many packets of the device at a time");
+    return this.inOrder(register, broughtBy(frames, epoch), sender);
+  }
+
+  /** What comes before its turn waits for it; the last word is had from the register. */
+  private async inOrder(
+    register: string,
+    brought: Brought,
+    sender: ProvenSender,
+  ): Promise<PublishOutcome> {
+    const untilMs = this.options.clock.monotonicMs() + brokerLimits.earlyMs;
+    const octets = brought.frames.reduce((sum, frame) => sum + frame.octets.length, 0);
+    const work = () => this.take(register, brought, sender);
+    for (let isLast = false; ; ) {
+      if (isLast || !this.seemsEarly(register, brought)) {
+        const taken = await this.turns.take(register, work);
+        const outcome = taken ?? refused("throttled", "too many packets of the device at a time");
+        if (outcome.kind !== "early") this.early.settled(register, outcome.kind === "taken");
+        if (outcome.kind !== "early" || isLast) return outcome;
+      }
+      isLast = !(await this.early.wait(register, octets, untilMs));
+    }
+  }
+
+  /** Even when all that is under way here is delivered. */
+  private seemsEarly(register: string, brought: Brought): boolean {
+    const known = this.known.get(register);
+    return known !== undefined && judge(known, brought, () => true).kind === "early";
   }
 
   private async take(
@@ -132,12 +154,9 @@ export class Publisher {
     const { registers, keys, clock, random, self, codec, idTimeAfter } = this.options;
     const key = (await keys.current())?.keys[0];
     if (!key) return undecided("the ring's keys can't be read");
-    const isDone = (nonce: string): boolean => this.done.has(nonce);
+    const { isDone } = this;
     const nonce = random.bytes(12).toString("base64url");
-    const read = await registers.read(register, { alone: true });
-    if (read.kind === "undecided") return undecided("the flow can't be read");
-    const before = flowOf(read.kind === "value" ? read.value : null, brought);
-    const verdict = judge(before, brought, isDone);
+    const verdict = await this.look(register, brought);
     if (verdict.kind !== "new") return verdict;
     const reserved = await this.room.reserve(verdict.frames, routesOf);
     if (!reserved) return refused("full", "a queue has no room for it");
@@ -159,8 +178,27 @@ export class Publisher {
     });
     const isTaken = answer.kind === "changed";
     reserved.end(isTaken);
-    if (answer.kind === "undecided") return undecided("too few members took the intention");
+    if (answer.kind === "undecided") {
+      this.known.forget(register);
+      return undecided("too few members took the intention");
+    }
+    this.known.note(register, flowOf(answer.value, brought));
     return answer.result;
+  }
+
+  /**
+   * The verdict before anything is changed. What this node knows is enough to go ahead: whoever changes the
+   * register judges again. For all that is answered at once the register is read.
+   */
+  private async look(register: string, brought: Brought): Promise<Verdict | Refused> {
+    const known = this.known.get(register);
+    const expected = known && judge(known, brought, this.isDone);
+    if (expected?.kind === "new") return expected;
+    const read = await this.options.registers.read(register, { alone: true });
+    if (read.kind === "undecided") return undecided("the flow can't be read");
+    const state = flowOf(read.kind === "value" ? read.value : null, brought);
+    this.known.note(register, state);
+    return judge(state, brought, this.isDone);
   }
 
   /** Delivers what is intended, for the first time or again. */
@@ -214,9 +252,12 @@ export class Publisher {
     restarts: boolean,
   ): Promise<PublishOutcome | undefined> {
     const answer = await this.doubts.makeSure(register, intention, restarts);
+    this.known.forget(register);
     if (answer === "delivered") this.noteDone(intention.nonce);
     return typeof answer === "string" ? undefined : answer;
   }
+
+  private readonly isDone = (nonce: string): boolean => this.done.has(nonce);
 
   private noteDone(nonce: string): void {
     this.done.add(nonce);

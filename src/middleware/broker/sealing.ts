@@ -10,7 +10,8 @@ import {
 import type { Copy } from "../../replication/delivery.js";
 import type { BodyDigest } from "../../shared/ids.js";
 import { type EntryFacts, fingerprintOfEntry, standardPriority, traceOf } from "./entry.js";
-import { type Destination, entryId, type Intention, type PlannedBody } from "./flow.js";
+import type { Destination, Intention, PlannedBody } from "./flow.js";
+import { entryId } from "./planning.js";
 
 export interface SealOptions {
   /** The ring's first domain. */
@@ -41,7 +42,7 @@ export function sealBody(body: PlannedBody, options: SealOptions): Buffer {
   const packet = intention.idMs + first;
   const sealed = sealPacket({
     header: { connection, packet, from: ring, to, expiresAtMs: takenAtMs + readableMs },
-    frames: framesOf(body, frames).map(({ redelivered: _, ...frame }) => ({ ...frame, origin })),
+    frames: framesOf(body, frames).map((frame) => entryFrame(frame, origin)),
     privateKey,
   });
   return composeMail({
@@ -52,6 +53,18 @@ export function sealBody(body: PlannedBody, options: SealOptions): Buffer {
     date: new Date(takenAtMs),
     packet: sealed,
   });
+}
+
+/** Nothing but what the intention's digest is of. */
+function entryFrame(frame: DataFrame, origin: Origin): DataFrame {
+  const { stream, sequence, id, offset, size, digest, properties, octets } = frame;
+  const { void: isVoid } = frame;
+  return {
+    ...{ kind: "data", stream, sequence, id, offset, size, octets, origin },
+    ...(digest !== undefined && { digest }),
+    ...(properties && { properties }),
+    ...(isVoid !== undefined && { void: isVoid }),
+  };
 }
 
 /** Of one body, in each of its queues. */

@@ -43,8 +43,11 @@ describe("a question", () => {
   test("about leases may come twice", async () => {
     const { world, ann } = await started();
     const mail = ann.question("settle", { queue: "q", ack: ["0".repeat(32)] });
+    const before = world.packetsIn(config).length;
     expect(await world.take(mail)).toMatchObject({ code: 250 });
     expect(await world.take(mail)).toMatchObject({ code: 250 });
+    // The reply has said it: nothing is put into the maildrop that nobody would fetch.
+    expect(world.packetsIn(config)).toHaveLength(before);
   });
 
   test("is put off while too few members answer", async () => {

@@ -125,7 +125,7 @@ export class Control implements RingReceiver {
       if (to) await this.tellElsewhere(to, mail, answerFrames(question.id, outcome));
       return this.refused(mail, outcome, header, { operation: question.operation });
     }
-    const unsent = to && (await this.tell(to, answerFrames(question.id, outcome)));
+    const unsent = to && (await this.tell(to, question, answerFrames(question.id, outcome)));
     return unsent ? refusalReply(unsent) : ok(`ebm=ok id=${question.id}`);
   }
 
@@ -202,9 +202,16 @@ export class Control implements RingReceiver {
 
   // ---- Answers
 
-  private async tell(to: Addressee, frames: readonly Frame[]): Promise<Refusal | undefined> {
+  private async tell(
+    to: Addressee,
+    { operation }: Question,
+    frames: readonly Frame[],
+  ): Promise<Refusal | undefined> {
     const where = await this.options.answers.whereIs(to.address);
-    return where === "elsewhere" ? this.sendElsewhere(to, frames) : this.send(to, frames);
+    if (where === "elsewhere") return this.sendElsewhere(to, frames);
+    // Consumers settle all the time, and the reply has said all that there is to say.
+    if (where === "here" && operation === "settle") return undefined;
+    return this.send(to, frames);
   }
 
   /** Our reply to a mail that came through others' servers is read by these, not by the user. */

@@ -29,6 +29,8 @@ export interface InStream {
   base: number;
   /** The last ones that went to the dead letters. */
   dead: number[];
+  /** Octets of `messages` that are there. */
+  heldOctets: number;
   readonly messages: Map<number, InMessage>;
 }
 
@@ -81,7 +83,7 @@ export class InState {
         const stream = this.stream(record.key);
         const message = this.#part(stream, record.part, body);
         if (!message) return;
-        for (const [from, to] of record.have) message.have.add(from, to);
+        for (const [from, to] of record.have) stream.heldOctets += message.have.add(from, to);
         message.handed = record.handed;
         return;
       }
@@ -102,6 +104,7 @@ export class InState {
     const { origin, stream } = readStreamKey(key);
     const made: InStream = {
       ...{ key, origin, stream, settled: new Intervals(), base: 1, dead: [] },
+      heldOctets: 0,
       messages: new Map(),
     };
     this.streams.set(key, made);
@@ -152,8 +155,8 @@ export class InState {
         message.content = copyOf(octets);
       }
     }
-    if (part.size === 0) message.have.add(1);
-    else if (part.octets > 0) message.have.add(part.offset + 1, part.offset + part.octets);
+    const [from, to] = part.size === 0 ? [1, 1] : [part.offset + 1, part.offset + part.octets];
+    stream.heldOctets += message.have.add(from, to);
     return message;
   }
 
@@ -163,17 +166,15 @@ export class InState {
     stream.base = base;
     for (const [from, to] of stream.settled.missing(1, base - 1)) {
       let at = from;
-      for (const message of [...stream.messages.values()]
-        .filter(({ sequence }) => sequence >= from && sequence <= to)
-        .sort((a, b) => a.sequence - b.sequence)) {
-        if (!isComplete(message)) continue;
+      for (const message of messagesBetween(stream, from, to)) {
+        if (!isComplete(message)) {
+          this.#settleIn(stream, message.sequence);
+          continue;
+        }
         stream.settled.add(at, message.sequence - 1);
         at = message.sequence + 1;
       }
       stream.settled.add(at, to);
-    }
-    for (const { sequence } of [...stream.messages.values()]) {
-      if (stream.settled.has(sequence)) this.#settleIn(stream, sequence);
     }
   }
 
@@ -181,6 +182,7 @@ export class InState {
     const message = stream.messages.get(sequence);
     stream.settled.add(sequence);
     stream.messages.delete(sequence);
+    for (const [from, to] of message?.have.ranges ?? []) stream.heldOctets -= to - from + 1;
     if (message && "file" in message.content) this.options.release(message.content.file);
   }
 
@@ -202,6 +204,21 @@ export class InState {
       .flatMap(({ messages }) => [...messages.values()])
       .map(({ content }) => content);
   }
+}
+
+/** In order. A sender may name any base: what is looked at is what is there. */
+function messagesBetween({ messages }: InStream, from: number, to: number): InMessage[] {
+  if (to - from > messages.size) {
+    return [...messages.values()]
+      .filter(({ sequence }) => sequence >= from && sequence <= to)
+      .sort((a, b) => a.sequence - b.sequence);
+  }
+  const found: InMessage[] = [];
+  for (let sequence = from; sequence <= to; sequence += 1) {
+    const message = messages.get(sequence);
+    if (message) found.push(message);
+  }
+  return found;
 }
 
 export const isComplete = (message: InMessage | undefined): boolean =>

@@ -1,8 +1,8 @@
 /**
- * To the ring as a broker: in order, one packet at a time. The ring's reply is the acknowledgement; where somebody
- * else's mail server is between, a frame that comes by mail.
+ * To the ring as a broker: in order. The ring's reply is the acknowledgement; where somebody else's mail server is
+ * between, a frame that comes by mail, and then one packet is on its way at a time.
  */
-import type { AckFrame, MessageProperties, NackFrame } from "../../ebm/index.js";
+import type { AckFrame, Frame, MessageProperties, NackFrame } from "../../ebm/index.js";
 import { Intervals } from "../journal/intervals.js";
 import type { OutMessage } from "../journal/out-state.js";
 import type { Bounce } from "./bounces.js";
@@ -12,20 +12,49 @@ import { isSizeStatus, type Verdict, verdictOfNack } from "./replies.js";
 import { Sender } from "./sender.js";
 import type { Sent } from "./sent.js";
 
+/** On the way at a time, once the ring has taken one: it puts them in order. */
+const windowMax = 4;
+/** Of a packet of small messages: the next is made while this one is worked off. */
+const packetOctets = 1024 * 1024;
+const companyOctets = 128 * 1024;
+
+/** A packet on its way, and what became of it. */
+interface Flown {
+  readonly sent: Sent;
+  verdict: Verdict | undefined;
+}
+
 export class BrokerSender extends Sender {
-  protected readonly inAirMax = 1;
   protected readonly windowOctets = Infinity;
+  /** In the order in which they were sent. What is known of one counts when it is known of those before. */
+  #flight: Flown[] = [];
+  #window = 1;
   /** Taken by somebody else's mail server; the ring's word is awaited. */
   #awaited: Sent | undefined;
   /** So many messages one by one: a packet of several was refused, and it is to be found whose fault it was. */
   #alone = 0;
 
+  protected get inAirMax(): number {
+    return this.#alone > 0 ? 1 : this.#window;
+  }
+
+  /** After a failure, all that is on its way is waited for. */
   protected override get mayDispatch(): boolean {
-    return this.#awaited === undefined;
+    return this.#awaited === undefined && this.#flight.every(isGood);
   }
 
   protected override get packetFramesMax(): number {
     return this.#alone > 0 ? 1 : super.packetFramesMax;
+  }
+
+  /** A large message in as few blocks as can be: for some queues it has to fit one. */
+  protected override get roomOctets(): number {
+    const isLarge = (this.waiting.first?.octetsFrom(0) ?? 0) > packetOctets;
+    return isLarge ? this.blockOctets : Math.min(this.blockOctets, packetOctets);
+  }
+
+  protected override get companyOctets(): number {
+    return Math.min(this.blockOctets, companyOctets);
   }
 
   /** Every block says where it goes. */
@@ -58,35 +87,68 @@ export class BrokerSender extends Sender {
     const dueAtMs = sent.sentAtMs + this.trip.timeoutMs;
     if (nowMs < dueAtMs) return dueAtMs;
     this.trip.expired();
-    this.#doubt(sent);
     this.#again();
     return Infinity;
   }
 
-  #doubt(sent: Sent): void {
-    for (const { load } of sent.pieces) load.isUncertain = true;
+  #doubt(pieces: readonly Piece[]): void {
+    for (const { load } of pieces) load.isUncertain = true;
+  }
+
+  protected override dispatch(pieces: readonly Piece[], acks: readonly Frame[]): Sent {
+    const sent = super.dispatch(pieces, acks);
+    this.#flight.push({ sent, verdict: undefined });
+    return sent;
   }
 
   protected onVerdict(sent: Sent, verdict: Verdict): void {
+    const flown = this.#flight.find((each) => each.sent === sent);
+    if (flown) flown.verdict = verdict;
+    if (this.#flight.every(isGood)) this.#landTaken();
+    else if (this.inAir === 0) this.#land(this.#flight.splice(0));
+  }
+
+  #landTaken(): void {
+    for (let first = this.#flight[0]; first?.verdict; first = this.#flight[0]) {
+      this.#flight.shift();
+      this.sent.delete(first.sent.number);
+      this.pace.reset();
+      this.noteAccepted(first.sent);
+      this.#take(first.sent.pieces);
+      this.#window = windowMax;
+    }
+  }
+
+  /** Something went wrong, and nothing is on its way any more: what was not taken waits again, in order. */
+  #land(flight: readonly Flown[]): void {
+    this.#window = 1;
+    for (const { sent, verdict } of flight) {
+      if (verdict?.kind === "taken" || verdict?.kind === "accepted") this.noteAccepted(sent);
+    }
+    this.#take(provenOf(flight));
+    this.#takeBefore(flight);
+    const left = flight.filter(({ sent }) => sent.pieces.some(isLeft));
+    // Together: in each stream, what is uncertain stays in front of what is not.
+    if (flight.some(isDoubtful)) for (const { sent } of left) this.#doubt(sent.pieces);
+    const [first] = left;
+    // Those behind it were in vain in any case, or will say so again.
+    if (first?.verdict) this.#heed(first.sent, first.verdict, left.length);
+    else this.#again();
+  }
+
+  /** Of the first packet that was not taken. */
+  #heed(sent: Sent, verdict: Verdict, count: number): void {
+    this.pace.note(verdict, this.nowMs);
     switch (verdict.kind) {
-      case "taken":
-        this.noteAccepted(sent);
-        return this.#taken(sent);
       case "accepted":
-        this.noteAccepted(sent);
-        this.#doubt(sent);
+        if (count > 1) return this.#again();
         this.#awaited = sent;
         return;
-      case "early":
-        return this.#early(sent, verdict.expected);
       case "too large":
         if (this.halve(sent)) return this.#again();
         return this.#refused(sent, verdict.why);
       case "refused":
         return this.#refused(sent, verdict.why);
-      case "unknown":
-        this.#doubt(sent);
-        return this.#again();
       default:
         this.#again();
     }
@@ -107,33 +169,46 @@ export class BrokerSender extends Sender {
     }
   }
 
-  #taken(sent: Sent): void {
-    this.#awaited = undefined;
-    this.sent.clear();
-    this.trip.progressed();
-    for (const { load, from, to } of sent.pieces) {
+  /** Of each stream in its order. */
+  #take(pieces: readonly Piece[]): void {
+    const whole: Load[] = [];
+    for (const { load, from, to } of pieces) {
       if (load.isGone) continue;
       load.ack(from, to);
-      if (load.isAcked) this.#settle(load);
+      if (load.isAcked) whole.push(load);
     }
+    if (pieces.length > 0) this.trip.progressed();
+    this.#settle(whole);
   }
 
-  #settle(load: Load): void {
-    const { id, stream, sequence } = load.message;
-    this.#alone = Math.max(0, this.#alone - 1);
-    this.loads.delete(id);
-    this.context.journal.note({ kind: "settled", to: this.to, stream, sequence });
-    this.tell(load.message, "consumed");
+  /** One record per stream: it settles all that comes before, too. */
+  #settle(loads: readonly Load[]): void {
+    const last = new Map(loads.map(({ message }) => [message.stream, message.sequence]));
+    for (const { message } of loads) this.loads.delete(message.id);
+    this.#alone = Math.max(0, this.#alone - loads.length);
+    for (const [stream, sequence] of last) {
+      this.context.journal.note({ kind: "settled", to: this.to, stream, sequence });
+    }
+    for (const { message } of loads) this.tell(message, "consumed");
   }
 
   /** The ring names the next it wants of a stream: all before it has been taken. */
-  #early(sent: Sent, expected: ReadonlyMap<string, number>): void {
-    for (const { load } of sent.pieces) {
-      if (load.isGone) continue;
-      const next = expected.get(this.streamNameOf(load.message));
-      if (next !== undefined && load.message.sequence < next) this.#settle(load);
+  #takeBefore(flight: readonly Flown[]): void {
+    const next = new Map<string, number>();
+    for (const { verdict } of flight) {
+      if (verdict?.kind !== "early") continue;
+      for (const [stream, expected] of verdict.expected) {
+        next.set(stream, Math.max(expected, next.get(stream) ?? 0));
+      }
     }
-    this.#again();
+    if (next.size === 0) return;
+    const loads = new Set(flight.flatMap(({ sent }) => sent.pieces.map(({ load }) => load)));
+    this.#settle(
+      [...loads].filter(
+        ({ isGone, message }) =>
+          !isGone && message.sequence < (next.get(this.streamNameOf(message)) ?? 0),
+      ),
+    );
   }
 
   #refused(sent: Sent, why: string): void {
@@ -175,7 +250,9 @@ export class BrokerSender extends Sender {
     const acked = new Intervals(ranges);
     if (sent && (acked.has(sent.number) || sent.number <= cumulative)) {
       this.trip.measured(this.nowMs - sent.sentAtMs);
-      this.#taken(sent);
+      this.#awaited = undefined;
+      this.sent.clear();
+      this.#take(sent.pieces);
     }
     this.turn();
   }
@@ -184,6 +261,34 @@ export class BrokerSender extends Sender {
     const sent = this.#awaited;
     if (sent?.number !== packet) return;
     this.#awaited = undefined;
-    this.settled(sent, verdictOfNack(why, expected));
+    this.#land([{ sent, verdict: verdictOfNack(why, expected) }]);
+    this.turn();
   }
+}
+
+const isGood = ({ verdict }: Flown): boolean => verdict === undefined || verdict.kind === "taken";
+
+const isLeft = ({ load }: Piece): boolean => !load.isGone && !load.isAcked;
+
+function isDoubtful({ verdict }: Flown): boolean {
+  if (verdict?.kind === "later") return verdict.isDoubtful === true;
+  return verdict?.kind === "unknown" || verdict?.kind === "accepted";
+}
+
+/**
+ * What was taken of packets in the order in which they were sent, whatever was said of them: the ring takes nothing
+ * of a stream behind a gap.
+ */
+function provenOf(flight: readonly Flown[]): readonly Piece[] {
+  const streams = new Set<string>();
+  const proven: Piece[] = [];
+  for (const { sent, verdict } of flight.toReversed()) {
+    if (verdict?.kind === "taken") {
+      for (const { load } of sent.pieces) streams.add(load.message.stream);
+    }
+    for (const piece of sent.pieces.toReversed()) {
+      if (streams.has(piece.load.message.stream)) proven.push(piece);
+    }
+  }
+  return proven.reverse();
 }

@@ -77,11 +77,9 @@ export class Connections {
   /** Octets that are there and not consumed. */
   held({ user, device, epoch }: Origin): number {
     let octets = 0;
-    for (const { origin, messages } of this.journal.state.in.values()) {
+    for (const { origin, heldOctets } of this.journal.state.in.values()) {
       if (origin.epoch !== epoch || origin.device !== device || origin.user !== user) continue;
-      for (const { have } of messages.values()) {
-        for (const [from, to] of have.ranges) octets += to - from + 1;
-      }
+      octets += heldOctets;
     }
     return octets;
   }

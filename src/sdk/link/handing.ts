@@ -23,6 +23,8 @@ export class Handing {
   readonly #whole = new Map<string, Map<number, InMessage>>();
   readonly #out = new Map<InMessage, InboundMessage>();
   readonly #places = new WeakMap<InboundMessage, Place>();
+  /** By stream key: all below is settled, or handed out and not given back. */
+  readonly #passed = new Map<string, number>();
   /** Given back, not before. */
   readonly #notBeforeMs = new Map<InMessage, number>();
   #cancel: (() => void) | undefined;
@@ -66,11 +68,16 @@ export class Handing {
   private headOf(stream: InStream, inbound: Inbound): InMessage | undefined {
     const whole = this.#whole.get(stream.key);
     const nowMs = this.context.clock.nowMs();
-    for (let sequence = stream.settled.through + 1; ; sequence += 1) {
-      if (stream.settled.has(sequence)) continue;
+    const first = Math.max(stream.settled.through + 1, this.#passed.get(stream.key) ?? 0);
+    let isPassing = true;
+    for (let sequence = first; ; sequence += 1) {
       const message = whole?.get(sequence);
+      const isPassed =
+        stream.settled.has(sequence) || (message !== undefined && this.#out.has(message));
+      isPassing &&= isPassed;
+      if (isPassing) this.#passed.set(stream.key, sequence + 1);
+      if (isPassed) continue;
       if (!message || !isComplete(message)) return undefined;
-      if (this.#out.has(message)) continue;
       const { expiresAtMs = Infinity, deliverAtMs = 0 } = message.properties ?? {};
       if (expiresAtMs <= nowMs) this.#bury({ stream, message }, "its time is over", inbound);
       else if (message.handed >= this.context.options.deliveriesMax) {
@@ -94,7 +101,10 @@ export class Handing {
   #forget({ stream, message }: Place): void {
     const whole = this.#whole.get(stream.key);
     whole?.delete(message.sequence);
-    if (whole?.size === 0) this.#whole.delete(stream.key);
+    if (whole?.size === 0) {
+      this.#whole.delete(stream.key);
+      this.#passed.delete(stream.key);
+    }
     this.#out.delete(message);
     this.#notBeforeMs.delete(message);
   }
@@ -155,6 +165,9 @@ export class Handing {
     const place = this.#places.get(handed);
     if (!place || this.#out.get(place.message) !== handed) return;
     this.#out.delete(place.message);
+    const { key } = place.stream;
+    const { sequence } = place.message;
+    this.#passed.set(key, Math.min(sequence, this.#passed.get(key) ?? sequence));
     if (delayMs > 0) {
       this.#notBeforeMs.set(place.message, this.context.clock.nowMs() + delayMs);
       this.#wake(this.context.clock.nowMs() + delayMs);

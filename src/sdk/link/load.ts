@@ -9,6 +9,11 @@ export interface Piece {
   readonly to: number;
 }
 
+/** Octets sent and not acknowledged, of all loads of a sender that are not dropped. */
+export interface Tally {
+  octets: number;
+}
+
 /** Of a frame beside its octets and properties, at most. */
 const metaOctets = 320;
 
@@ -20,8 +25,7 @@ export class Load {
   readonly acked = new Intervals();
   readonly accepted = new Intervals();
   ackedOctets = 0;
-  /** Sent at least once up to here. */
-  sentUpTo = 0;
+  #sentUpTo = 0;
   /** Another load has taken its place, or it is given up. */
   #isDropped = false;
   isAccepted = false;
@@ -33,13 +37,25 @@ export class Load {
     readonly message: OutMessage,
     /** Counts up: what was to be sent earlier has a lower one. */
     readonly number: number,
+    private readonly tally: Tally = { octets: 0 },
   ) {
     this.isVoid = message.isVoid;
     this.span = message.isVoid ? 1 : Math.max(1, message.octets);
     this.propertiesOctets = this.isVoid ? 32 : JSON.stringify(message.properties).length;
   }
 
+  /** Sent at least once up to here. */
+  get sentUpTo(): number {
+    return this.#sentUpTo;
+  }
+
+  set sentUpTo(octets: number) {
+    if (!this.#isDropped) this.tally.octets += octets - this.#sentUpTo;
+    this.#sentUpTo = octets;
+  }
+
   drop(): void {
+    if (!this.#isDropped) this.tally.octets -= this.#sentUpTo - this.ackedOctets;
     this.#isDropped = true;
   }
 
@@ -56,15 +72,11 @@ export class Load {
     return this.ackedOctets === this.span;
   }
 
-  /** Octets sent and not acknowledged. */
-  get outstanding(): number {
-    return this.isGone ? 0 : this.sentUpTo - this.ackedOctets;
-  }
-
   /** Answers how many octets are newly acknowledged. */
   ack(from: number, to: number): number {
     const added = this.acked.add(from + 1, to);
     this.ackedOctets += added;
+    if (!this.#isDropped) this.tally.octets -= added;
     return added;
   }
 

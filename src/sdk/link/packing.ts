@@ -57,8 +57,8 @@ export interface FrameParts {
   readonly journal: Journal;
 }
 
-/** @throws RingpostError `store` when the body can't be read */
-export async function dataFrame(parts: FrameParts): Promise<DataFrame> {
+/** At once when its octets are in memory. @throws RingpostError `store` when they can't be read */
+export function dataFrame(parts: FrameParts): DataFrame | Promise<DataFrame> {
   const { piece, stream, base, properties, journal } = parts;
   const { load, from, to } = piece;
   const { message } = load;
@@ -74,11 +74,14 @@ export async function dataFrame(parts: FrameParts): Promise<DataFrame> {
   }
   const size = message.octets;
   const isWhole = from === 0 && to >= size;
-  return {
+  const block = {
     ...place,
     ...{ offset: Math.min(from, size), size },
     ...(!isWhole && { digest: message.digest }),
     ...(properties && { properties }),
-    octets: await journal.read(message.content, from, Math.min(to, size)),
   };
+  const { content } = message;
+  const end = Math.min(to, size);
+  if ("octets" in content) return { ...block, octets: content.octets.subarray(from, end) };
+  return journal.read(content, from, end).then((octets) => ({ ...block, octets }));
 }

@@ -12,9 +12,12 @@ import type { Sent } from "./sent.js";
 /** What any receiver takes, before it has said anything. */
 const firstWindowOctets = 1024 * 1024;
 const pingMinMs = 60_000;
+const packetsInAirMax = 4;
 
 export class PeerSender extends Sender {
-  protected readonly inAirMax = 4;
+  protected get inAirMax(): number {
+    return packetsInAirMax;
+  }
   #granted = Math.min(firstWindowOctets, this.context.options.windowOctets);
   #lastAck = { epoch: 0, packet: -1 };
   #lastProgressMs = 0;
@@ -23,9 +26,7 @@ export class PeerSender extends Sender {
 
   protected get windowOctets(): number {
     const { windowOctets } = this.context.options;
-    let outstanding = 0;
-    for (const load of this.loads.values()) outstanding += load.outstanding;
-    return Math.max(0, Math.min(this.#granted, windowOctets) - outstanding);
+    return Math.max(0, Math.min(this.#granted, windowOctets) - this.outstanding.octets);
   }
 
   protected propertiesOf({ load, from }: Piece): MessageProperties | undefined {
@@ -78,6 +79,7 @@ export class PeerSender extends Sender {
   #firstUnsettled(): Load | undefined {
     for (const [id, load] of this.loads) {
       if (!load.isGone) return load;
+      load.drop();
       this.loads.delete(id);
     }
     return undefined;
@@ -90,6 +92,7 @@ export class PeerSender extends Sender {
   }
 
   protected onVerdict(sent: Sent, verdict: Verdict): void {
+    this.pace.note(verdict, this.nowMs);
     switch (verdict.kind) {
       case "accepted":
       case "taken":
@@ -139,7 +142,7 @@ export class PeerSender extends Sender {
     this.#drop(load);
     this.tell(message, "dead", why);
     if (message.isRemoved) return;
-    const successor = new Load(message, load.number);
+    const successor = new Load(message, load.number, this.outstanding);
     this.loads.set(id, successor);
     successor.sentUpTo = successor.span;
     if (delivered) successor.ack(0, 1);
@@ -206,7 +209,7 @@ export class PeerSender extends Sender {
     this.trip.progressed();
     for (const load of [...this.loads.values()]) {
       load.drop();
-      const again = new Load(load.message, load.number);
+      const again = new Load(load.message, load.number, this.outstanding);
       again.isAccepted = load.isAccepted;
       this.loads.set(load.message.id, again);
       this.waiting.addFresh(again);

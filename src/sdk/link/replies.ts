@@ -7,8 +7,8 @@ export type Verdict =
   /** The ring has it, durably. */
   | { readonly kind: "taken" }
   | { readonly kind: "early"; readonly expected: ReadonlyMap<string, number> }
-  /** Not taken, not now. */
-  | { readonly kind: "later"; readonly why: string }
+  /** Not now. `isDoubtful`: it had begun, and nobody knows what of it is done. */
+  | { readonly kind: "later"; readonly why: string; readonly isDoubtful?: boolean }
   | { readonly kind: "too large"; readonly why: string }
   /** Never. */
   | { readonly kind: "refused"; readonly why: string }
@@ -25,7 +25,8 @@ export function verdictOf(submission: Submission): Verdict {
   const [, word = "", rest = ""] = /\bebm=([a-z]+)\b([^\r\n]*)/i.exec(text) ?? [];
   if (word !== "") return verdictOfRing({ code, word, rest, why });
   if (code >= 200 && code < 300) return { kind: "accepted" };
-  if (code < 500) return { kind: "later", why };
+  // RFC 5321 §4.2.3: 451 is an error in processing.
+  if (code < 500) return { kind: "later", why, isDoubtful: code === 451 };
   if (isSizeRefusal(code, text)) return { kind: "too large", why };
   // The mailbox is full, RFC 3463 §3.3: it may have room tomorrow.
   if (/\b5\.2\.2\b/.test(text)) return { kind: "later", why };
@@ -38,7 +39,9 @@ function verdictOfRing(reply: { code: number; word: string; rest: string; why: s
     return word === "taken" ? { kind: "taken" } : { kind: "refused", why };
   }
   if (word === "early") return { kind: "early", expected: readExpected(rest) };
-  return code < 500 || passing.has(word) ? { kind: "later", why } : { kind: "refused", why };
+  const isDoubtful = word === "undecided";
+  if (code < 500 || passing.has(word)) return { kind: "later", why, isDoubtful };
+  return { kind: "refused", why };
 }
 
 /** RFC 5321 §4.2.3, RFC 3463 §3.3 and §3.4. */
@@ -64,5 +67,6 @@ function readExpected(text: string): ReadonlyMap<string, number> {
 export function verdictOfNack(why: string, expected?: Readonly<Record<string, number>>): Verdict {
   if (expected !== undefined) return { kind: "early", expected: new Map(Object.entries(expected)) };
   const [, word = ""] = /^(?:.*\bebm=)?([a-z]+)/i.exec(why) ?? [];
-  return passing.has(word) ? { kind: "later", why } : { kind: "refused", why };
+  const isDoubtful = word === "undecided";
+  return passing.has(word) ? { kind: "later", why, isDoubtful } : { kind: "refused", why };
 }

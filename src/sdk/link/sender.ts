@@ -14,7 +14,7 @@ import {
 } from "../../ebm/index.js";
 import type { OutMessage, OutStream } from "../journal/out-state.js";
 import type { Bounce } from "./bounces.js";
-import { Load, type Piece } from "./load.js";
+import { Load, type Piece, type Tally } from "./load.js";
 import { Pace } from "./pace.js";
 import { PacketNumbers } from "./packet-numbers.js";
 import { dataFrame, outgoingOf } from "./packing.js";
@@ -35,12 +35,16 @@ export abstract class Sender {
   protected readonly loads = new Map<string, Load>();
   protected readonly sent = new Map<number, Sent>();
   protected readonly trip: RoundTrip;
+  protected readonly outstanding: Tally = { octets: 0 };
   protected blockOctets: number;
   protected inAir = 0;
   readonly #numbers: PacketNumbers;
-  readonly #pace = new Pace();
+  protected readonly pace = new Pace();
   #holdUntilMs = 0;
+  /** Packets are made, and handed in, in the order in which they were filled. */
+  #made: Promise<unknown> = Promise.resolve();
   #cancel: (() => void) | undefined;
+  #armedAtMs = Infinity;
   #expiryAtMs = Infinity;
   protected isClosed = false;
 
@@ -62,7 +66,7 @@ export abstract class Sender {
   }
 
   #restore(message: OutMessage): void {
-    const load = new Load(message, this.context.nextNumber());
+    const load = new Load(message, this.context.nextNumber(), this.outstanding);
     load.isUncertain = true;
     this.loads.set(message.id, load);
     this.#expiryAtMs = Math.min(this.#expiryAtMs, load.expiresAtMs);
@@ -81,7 +85,7 @@ export abstract class Sender {
 
   /** A message that is durable in the journal. */
   add(message: OutMessage): void {
-    const load = new Load(message, this.context.nextNumber());
+    const load = new Load(message, this.context.nextNumber(), this.outstanding);
     if (!this.waiting.hasFresh) this.#holdUntilMs = this.nowMs + this.context.options.lingerMs;
     this.loads.set(message.id, load);
     this.#expiryAtMs = Math.min(this.#expiryAtMs, load.expiresAtMs);
@@ -95,13 +99,13 @@ export abstract class Sender {
   }
 
   retry(): void {
-    this.#pace.reset();
+    this.pace.reset();
     this.turn();
   }
 
   close(): void {
     this.isClosed = true;
-    this.#cancel?.();
+    this.#disarm();
   }
 
   abstract onAck(frame: AckFrame, header: PacketHeader): void;
@@ -111,7 +115,7 @@ export abstract class Sender {
   /** What else there is to do now; answers when to look again. */
   protected abstract check(nowMs: number): number;
   protected abstract onVerdict(sent: Sent, verdict: Verdict): void;
-  protected abstract readonly inAirMax: number;
+  protected abstract get inAirMax(): number;
   protected abstract get windowOctets(): number;
   /** Gives one message up. */
   protected abstract giveUp(load: Load, why: string): void;
@@ -125,6 +129,14 @@ export abstract class Sender {
   }
   protected get packetFramesMax(): number {
     return framesMax;
+  }
+  /** Of the next packet's frames. */
+  protected get roomOctets(): number {
+    return this.blockOctets;
+  }
+  /** So much has to wait for a packet to leave while another is on its way. */
+  protected get companyOctets(): number {
+    return this.roomOctets;
   }
 
   protected turn({ acksDue = false } = {}): void {
@@ -140,14 +152,25 @@ export abstract class Sender {
     const nowMs = this.nowMs;
     let atMs = Math.min(checkAtMs, Math.max(this.#expiryAtMs, nowMs + 1_000));
     if (this.waiting.hasHoles || this.waiting.hasFresh) {
-      if (this.#pace.pausedUntilMs > nowMs) atMs = Math.min(atMs, this.#pace.pausedUntilMs);
+      if (this.pace.pausedUntilMs > nowMs) atMs = Math.min(atMs, this.pace.pausedUntilMs);
       else if (this.#holdUntilMs > nowMs) atMs = Math.min(atMs, this.#holdUntilMs);
     }
-    this.#cancel?.();
-    this.#cancel = undefined;
+    // A turn that comes too early does no harm, and timers are not for nothing.
+    if (this.#armedAtMs <= atMs && atMs < Infinity) return;
+    this.#disarm();
     if (atMs === Infinity) return;
     const ms = Math.min(Math.max(0, atMs - nowMs), waitMaxMs);
-    this.#cancel = this.context.ports.clock.after(ms, () => this.turn());
+    this.#armedAtMs = nowMs + ms;
+    this.#cancel = this.context.ports.clock.after(ms, () => {
+      this.#disarm();
+      this.turn();
+    });
+  }
+
+  #disarm(): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
+    this.#armedAtMs = Infinity;
   }
 
   #expire(nowMs: number): void {
@@ -163,14 +186,8 @@ export abstract class Sender {
   }
 
   #pump(nowMs: number, acksDue: boolean): void {
-    const { waiting } = this;
     while (!this.isClosed && this.mayDispatch && this.inAir < this.inAirMax) {
-      const hasBlock = waiting.freshOctets >= this.blockOctets;
-      const isUrgent = waiting.hasHoles || hasBlock;
-      const isPaused = nowMs < this.#pace.pausedUntilMs;
-      const sendsData =
-        !isPaused &&
-        (isUrgent || (this.inAir === 0 && waiting.hasFresh && nowMs >= this.#holdUntilMs));
+      const sendsData = nowMs >= this.pace.pausedUntilMs && this.#isTime(nowMs);
       if (!sendsData && !acksDue) return;
       if (!this.#numbers.hasNext) return;
       const pieces = sendsData ? this.#choose() : [];
@@ -181,8 +198,15 @@ export abstract class Sender {
     }
   }
 
+  #isTime(nowMs: number): boolean {
+    const { waiting } = this;
+    if (waiting.hasHoles || waiting.freshOctets >= this.roomOctets) return true;
+    const isEnough = this.inAir === 0 || waiting.freshOctets >= this.companyOctets;
+    return isEnough && waiting.hasFresh && nowMs >= this.#holdUntilMs;
+  }
+
   #choose(): Piece[] {
-    const { windowOctets, blockOctets: roomOctets, packetFramesMax: framesMax } = this;
+    const { windowOctets, roomOctets, packetFramesMax: framesMax } = this;
     return this.waiting.choose({ roomOctets, windowOctets, framesMax });
   }
 
@@ -192,7 +216,7 @@ export abstract class Sender {
     this.dispatch([{ load, from: load.span, to: load.span }], this.context.takeAcks(this.to));
   }
 
-  protected dispatch(pieces: readonly Piece[], acks: readonly Frame[]): void {
+  protected dispatch(pieces: readonly Piece[], acks: readonly Frame[]): Sent {
     const number = this.#numbers.take();
     const sent: Sent = {
       ...{ number, pieces, frames: pieces.length, acks: acks.length > 0 },
@@ -202,6 +226,7 @@ export abstract class Sender {
     if (pieces.some(({ from, to }) => to > from)) this.sent.set(number, sent);
     this.inAir += 1;
     void this.#submit(sent, acks, this.floorAt(number));
+    return sent;
   }
 
   /** Everything below is acknowledged or was sent again: forgotten here, so that nobody need tell of it. */
@@ -216,8 +241,10 @@ export abstract class Sender {
 
   async #submit(sent: Sent, acks: readonly Frame[], floor: number): Promise<void> {
     let verdict: Verdict;
+    const making = this.#made.then(() => this.#framesOf(sent.pieces));
+    this.#made = making.catch(() => undefined);
     try {
-      const frames = [...acks, ...(await this.#framesOf(sent.pieces))];
+      const frames = [...acks, ...(await making)];
       const type = sent.pieces.length > 0 ? "data" : "acknowledgement";
       const { origin, journal } = this.context;
       const outgoing = outgoingOf({
@@ -239,11 +266,6 @@ export abstract class Sender {
     if (sent.acks && verdict.kind !== "accepted" && verdict.kind !== "taken") {
       this.context.acksLost(this.to);
     }
-    this.settled(sent, verdict);
-  }
-
-  protected settled(sent: Sent, verdict: Verdict): void {
-    this.#pace.note(verdict, this.nowMs);
     this.onVerdict(sent, verdict);
     this.turn();
   }
@@ -272,7 +294,7 @@ export abstract class Sender {
         base: streams.has(stream) ? undefined : this.baseOf(stream),
         properties: this.propertiesOf(piece),
       });
-      frames.push(await frame);
+      frames.push(frame instanceof Promise ? await frame : frame);
       streams.add(stream);
     }
     return frames;
