@@ -7,6 +7,9 @@ import { type DataFrame, type Frame, openPacket, readMail } from "../../ebm/inde
 import type { Clock } from "../../replication/ports.js";
 import type { MailboxName, MessageId } from "../../shared/ids.js";
 import type { Log } from "../../shared/log.js";
+import { AnswerError } from "../control/answers.js";
+import { elsewhereLimits } from "../control/limits.js";
+import { Strangers } from "../control/strangers.js";
 import type { Answers } from "../ports.js";
 import type { PushWork, RingBroker } from "./broker.js";
 import { brokerLimits } from "./limits.js";
@@ -32,8 +35,11 @@ export class Pusher {
   /** Not to be tried again before. */
   private readonly pausedUntilMs = new Map<string, number>();
   private readonly stopping = new AbortController();
+  /** Mails to one address. */
+  private readonly sent: Strangers;
 
   constructor(private readonly options: PusherOptions) {
+    this.sent = new Strangers(elsewhereLimits, options.clock, (address) => address.toLowerCase());
     options.broker.onPush((work) => this.wake(work));
   }
 
@@ -105,7 +111,8 @@ export class Pusher {
         const address = await addressOf(owner);
         if (address === undefined) return this.pause(queue, nobodyMs);
         const isSent = await this.pushOne(queue, { user: owner, address, queue });
-        isMore = isSent || this.working.get(queue) === true;
+        const mayMore = (this.pausedUntilMs.get(queue) ?? 0) <= this.options.clock.monotonicMs();
+        isMore = mayMore && (isSent || this.working.get(queue) === true);
       }
     } catch (error) {
       this.pause(queue, againMs);
@@ -118,6 +125,12 @@ export class Pusher {
     const { broker, answers, log } = this.options;
     const batch = await broker.takeToPush(queue);
     if (!batch || batch.entries.length === 0) return false;
+    // Whoever answers at somebody else's address, as they say, must not flood them.
+    if (!this.sent.take(to.address)) {
+      batch.giveBack();
+      this.pause(queue, againMs);
+      return false;
+    }
     const frames: Frame[] = [];
     for (const entry of batch.entries) frames.push(...(await this.framesOf(entry, batch, queue)));
     if (frames.length === 0) return true;
@@ -125,7 +138,10 @@ export class Pusher {
       await answers.send(to, frames);
     } catch (error) {
       batch.giveBack();
-      throw error;
+      if (!(error instanceof AnswerError) || error.code !== "forbidden") throw error;
+      log.info({ queue, why: error.message }, "a queue can't be pushed to its owner");
+      this.pause(queue, nobodyMs);
+      return false;
     }
     log.debug({ queue, entries: batch.entries.length }, "entries are on their way");
     return true;
