@@ -60,7 +60,10 @@ export interface QueueOptions {
   readonly deadLetters?: string;
   readonly messagesMax?: number;
   readonly octetsMax?: number;
-  /** Sent to the address that the owner answers at, instead of waiting to be fetched. */
+  /**
+   * Sent to the address that the owner answers at: for owners whose mail account is elsewhere, who can't come for it. The
+   * owner may declare it again with another `push`. A lease is doubled with each delivery, up to 6 h.
+   */
   readonly push?: boolean;
 }
 
@@ -77,7 +80,7 @@ export interface Binding {
 
 export interface Settlement {
   readonly queue: string;
-  /** Entries, by the unique-id that POP3 gives them. Idempotent. */
+  /** Entries, by the unique-id that POP3 gives them, or by `entry` of pushed frames. Idempotent. */
   readonly ack?: readonly string[];
   readonly nack?: readonly { readonly entry: string; readonly delayMs: number }[];
   /** To the dead letters. */

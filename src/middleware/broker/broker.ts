@@ -2,7 +2,7 @@
 import type { RingKeys } from "../../mailbox/ring-keys.js";
 import { queueMailbox } from "../../mailbox/folders.js";
 import { Quotas } from "../../mailbox/quotas.js";
-import type { QueueEntry } from "../../replication/peer-methods.js";
+import type { EntryTime, QueueEntry } from "../../replication/peer-methods.js";
 import type { Clock, Files, Randomness, Store } from "../../replication/ports.js";
 import type { Replication } from "../../replication/replication.js";
 import type { MailboxName, MemberUuid, MessageId } from "../../shared/ids.js";
@@ -21,6 +21,7 @@ import { redeliveredLine } from "./entry.js";
 import { createOperations } from "./operations.js";
 import { isPermitted } from "./permissions.js";
 import { Publisher } from "./publisher.js";
+import type { PushBatch } from "./queue-leader.js";
 import { Queues } from "./queues.js";
 
 export interface BrokerOptions {
@@ -85,7 +86,10 @@ export class RingBroker implements Broker {
     this.queues = queues;
     this.owned = owned;
     const durable = new Durable(options);
-    const deadLetters = new DeadLetters({ queues, durable, clock, random, domain, log });
+    const deadLetters = new DeadLetters({
+      ...{ queues, durable, clock, random, domain, log },
+      onMoved: (queue) => void this.wake(queue),
+    });
     this.leaders = new Queues({
       ...{ replication, queues, deadLetters, domain, clock, random, log },
       onWake: (queue) => void this.woken(queue),
@@ -181,24 +185,35 @@ export class RingBroker implements Broker {
     };
   }
 
-  /**
-   * Tells a pusher of queues with `push` that this node leads and that have got something. It takes
-   * what is in them by `openQueue` as the queue's owner, and settles by `operations.settle`.
-   */
+  /** Tells a pusher of queues with `push` that this node leads and that have something to be sent. */
   onPush(pusher: (work: PushWork) => void): void {
     this.pusher = pusher;
   }
 
-  /** All queues with `push` of which this node is the one to push: for after a start or a failure. */
+  /** What of a queue is to be sent to its owner now, in one mail; undefined: not by this node, or not now. */
+  takeToPush(queue: string): Promise<PushBatch | undefined> {
+    return this.leaders.takeToPush(queue);
+  }
+
+  /** What was pushed is not to be delivered there: again after a while. */
+  async pushFailed(queue: string, entries: readonly EntryTime[]): Promise<void> {
+    await this.leaders.call({ queue, command: "settle", nack: entries });
+  }
+
+  /**
+   * Queues with `push` that this node leads, or is to lead: for after a start or a failure, and when whoever
+   * added something died before the leader was told.
+   */
   async pushWork(): Promise<readonly PushWork[]> {
     const suffix = `@${this.options.domain}/queue`;
     const work: PushWork[] = [];
     for (const { mailbox, messages, pending } of this.options.store.catalog()) {
       if (!mailbox.endsWith(suffix) || (messages === 0 && !pending)) continue;
       const queue = mailbox.slice(0, -suffix.length);
+      if (!this.leaders.isOurs(queue)) continue;
       const found = await this.queues.recall(queue);
       if (found.kind !== "found" || !found.value.push) continue;
-      if (this.leaders.isOurs(queue)) work.push({ queue, owner: found.value.owner });
+      work.push({ queue, owner: found.value.owner });
     }
     return work;
   }

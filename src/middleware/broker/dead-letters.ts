@@ -17,6 +17,8 @@ interface DeadLettersOptions {
   readonly clock: Clock;
   readonly random: Randomness;
   readonly domain: string;
+  /** An entry lies in this queue now. */
+  readonly onMoved: (queue: string) => void;
   readonly log: Log;
 }
 
@@ -55,7 +57,9 @@ export class DeadLetters {
     const body = await this.bodyOf(message, reader);
     const moved = movedTo(target, message, { domain, ...(dead && { dead }) });
     const copies = [{ mailbox: target.mailbox, message: moved }];
-    return (await durable.deliver(copies, body, message.digest)).kind === "stored";
+    const isStored = (await durable.deliver(copies, body, message.digest)).kind === "stored";
+    if (isStored) this.options.onMoved(target.queue);
+    return isStored;
   }
 
   private async bodyOf(message: StoredMessage, reader: Reader): Promise<Buffer> {

@@ -52,12 +52,13 @@ export const isSameExchange = (a: ExchangeFields, b: ExchangeFields): boolean =>
 
 const isSame = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
+/** Whether it is pushed is no property of the queue, but of where its owner's account is. */
 export function isSameQueue(
   a: QueueFields,
   b: Omit<QueueFields, "incarnation" | "boundTo">,
 ): boolean {
-  const { incarnation: _i, boundTo: _b, owner: _o, ...options } = a;
-  const { owner: _, ...wanted } = b;
+  const { incarnation: _i, boundTo: _b, owner: _o, push: _p, ...options } = a;
+  const { owner: _, push: _w, ...wanted } = b;
   const keys = new Set([...Object.keys(options), ...Object.keys(wanted)]);
   return [...keys].every((key) =>
     isSame((options as Record<string, unknown>)[key], (wanted as Record<string, unknown>)[key]),

@@ -193,6 +193,15 @@ export class LeaseTable {
     return taken.map(({ message, deliveries }) => ({ message, redelivered: deliveries - 1 }));
   }
 
+  hasReady(now: Now): boolean {
+    this.settle(now);
+    for (let first = this.ready.peek(); first; first = this.ready.peek()) {
+      if (this.entries.get(first.id)?.version === first.version) return true;
+      this.ready.pop();
+    }
+    return false;
+  }
+
   /** What a session has of this queue at the moment. */
   leasesOf(session: string): readonly Leased[] {
     return [...this.entries.values()]

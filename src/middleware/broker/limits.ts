@@ -28,6 +28,19 @@ export const brokerLimits = {
   delayMsMax: 7 * 24 * 60 * 60 * 1_000,
   /** Entries that one consumer is shown at a time. */
   shownMax: { competing: 32, exclusive: 256 },
+  /** Of what is on its way to an owner elsewhere, of one queue: what one mail holds. */
+  push: {
+    octetsMax: 4 * 1024 * 1024,
+    framesMax: 5_000,
+    /** A mail may wait for days to be fetched, so each delivery waits longer for its acknowledgement. */
+    leaseMsMax: 6 * 60 * 60 * 1_000,
+    /** How often a member looks for queues that nobody leads. */
+    scanMs: 15_000,
+    /** After what went wrong with one queue; and when there is nobody to send it to. */
+    againMs: 5_000,
+    nobodyMs: 30_000,
+    queuesMax: 10_000,
+  },
   /** Entries of one settlement. */
   settledMax: 10_000,
   /** Queues that one node leads. */

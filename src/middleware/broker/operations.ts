@@ -118,7 +118,10 @@ class Operations {
     const incarnation = random.bytes(9).toString("base64url");
     const kind = await queues.change<"exists">(name, (before) => {
       if (!before) return { set: { ...made, incarnation, boundTo: [] } };
-      return isSameQueue(before, made) ? { same: true } : { refuse: "exists" };
+      if (!isSameQueue(before, made)) return { refuse: "exists" };
+      // An owner whose account has moved gets it another way from now on.
+      const isMoved = before.owner === user && before.push !== made.push;
+      return isMoved ? { set: { ...before, push: made.push } } : { same: true };
     });
     if (kind === "exists")
       await this.owned.disownUnless(user, `q ${name}`, () => queues.read(name));
@@ -140,7 +143,8 @@ class Operations {
     // Made by the ring, perhaps, with options of its own.
     const kind = await queues.change<"exists">(name, (before) => {
       if (!before) return { set: { ...made, incarnation, boundTo: [] } };
-      return before.owner === user ? { same: true } : { refuse: "exists" };
+      if (before.owner !== user) return { refuse: "exists" };
+      return before.push === made.push ? { same: true } : { set: { ...before, push: made.push } };
     });
     return outcome(kind, `the queue ${name}`);
   }

@@ -13,8 +13,9 @@ import type { QueueFields } from "./definitions.js";
 import type { DeadLetters } from "./dead-letters.js";
 import { inParallel } from "./durable.js";
 import { factsIn } from "./entry.js";
-import { type Doomed, LeaseTable, type Now } from "./lease-table.js";
+import { type Doomed, type Leased, LeaseTable, type Now } from "./lease-table.js";
 import { brokerLimits, deadSuffix } from "./limits.js";
+import { giveBack, hasToPush, takeToPush } from "./push-window.js";
 import { Removals } from "./removals.js";
 
 export interface LeaderOptions {
@@ -26,6 +27,14 @@ export interface LeaderOptions {
   readonly isGone: (session: string) => boolean;
   readonly clock: Clock;
   readonly log: Log;
+}
+
+/** Entries for one mail to the owner, leased. */
+export interface PushBatch {
+  readonly entries: readonly Leased[];
+  readonly read: ReplicatedMaildrop["read"];
+  /** They were not sent, and count as not handed out. */
+  readonly giveBack: () => void;
 }
 
 const failed = (why: string): QueueReply => ({ kind: "failed", why });
@@ -138,6 +147,26 @@ export class QueueLeader {
     const shownMax = this.fields.exclusive ? exclusive : competing;
     const entries = this.table.take(session, Math.min(max ?? shownMax, shownMax), now);
     return { kind: "entries", entries };
+  }
+
+  /** Something waits to be sent to the queue's owner, and may be. */
+  hasToPush(): boolean {
+    return hasToPush(this.table, this.fields, this.now());
+  }
+
+  /** Undefined: the queue can't be read now. Nothing, when enough is on its way. */
+  async takeToPush(): Promise<PushBatch | undefined> {
+    const { maildrop, clock } = this.options;
+    this.askedAtMs = clock.monotonicMs();
+    if (!this.fields.push || !(await this.refresh())) return undefined;
+    const entries = takeToPush(this.table, this.fields, this.now());
+    return {
+      entries,
+      read: (message, signal) => maildrop.read(message, signal),
+      giveBack: () => {
+        for (const { message } of entries) giveBack(this.table, message.id, this.now());
+      },
+    };
   }
 
   private hasRoomFor({ monotonicMs }: Now): boolean {

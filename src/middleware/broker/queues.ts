@@ -11,7 +11,7 @@ import type { DeadLetters } from "./dead-letters.js";
 import type { Definitions, QueueFields } from "./definitions.js";
 import { factsIn } from "./entry.js";
 import { brokerLimits } from "./limits.js";
-import { QueueLeader } from "./queue-leader.js";
+import { type PushBatch, QueueLeader } from "./queue-leader.js";
 
 export interface QueuesOptions {
   readonly replication: Pick<Replication, "openMaildrop" | "groups" | "peers" | "roster">;
@@ -64,6 +64,7 @@ export class Queues {
         if (!(leader instanceof QueueLeader) || signal.aborted) continue;
         if (leader.lost || leader.isIdle()) this.resign(queue, leader);
         else {
+          if (leader.hasToPush()) this.options.onWake(queue);
           leader.tick().catch((error: unknown) => {
             log.warn({ queue, error: String(error) }, "dead letters were not moved");
           });
@@ -133,6 +134,16 @@ export class Queues {
     return heard[Math.floor(attempt / 8) % Math.max(1, heard.length)];
   }
 
+  /** Of a queue that this node leads, or is to lead. */
+  async takeToPush(queue: string): Promise<PushBatch | undefined> {
+    if (this.stopping.signal.aborted || !this.isOurs(queue)) return undefined;
+    const led = await this.lead(queue);
+    if (!(led instanceof QueueLeader)) return undefined;
+    const batch = await led.takeToPush();
+    if (led.lost) this.resign(queue, led);
+    return batch;
+  }
+
   leads(queue: string): boolean {
     return this.leaders.has(queue);
   }
@@ -164,7 +175,8 @@ export class Queues {
       this.resign(queue, led);
       return { kind: "elsewhere" };
     }
-    if (call.command === "wake") this.options.onWake(queue);
+    const isSettled = call.command === "settle";
+    if (call.command === "wake" || (isSettled && led.hasToPush())) this.options.onWake(queue);
     if (led.hasForeign) void this.sweep(queue, led);
     return reply;
   }

@@ -123,10 +123,10 @@ export class Account {
     this.#data = new DataMaildrop({
       isShared: post.isElsewhere,
       receive: (mail, uid) => link.receive(mail, uid),
-      handle: async (received, uid) =>
+      handle: async (received) =>
         received.kind === "configuration"
           ? this.#answers.take(received.header, received.frames)
-          : await this.broker.takePushed(received.queue, uid, received.messages),
+          : await this.broker.takePushed(received.queue, received.pushed ?? []),
       nowMs,
     });
   }
@@ -277,8 +277,8 @@ export class Account {
   }
 
   async #openQueue(name: string, use: (client: Pop3Client) => Promise<void>): Promise<void> {
-    // Its entries come to the account by themselves.
-    if (this.#parts.post.isElsewhere) return;
+    // Its entries come to the account by themselves; there is room for those that wait there.
+    if (this.#parts.post.isElsewhere) return this.#data.lookAgain(name);
     await this.#open(`queue/${name}`, use);
   }
 

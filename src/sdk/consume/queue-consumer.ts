@@ -76,6 +76,12 @@ export class QueueConsumer {
     this.#poller.poke();
   }
 
+  /** Is this delivery of an entry, by its first message, in hand here and not settled? */
+  has(uid: string, first: InboundMessage | undefined): boolean {
+    const isSame = (one: InboundMessage): boolean => one.redelivered === first?.redelivered;
+    return [...this.#entries].some((entry) => entry.uid === uid && [...entry.left].some(isSame));
+  }
+
   /** Also of entries that were pushed, as mails. */
   async take(uid: string, messages: readonly InboundMessage[], redelivered: number): Promise<void> {
     if (messages.length === 0) {

@@ -12,18 +12,24 @@ export class Entries {
 
   take(queue: string, frames: readonly DataFrame[]): Received {
     const messages: InboundMessage[] = [];
+    const pushed = new Map<string, InboundMessage[]>();
     for (const frame of frames) {
       const { origin, properties, offset, size, octets } = frame;
       if (origin === undefined || properties === undefined || offset > 0 || octets.length < size) {
         return { kind: "dead", why: "an entry of a queue that is not whole" };
       }
+      const ofEntry = frame.entry === undefined ? [] : (pushed.get(frame.entry) ?? []);
+      if (frame.entry !== undefined) pushed.set(frame.entry, ofEntry);
       const key = `${queue}\n${streamKey(origin, frame.stream)}`;
       if (frame.void === true || this.journal.state.entries.get(key)?.has(frame.sequence)) continue;
       const message = this.#make(queue, frame, origin);
       this.#keys.set(message, key);
       messages.push(message);
+      ofEntry.push(message);
     }
-    return { kind: "entry", queue, messages };
+    if (pushed.size === 0) return { kind: "entry", queue, messages };
+    const entries = [...pushed].map(([entry, own]) => ({ entry, messages: own }));
+    return { kind: "entry", queue, messages, pushed: entries };
   }
 
   #make(queue: string, frame: DataFrame, origin: Origin): InboundMessage {

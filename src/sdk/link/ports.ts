@@ -154,6 +154,12 @@ export interface DeadLetter {
   body(): Promise<Buffer>;
 }
 
+export interface PushedEntry {
+  readonly entry: string;
+  /** What of it was not consumed before. */
+  readonly messages: readonly InboundMessage[];
+}
+
 /** What became of a mail of the maildrop. */
 export type Received =
   /** Durable, or known already: DELE. */
@@ -176,6 +182,8 @@ export type Received =
       readonly kind: "entry";
       readonly queue: string;
       readonly messages: readonly InboundMessage[];
+      /** Of a mail that was pushed: the entries in it, by what settles them. `messages` are all of theirs. */
+      readonly pushed?: readonly PushedEntry[];
     }
   /** Never to be understood; kept among the dead letters, DELE. */
   | { readonly kind: "dead"; readonly why: string };
