@@ -53,7 +53,8 @@ export class QueueLeader {
     const { fields, maildrop, clock } = options;
     this.fields = fields;
     this.table = new LeaseTable(this.rulesOf(fields));
-    this.removals = new Removals((messages) => maildrop.remove(messages));
+    // Only the ids: nothing else is a try of an entry, and what is known of it is kept for ever.
+    this.removals = new Removals((gone) => maildrop.remove(gone.map(({ id }) => ({ id }))));
     this.askedAtMs = clock.monotonicMs();
     this.admit(maildrop.messages);
   }

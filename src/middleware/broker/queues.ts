@@ -255,7 +255,7 @@ async function removeLeft(
   const left = maildrop.messages.filter(
     (message) => incarnation === undefined || factsIn(message)?.incarnation !== incarnation,
   );
-  const isDone = left.length === 0 || (await maildrop.remove(left));
+  const isDone = left.length === 0 || (await maildrop.remove(left.map(({ id }) => ({ id }))));
   return isDone ? { kind: "done" } : failed("too few members answer");
 }
 
