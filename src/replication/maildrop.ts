@@ -405,10 +405,7 @@ export class ReplicatedMaildrop {
     return true;
   }
 
-  private async removeSome(
-    messages: readonly Removable[],
-    removedAtMs: number,
-  ): Promise<boolean> {
+  private async removeSome(messages: readonly Removable[], removedAtMs: number): Promise<boolean> {
     const operations = messages.map(
       ({ id, fingerprint }): Operation => ({
         kind: "RemoveMessage",

@@ -3,6 +3,7 @@
  * through any node, consumers that compete, and members that die in between.
  */
 import { beforeEach, describe, expect, test } from "vitest";
+import { seeded } from "../../src/store/simulated-disk.js";
 import { queueMailbox } from "../../src/mailbox/folders.js";
 import { BrokerWorld, message, sender } from "./broker-world.js";
 
@@ -181,6 +182,72 @@ describe("queues", () => {
     await ring.must(0, () => session.acknowledge(session.entries));
     await ring.world.clock.advance(6_000);
     expect(await ring.publish(1, more)).toMatchObject({ kind: "taken", routed: 1 });
+  });
+
+  test("a full queue with drop-oldest takes all; its oldest die, as dead letters that say why", async () => {
+    await declare("gone", { messagesMax: 5, overflow: "drop-oldest" });
+    await declare("there");
+    await exchange("event", "fanout", ["gone", "there"]);
+    for (let first = 1; first <= 21; first += 3) {
+      const some = numbered(first, first + 2, { exchange: "event" });
+      expect(await ring.publishFirmly(some)).toMatchObject({ kind: "taken", routed: 6 });
+      await ring.world.clock.advance(2_000);
+    }
+    await ring.world.clock.advance(3_000);
+    expect(texts(await ring.drain(1, "there"))).toEqual(expected(1, 21));
+    expect(texts(await ring.drain(1, "gone"))).toEqual(expected(17, 21));
+    const dead = await ring.drain(2, "gone.dead");
+    expect(texts(dead)).toEqual(expected(1, 16));
+    expect(dead.every(({ head }) => head.includes("why=overflow"))).toBe(true);
+  });
+
+  test("what somebody has at the moment is not dropped; octets are bounded as well", async () => {
+    await declare("gone", { octetsMax: 8_000, overflow: "drop-oldest", leaseMs: 600_000 });
+    const dice = seeded(7);
+    // Not to be compressed.
+    const noise = () => Array.from({ length: 1_500 }, () => Math.floor(dice() * 36).toString(36));
+    const large = (n: number) => message(n, { routingKey: "gone" }, `${n} ${noise().join("")}`);
+    await ring.publish(0, [large(1)]);
+    const { session } = await ring.open(0, "gone");
+    await ring.publish(1, [large(2), large(3)]);
+    await ring.publish(2, [large(4)]);
+    await ring.world.clock.advance(3_000);
+    const status = await ring.must(1, ({ operations }) =>
+      operations.queueStatus({ name: "gone" }, sender("alice")),
+    );
+    if (!status.ok) throw new Error(status.why);
+    expect(status.answer.octets).toBeLessThanOrEqual(8_000);
+    expect(status.answer.leased).toBe(1);
+    expect(await ring.must(0, () => session.acknowledge(session.entries))).toBe(true);
+    const left = texts(await ring.drain(1, "gone"));
+    const dead = texts(await ring.drain(1, "gone.dead"));
+    expect([...dead, ...left].map((text) => Number.parseInt(text, 10))).toEqual([2, 3, 4]);
+    expect(left.length).toBeGreaterThan(0);
+    expect(dead.length).toBeGreaterThan(0);
+  });
+
+  test("the dead letters have a bound of their own: the oldest of them are deleted", async () => {
+    await declare("work", { messagesMax: 100 });
+    await declare("work.dead", { messagesMax: 3, overflow: "drop-oldest" });
+    await ring.publish(0, numbered(1, 8, { routingKey: "work" }));
+    const { shown } = await ring.open(0, "work");
+    const rejected = await ring.must(0, ({ operations }) =>
+      operations.settle({ queue: "work", reject: shown.map(({ uid }) => uid) }, sender("alice")),
+    );
+    expect(rejected).toEqual({ ok: true, answer: {} });
+    await ring.world.clock.advance(3_000);
+    expect(texts(await ring.drain(1, "work.dead"))).toEqual(expected(6, 8));
+  });
+
+  test("twice as much as it may hold is refused, should its leader not get round to it", async () => {
+    await declare("gone", { messagesMax: 5, overflow: "drop-oldest" });
+    await ring.publish(0, numbered(1, 10, { routingKey: "gone" }));
+    const more = [message(11, { routingKey: "gone" })];
+    const refused = await ring.publish(1, more);
+    expect(refused).toMatchObject({ kind: "refused", code: "full", why: "no room in gone" });
+    await ring.world.clock.advance(7_000);
+    expect(await ring.publish(1, more)).toMatchObject({ kind: "taken", routed: 1 });
+    expect(texts(await ring.drain(1, "gone")).at(-1)).toBe("m11");
   });
 
   test("an exclusive queue has one consumer at a time, who gets many messages in one mail", async () => {

@@ -64,6 +64,9 @@ const isMoreUrgent = (a: Sorted, b: Sorted): boolean =>
   a.priority !== b.priority ? a.priority > b.priority : a.id < b.id;
 const isSooner = (a: Timed, b: Timed): boolean => a.atMs < b.atMs;
 
+const octetsOf = ({ bodyOctets, trace }: StoredMessage): number =>
+  bodyOctets + Buffer.byteLength(trace);
+
 export class LeaseTable {
   private readonly entries = new Map<MessageId, Entry>();
   private readonly ready = new Heap<Sorted>(isMoreUrgent);
@@ -248,6 +251,30 @@ export class LeaseTable {
     if (entry && entry.state !== "held") this.doom(entry, "rejected");
   }
 
+  /**
+   * What is too much is to become dead letters: the oldest that nobody has at the moment. Answers how
+   * many. Those that are dying already are not counted as held by the queue.
+   */
+  dropOldest(bounds: { readonly messages: number; readonly octets: number }, now: Now): number {
+    this.settle(now);
+    const alive = [...this.entries.values()].filter(({ state }) => state !== "held");
+    let messages = alive.length;
+    let octets = alive.reduce((sum, { message }) => sum + octetsOf(message), 0);
+    const isTooMuch = (): boolean => messages > bounds.messages || octets > bounds.octets;
+    if (!isTooMuch()) return 0;
+    let dropped = 0;
+    alive.sort((a, b) => (a.message.id < b.message.id ? -1 : 1));
+    for (const entry of alive) {
+      if (!isTooMuch()) break;
+      if (entry.state === "leased") continue;
+      this.doom(entry, "overflow");
+      messages -= 1;
+      octets -= octetsOf(entry.message);
+      dropped += 1;
+    }
+    return dropped;
+  }
+
   /** Those that are to become dead letters; held until then. Each is answered once. */
   takeDoomed(now: Now): readonly Doomed[] {
     this.settle(now);
@@ -265,7 +292,7 @@ export class LeaseTable {
     this.settle(now);
     const counts = { ready: 0, delayed: 0, leased: 0, octets: 0 };
     for (const { state, message } of this.entries.values()) {
-      counts.octets += message.bodyOctets + Buffer.byteLength(message.trace);
+      counts.octets += octetsOf(message);
       if (state !== "held") counts[state] += 1;
     }
     return counts;

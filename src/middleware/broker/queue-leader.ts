@@ -15,6 +15,7 @@ import { inParallel } from "./durable.js";
 import { factsIn } from "./entry.js";
 import { type Doomed, LeaseTable, type Now } from "./lease-table.js";
 import { brokerLimits, deadSuffix } from "./limits.js";
+import { dropsOldest } from "./overflow.js";
 import { Removals } from "./removals.js";
 
 export interface LeaderOptions {
@@ -119,10 +120,31 @@ export class QueueLeader {
         return { kind: "status", ...this.table.counts(this.now()) };
       case "redrive":
         return this.redrive(call);
+      case "trim":
+        return this.trim();
       case "wake":
       case "purge":
         return { kind: "done" };
     }
+  }
+
+  /** What is more than the queue may hold goes to the dead letters, the oldest first. */
+  private async trim(): Promise<QueueReply> {
+    if (!(await this.refresh())) return failed("the queue can't be read now");
+    const { messagesMax, octetsMax } = this.fields;
+    if (!dropsOldest(this.fields)) return { kind: "done", moved: 0 };
+    const bounds = { messages: messagesMax, octets: octetsMax };
+    const dropped = this.table.dropOldest(bounds, this.now());
+    if (dropped > 0) {
+      const { queue, log } = this.options;
+      const where = this.table.rules.isForDead ? "deleted" : "moved to its dead letters";
+      log.warn(
+        { queue, dropped, messagesMax },
+        `the queue is full: its oldest messages are ${where}`,
+      );
+      void this.bury();
+    }
+    return { kind: "done", moved: dropped };
   }
 
   /** Hands out entries. The list is made anew first, which also proves that the lock is held. */
