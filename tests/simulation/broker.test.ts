@@ -285,6 +285,58 @@ describe("the death of the leader", () => {
     );
   });
 
+  const leaderOf = (queue: string): number =>
+    ring.world.members.findIndex((_, i) => ring.broker(i).leads(queue));
+
+  test("what it may have handed out says so; what comes later does not", async () => {
+    await declare("work");
+    await ring.publish(0, numbered(1, 3, { routingKey: "work" }));
+    await ring.open(0, "work", "alice", 1);
+    const leader = leaderOf("work");
+    ring.world.crash(ring.member(leader), "power");
+    const survivor = (leader + 1) % 3;
+    const after = await ring.open(survivor, "work");
+    expect(texts(after.shown)).toEqual(expected(1, 3));
+    expect(after.shown.map(({ redelivered }) => redelivered)).toEqual([1, 1, 1]);
+    await ring.publishFirmly([message(4, { routingKey: "work" })], sender("alice"), [survivor]);
+    const later = await ring.open(survivor, "work");
+    expect(later.shown.map(({ redelivered }) => redelivered)).toEqual([0]);
+  });
+
+  test("is not the end of the count: what kills its consumers becomes a dead letter all the same", async () => {
+    await declare("work", { leaseMs: 1_000, deliveriesMax: 4 });
+    await ring.publish(0, numbered(1, 1, { routingKey: "work" }));
+    const seen: number[] = [];
+    for (let round = 0; round < 4; round += 1) {
+      const up = ring.world.members.findIndex(({ life }) => life?.up && life.ready);
+      for (let i = 0; i < 2; i += 1) {
+        seen.push(...(await ring.open(up, "work")).shown.map(({ redelivered }) => redelivered));
+        await ring.world.clock.advance(4_000);
+      }
+      const leader = leaderOf("work");
+      ring.world.crash(ring.member(leader), "power");
+      await ring.world.clock.advance(3_000);
+      ring.world.restart(ring.member(leader));
+      await ring.world.clock.advance(8_000);
+    }
+    expect(seen).toEqual([0, 1, 2, 3]);
+    const dead = await ring.drain(0, "work.dead");
+    expect(texts(dead)).toEqual(["m1"]);
+    expect(dead[0]?.head).toContain("why=deliveries");
+  });
+
+  test("a leader that nobody needs leaves what it knows: nothing is said to come again that does not", async () => {
+    await declare("work", { leaseMs: 1_000 });
+    await ring.publish(0, numbered(1, 2, { routingKey: "work" }));
+    await ring.open(0, "work", "alice", 1);
+    expect(leaderOf("work")).toBeGreaterThanOrEqual(0);
+    await ring.world.clock.advance(70_000);
+    expect(leaderOf("work")).toBe(-1);
+    const after = await ring.open(1, "work");
+    expect(texts(after.shown)).toEqual(expected(1, 2));
+    expect(after.shown.map(({ redelivered }) => redelivered)).toEqual([1, 0]);
+  });
+
   test("a leader that was frozen deletes nothing and hands out nothing when it wakes", async () => {
     await declare("work");
     await ring.publish(0, numbered(1, 4, { routingKey: "work" }));

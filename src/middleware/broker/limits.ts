@@ -23,6 +23,11 @@ export const brokerLimits = {
   overflowLookMs: 500,
   /** ... and what is that many times as much as it may hold is refused. */
   overflowFactor: 2,
+  /** Entries of which it outlives a leader how often they came back: those that did most often. */
+  countsMax: 1_000,
+  countsEveryMs: 2_000,
+  /** A hand-out waits so long for being noted. */
+  countsNotedMs: 1_000,
   /** Of a nack, and of an extension. */
   delayMsMax: 7 * 24 * 60 * 60 * 1_000,
   /** Entries that one consumer is shown at a time. */

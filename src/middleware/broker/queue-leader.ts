@@ -11,6 +11,7 @@ import type { Log } from "../../shared/log.js";
 import type { StoredMessage } from "../../shared/operation.js";
 import type { QueueFields } from "./definitions.js";
 import type { DeadLetters } from "./dead-letters.js";
+import type { DeliveryCounts } from "./delivery-counts.js";
 import { inParallel } from "./durable.js";
 import { factsIn } from "./entry.js";
 import { type Doomed, LeaseTable, type Now } from "./lease-table.js";
@@ -23,6 +24,7 @@ export interface LeaderOptions {
   readonly fields: QueueFields;
   readonly maildrop: ReplicatedMaildrop;
   readonly deadLetters: DeadLetters;
+  readonly deliveries: DeliveryCounts;
   /** Is the front node of a session known to be gone? */
   readonly isGone: (session: string) => boolean;
   readonly clock: Clock;
@@ -58,6 +60,7 @@ export class QueueLeader {
     this.removals = new Removals((gone) => maildrop.remove(gone.map(({ id }) => ({ id }))));
     this.askedAtMs = clock.monotonicMs();
     this.admit(maildrop.messages);
+    this.table.remember(options.deliveries.former, this.now());
   }
 
   get incarnation(): string {
@@ -149,6 +152,7 @@ export class QueueLeader {
 
   /** Hands out entries. The list is made anew first, which also proves that the lock is held. */
   private async open({ session = "", max }: QueueCall): Promise<QueueReply> {
+    await this.options.deliveries.open();
     if (!(await this.refresh())) return failed("the queue can't be read now");
     const now = this.now();
     // A repeated question gets the same answer.
@@ -297,7 +301,9 @@ export class QueueLeader {
 
   /** Background work: what is over becomes a dead letter. */
   async tick(): Promise<void> {
-    if (!this.lost) await this.bury();
+    if (this.lost) return;
+    await this.bury();
+    this.options.deliveries.keep(this.table.returns, () => this.table.deliveries());
   }
 
   /** Nobody asks, and nobody has anything. */
@@ -305,6 +311,13 @@ export class QueueLeader {
     const now = this.now();
     if (now.monotonicMs - this.askedAtMs < brokerLimits.idleMs) return false;
     return this.table.counts(now).leased === 0;
+  }
+
+  /** Nobody asks any more: what is known of deliveries is all that there is to know. */
+  async retire(): Promise<void> {
+    const { deliveries } = this.options;
+    if (!this.lost) await deliveries.close(this.table.deliveries(), this.table.isCertain());
+    this.release();
   }
 
   release(): void {
