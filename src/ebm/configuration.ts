@@ -58,8 +58,16 @@ export interface QueueOptions {
   readonly deliveriesMax?: number;
   /** Queue for dead letters. Default: `<name>.dead`, made when it is first needed. */
   readonly deadLetters?: string;
+  /** Entries, acknowledged ones not counted. Default 100,000. */
   readonly messagesMax?: number;
+  /** Default 1 GiB. */
   readonly octetsMax?: number;
+  /**
+   * When it holds that much: "reject" refuses what is published to it, also through an exchange and
+   * then for all queues that are bound; "drop-oldest" takes it, and moves its oldest messages to the dead
+   * letters (of a queue of dead letters: deletes them). Default "reject".
+   */
+  readonly overflow?: "reject" | "drop-oldest";
   /**
    * Sent to the address that the owner answers at: for owners whose mail account is elsewhere, who can't come for it. The
    * owner may declare it again with another `push`. A lease is doubled with each delivery, up to 6 h.

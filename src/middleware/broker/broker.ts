@@ -19,6 +19,7 @@ import {
 import { Durable } from "./durable.js";
 import { redeliveredLine } from "./entry.js";
 import { createOperations } from "./operations.js";
+import { Overflow } from "./overflow.js";
 import { isPermitted } from "./permissions.js";
 import { Publisher } from "./publisher.js";
 import type { PushBatch } from "./queue-leader.js";
@@ -72,6 +73,7 @@ export class RingBroker implements Broker {
   private readonly owned: Definitions<OwnedFields>;
   private readonly publisher: Publisher;
   private readonly leaders: Queues;
+  private readonly overflow: Overflow;
   private pusher: ((work: PushWork) => void) | undefined;
 
   constructor(private readonly options: BrokerOptions) {
@@ -86,24 +88,32 @@ export class RingBroker implements Broker {
     this.queues = queues;
     this.owned = owned;
     const durable = new Durable(options);
-    const deadLetters = new DeadLetters({
-      ...{ queues, durable, clock, random, domain, log },
-      onMoved: (queue) => void this.wake(queue),
-    });
+    const onMoved = (queue: string): void => {
+      this.overflow.note(queue);
+      void this.wake(queue);
+    };
+    const deadLetters = new DeadLetters({ queues, durable, clock, random, domain, log, onMoved });
     this.leaders = new Queues({
       ...{ replication, queues, deadLetters, domain, clock, random, log },
       onWake: (queue) => void this.woken(queue),
     });
+    const usageOf = (mailbox: MailboxName) => replication.usageOf(mailbox);
+    this.overflow = new Overflow({
+      ...{ queues, usageOf, domain, clock, log },
+      trim: async (queue) => (await this.leaders.call({ queue, command: "trim" })).kind === "done",
+    });
     const quotas = new Quotas({
-      standard: {},
-      usageOf: (mailbox) => replication.usageOf(mailbox),
+      ...{ standard: {}, usageOf },
       members: () => replication.roster.members.length,
       clock,
     });
     this.publisher = new Publisher({
       ...{ ...options, registers, exchanges, queues, durable, quotas },
       idTimeAfter: (ms) => replication.idTimeAfter(ms),
-      onPushed: (queue) => void this.wake(queue),
+      onPushed: (queue) => {
+        this.overflow.note(queue);
+        void this.wake(queue);
+      },
     });
     this.operations = createOperations({
       ...{ exchanges, queues, owned, random, domain },
@@ -119,6 +129,7 @@ export class RingBroker implements Broker {
 
   /** Gives up the queues that this node leads. */
   stop(): void {
+    this.overflow.stop();
     this.leaders.stop();
   }
 

@@ -57,9 +57,9 @@ export class DeadLetters {
     const body = await this.bodyOf(message, reader);
     const moved = movedTo(target, message, { domain, ...(dead && { dead }) });
     const copies = [{ mailbox: target.mailbox, message: moved }];
-    const isStored = (await durable.deliver(copies, body, message.digest)).kind === "stored";
-    if (isStored) this.options.onMoved(target.queue);
-    return isStored;
+    const isMoved = (await durable.deliver(copies, body, message.digest)).kind === "stored";
+    if (isMoved) this.options.onMoved(target.queue);
+    return isMoved;
   }
 
   private async bodyOf(message: StoredMessage, reader: Reader): Promise<Buffer> {
@@ -126,6 +126,8 @@ function deadQueueFields(of: QueueFields, incarnation: string): QueueFields {
     deliveriesMax: brokerLimits.deliveriesOfEntry.standard,
     messagesMax: brokerLimits.messages.standard,
     octetsMax: brokerLimits.octets.standard,
+    // Whatever dies has a place to go.
+    overflow: "drop-oldest",
     push: false,
     boundTo: [],
   };

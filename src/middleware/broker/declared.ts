@@ -29,7 +29,7 @@ export function queueFields(
   const consumers = canonicalPermitted(ask.consumers, domain);
   const publishers = canonicalPermitted(ask.publishers, domain);
   if (consumers === undefined || publishers === undefined) return "not a list of users";
-  const { deadLetters, exclusive = false, push = false } = ask;
+  const { deadLetters, exclusive = false, push = false, overflow = "reject" } = ask;
   const { leaseMs: lease, deliveriesOfEntry, messages, octets } = brokerLimits;
   const { leaseMs = lease.standard, deliveriesMax = deliveriesOfEntry.standard } = ask;
   const { messagesMax = messages.standard, octetsMax = octets.standard } = ask;
@@ -44,6 +44,7 @@ export function queueFields(
     ...{ owner, exclusive, push, consumers, publishers },
     ...{ leaseMs, deliveriesMax, messagesMax, octetsMax },
     ...(deadLetters !== undefined && { deadLetters }),
+    ...(overflow === "drop-oldest" && { overflow }),
   };
 }
 

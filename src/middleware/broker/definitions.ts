@@ -37,6 +37,8 @@ export interface QueueFields {
   readonly deliveriesMax: number;
   readonly deadLetters?: string;
   readonly messagesMax: number;
+  /** Absent: "reject". */
+  readonly overflow?: "drop-oldest";
   readonly octetsMax: number;
   readonly push: boolean;
   /** Exchanges that it may be bound to. */

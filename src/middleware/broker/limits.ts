@@ -24,6 +24,15 @@ export const brokerLimits = {
   deliveriesOfEntry: { standard: 20, min: 1, max: 1_000 },
   messages: { standard: 100_000, min: 1, max: 10_000_000 },
   octets: { standard: 1024 ** 3, min: 1, max: 1024 ** 4 },
+  /** Of a queue that drops its oldest: how much it holds is looked at so long after something came. */
+  overflowLookMs: 500,
+  /** ... and what is that many times as much as it may hold is refused. */
+  overflowFactor: 2,
+  /** Entries of which it outlives a leader how often they came back: those that did most often. */
+  countsMax: 1_000,
+  countsEveryMs: 2_000,
+  /** A hand-out waits so long for being noted. */
+  countsNotedMs: 1_000,
   /** Of a nack, and of an extension. */
   delayMsMax: 7 * 24 * 60 * 60 * 1_000,
   /** Entries that one consumer is shown at a time. */

@@ -9,12 +9,16 @@ import type { MailboxName, MemberUuid } from "../../shared/ids.js";
 import type { Log } from "../../shared/log.js";
 import type { DeadLetters } from "./dead-letters.js";
 import type { Definitions, QueueFields } from "./definitions.js";
+import { DeliveryCounts } from "./delivery-counts.js";
 import { factsIn } from "./entry.js";
 import { brokerLimits } from "./limits.js";
 import { type PushBatch, QueueLeader } from "./queue-leader.js";
 
 export interface QueuesOptions {
-  readonly replication: Pick<Replication, "openMaildrop" | "groups" | "peers" | "roster">;
+  readonly replication: Pick<
+    Replication,
+    "openMaildrop" | "registers" | "groups" | "peers" | "roster"
+  >;
   readonly queues: Definitions<QueueFields>;
   readonly deadLetters: DeadLetters;
   /** The ring's first domain. */
@@ -62,7 +66,8 @@ export class Queues {
       for (const [queue, led] of this.leaders) {
         const leader = await led;
         if (!(leader instanceof QueueLeader) || signal.aborted) continue;
-        if (leader.lost || leader.isIdle()) this.resign(queue, leader);
+        if (leader.lost) this.resign(queue, leader);
+        else if (leader.isIdle()) this.retire(queue, leader);
         else {
           if (leader.hasToPush()) this.options.onWake(queue);
           leader.tick().catch((error: unknown) => {
@@ -76,6 +81,12 @@ export class Queues {
   private resign(queue: string, leader: QueueLeader): void {
     this.leaders.delete(queue);
     leader.release();
+  }
+
+  /** As `resign`, when nobody needs the queue at the moment. */
+  private retire(queue: string, leader: QueueLeader): void {
+    this.leaders.delete(queue);
+    void leader.retire();
   }
 
   /** Asks the leader of a queue, wherever it is; there is one, or is soon. */
@@ -205,15 +216,20 @@ export class Queues {
     if (this.leaders.size >= brokerLimits.ledMax) return failed("this member leads many queues");
     const opened = await this.options.replication.openMaildrop(this.mailboxOf(queue));
     if (opened.kind !== "open") return elsewhere(opened);
-    const { deadLetters, clock, log } = this.options;
+    const { deadLetters, clock, random, log } = this.options;
     const { maildrop } = opened;
-    if (this.stopping.signal.aborted) {
+    const { registers } = this.options.replication;
+    const named = { name: queue, incarnation: fields.incarnation };
+    const deliveries = await DeliveryCounts.load({ registers, clock, random, log }, named);
+    if (!deliveries || this.stopping.signal.aborted) {
       maildrop.release();
-      return failed("the member is stopping");
+      return failed(deliveries ? "the member is stopping" : "too few members answer");
     }
     log.info({ queue, entries: maildrop.messages.length }, "leads the queue");
     const isGone = (session: string): boolean => this.isGone(session);
-    return new QueueLeader({ queue, fields, maildrop, deadLetters, isGone, clock, log });
+    return new QueueLeader({
+      ...{ queue, fields, maildrop, deadLetters, deliveries, isGone, clock, log },
+    });
   }
 
   /** A name for one consumer, by which its front node is known. */
@@ -267,7 +283,7 @@ async function removeLeft(
   const left = maildrop.messages.filter(
     (message) => incarnation === undefined || factsIn(message)?.incarnation !== incarnation,
   );
-  const isDone = left.length === 0 || (await maildrop.remove(left));
+  const isDone = left.length === 0 || (await maildrop.remove(left.map(({ id }) => ({ id }))));
   return isDone ? { kind: "done" } : failed("too few members answer");
 }
 

@@ -80,6 +80,7 @@ const shapes: Readonly<Record<OperationName, Shape>> = {
     deliveriesMax: optional(whole(1, 1_000_000)),
     deadLetters: optional(queue),
     messagesMax: optional(whole(1, 1_000_000_000)),
+    overflow: optional(oneOf("reject", "drop-oldest")),
     octetsMax: optional(whole(1, Number.MAX_SAFE_INTEGER)),
   },
   removeQueue: { name: queue },

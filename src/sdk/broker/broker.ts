@@ -129,7 +129,8 @@ export class Broker {
   ): Promise<Consumer> {
     const { ask, values } = this.#options;
     const name = this.#subscriptionOf(event);
-    const queue = await this.queue(name, { exclusive: true });
+    // A program that is gone for long loses its oldest events to the dead letters, and stops nobody.
+    const queue = await this.queue(name, { exclusive: true, overflow: "drop-oldest" });
     const before = values.get(`subscription:${event}`) as { readonly key: string } | undefined;
     await ask("bind", { exchange: event, queue: name, key });
     if (before !== undefined && before.key !== key) await queue.unbind(event, before);
