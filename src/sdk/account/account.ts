@@ -139,7 +139,7 @@ export class Account {
       handle: async (received, uid) =>
         received.kind === "configuration"
           ? this.#answers.take(received.header, received.frames)
-          : await this.broker.takePushed(received.queue, uid, received.messages),
+          : await this.broker.takePushed(received.queue, uid, received),
       nowMs,
     });
   }

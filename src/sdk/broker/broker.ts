@@ -12,11 +12,11 @@ import type {
   SendOptions,
 } from "../api.js";
 import type { Control } from "../control/control.js";
-import { QueueConsumer } from "../consume/queue-consumer.js";
+import { QueueConsumer, type Shown } from "../consume/queue-consumer.js";
 import { Settler } from "../consume/settler.js";
 import { RingpostError } from "../errors.js";
 import type { Values } from "../journal/ports.js";
-import type { InboundMessage, Link } from "../link/ports.js";
+import type { Link } from "../link/ports.js";
 import { sendMessage } from "../outbox.js";
 
 export interface BrokerOptions {
@@ -155,11 +155,11 @@ export class Broker {
   async takePushed(
     queue: string,
     uid: string,
-    messages: readonly InboundMessage[],
+    shown: Shown,
   ): Promise<boolean> {
     const consumer = [...(this.#consumers.get(queue) ?? [])].find((one) => one.stream.room > 0);
     if (consumer === undefined) return false;
-    await consumer.take(uid, messages, 0);
+    await consumer.take(uid, shown, 0);
     return true;
   }
 

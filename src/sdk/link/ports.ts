@@ -176,6 +176,8 @@ export type Received =
       readonly kind: "entry";
       readonly queue: string;
       readonly messages: readonly InboundMessage[];
+      /** Of which it has a block, and others are missing: the entry is settled when they are consumed, too. */
+      readonly waiting: readonly InboundMessage[];
     }
   /** Never to be understood; kept among the dead letters, DELE. */
   | { readonly kind: "dead"; readonly why: string };

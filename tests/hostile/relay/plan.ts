@@ -29,7 +29,7 @@ export interface Planned {
 const streams = ["a", "b", "c"] as const;
 /** A message of a queue is one packet, however small the relay makes these. */
 const queueOctetsMax = 16 * 1024;
-const eventOctetsMax = 1024 * 1024;
+const eventOctetsMax = 8 * 1024 * 1024;
 
 export function planOf({ seed, peers, messages, largest }: PlanOptions, self: string): Planned[] {
   const index = peers.indexOf(self);
