@@ -36,6 +36,9 @@ class Peer {
   readonly #known = new Set<string>();
   readonly #acked = new Set<string>();
   #unsettled = { messages: 0, octets: 0 };
+  readonly #receipts: Promise<unknown>[] = [];
+  readonly #endAt: number;
+  #isStopped = false;
   #handed = 0;
   #step: () => void = () => undefined;
 
@@ -46,6 +49,7 @@ class Peer {
       if (line[0] === "acked") this.#acked.add(line[1]);
       else this.#known.add(line[1].id);
     }
+    this.#endAt = this.#acked.size + (task.endAfter ?? Infinity);
     this.#sent = new Book(sentBook(task.folder));
     this.#consumed = new Book(consumedBook(task.folder));
     client.on("deadLetter", ({ id, why }) => this.#sent.write(["dead", id, why]));
@@ -62,6 +66,11 @@ class Peer {
     await go;
     await this.#sendAll();
     await this.#end();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#step();
   }
 
   async #declare(): Promise<void> {
@@ -88,7 +97,10 @@ class Peer {
     const { name, plan, folder, sendUpTo } = this.#task;
     const tried = readBook<SentLine>(sentBook(folder)).filter(([what]) => what === "try").length;
     for (const planned of planOf(plan, name).slice(tried, sendUpTo)) {
-      while (this.#isFull(planned)) await new Promise<void>((resolve) => (this.#step = resolve));
+      while (!this.#isStopped && this.#isFull(planned)) {
+        await new Promise<void>((resolve) => (this.#step = resolve));
+      }
+      if (this.#isStopped) return;
       await this.#send(planned);
     }
   }
@@ -96,7 +108,8 @@ class Peer {
   #isFull({ octets }: Planned): boolean {
     const { messages, octets: before } = this.#unsettled;
     if (messages === 0) return false;
-    return messages >= unsettledMax.messages || before + octets > unsettledMax.octets;
+    const { unsettledMax: most = unsettledMax.messages } = this.#task;
+    return messages >= most || before + octets > unsettledMax.octets;
   }
 
   async #send(planned: Planned): Promise<void> {
@@ -119,6 +132,7 @@ class Peer {
       this.#step();
     };
     receipt.delivered.then(settled, settled);
+    if (this.#task.endAfter !== undefined) this.#receipts.push(receipt.consumed);
   }
 
   // ---- Consuming
@@ -158,12 +172,11 @@ class Peer {
   }
 
   async #end(): Promise<void> {
-    const { endAfter } = this.#task;
-    if (endAfter === undefined) return;
-    while (this.#acked.size < endAfter) {
+    if (this.#task.endAfter === undefined) return;
+    while (this.#acked.size < this.#endAt) {
       await new Promise<void>((resolve) => (this.#step = resolve));
     }
-    // What was acknowledged is told with the next polls; a sender that is not told asks again.
+    await Promise.allSettled(this.#receipts);
     await this.#client.drain();
     process.exit(0);
   }
@@ -200,7 +213,9 @@ async function start(task: PeerTask, subscribe: Promise<void>, go: Promise<void>
       poll: { minMs: 50, maxMs: 500 },
     }),
   );
-  await new Peer(task, client).run(subscribe, go);
+  const peer = new Peer(task, client);
+  orders.set("stop", () => peer.stop());
+  await peer.run(subscribe, go);
 }
 
 const orders = new Map<string, () => void>();
@@ -210,7 +225,7 @@ const [subscribe, go] = [ordered("subscribe"), ordered("go")];
 
 process.on("message", (order: PeerOrder) => {
   if (typeof order === "string") return orders.get(order)?.();
-  if (order.task.isSetUp) for (const follow of orders.values()) follow();
+  if (order.task.isSetUp) for (const follow of [...orders.values()]) follow();
   start(order.task, subscribe, go).catch((error: unknown) => {
     say({ failed: String(error instanceof Error ? error.stack : error) });
     process.exit(1);

@@ -10,6 +10,8 @@ export interface PlanOptions {
   readonly messages: number;
   /** Octets of the largest, of which there is at least one. */
   readonly largest: number;
+  /** Then they are of these sizes in turn, each to one other peer, in one stream. */
+  readonly sizes?: readonly number[];
 }
 
 /** To a peer's inbox, to a peer's queue, or to the sender's event, which others subscribe to. */
@@ -31,11 +33,17 @@ const streams = ["a", "b", "c"] as const;
 const queueOctetsMax = 16 * 1024;
 const eventOctetsMax = 8 * 1024 * 1024;
 
-export function planOf({ seed, peers, messages, largest }: PlanOptions, self: string): Planned[] {
+export function planOf({ seed, peers, messages, largest, sizes }: PlanOptions, self: string): Planned[] {
   const index = peers.indexOf(self);
   const dice = createDice(seed * 1_000 + index);
   const count = Math.ceil(messages / peers.length);
   const others = peers.filter((name) => name !== self);
+  if (sizes !== undefined) {
+    const route: Route = { kind: "peer", to: others[0] ?? self };
+    return Array.from({ length: count }, (_, n) => {
+      return { n, route, stream: "a", octets: sizes[n % sizes.length] ?? 1 };
+    });
+  }
   return Array.from({ length: count }, (_, n) => {
     const isLargest = index === 0 && n === Math.floor(count / 2);
     const wanted = isLargest ? largest : Math.min(largest, sizeOf(dice, largest));

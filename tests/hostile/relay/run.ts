@@ -38,6 +38,8 @@ export interface Report extends Judgement {
   readonly folder: string;
 }
 
+/** For a member that is back to have what it missed, on a machine that is busy. */
+const settledMs = 300_000;
 /** How long all are watched after everything was consumed and everybody was killed once more. */
 const afterwardsMs = 3_000;
 
@@ -184,6 +186,6 @@ class Drill {
     await sleep(this.#dice.whole(500, 4_000));
     await member.restart();
     // One at a time: two of three would be no majority.
-    await this.ring.settled();
+    await this.ring.settled(settledMs);
   }
 }

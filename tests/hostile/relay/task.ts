@@ -14,7 +14,9 @@ export interface PeerTask {
   readonly plan: PlanOptions;
   /** Of its plan, so many. */
   readonly sendUpTo: number;
-  /** It ends when its application has done so many in all and what it sent is delivered; absent: never. */
+  /** At most so many are on their way. Default 64. */
+  readonly unsettledMax?: number;
+  /** It ends when its application has done so many more and what it sent is consumed; absent: never. */
   readonly endAfter?: number;
   /** It has a queue and an event, and waits for "go" before it sends. */
   readonly hasBroker: boolean;
@@ -26,4 +28,5 @@ export interface PeerTask {
 
 /** `loaded`: it can be given a task. */
 export type PeerWord = "loaded" | "declared" | "ready" | { readonly failed: string };
-export type PeerOrder = { readonly task: PeerTask } | "subscribe" | "go";
+/** `stop`: it sends nothing new. */
+export type PeerOrder = { readonly task: PeerTask } | "subscribe" | "go" | "stop";
