@@ -291,6 +291,8 @@ export interface QueueCall {
   readonly session?: string;
   /** At most so many entries. */
   readonly max?: number;
+  /** Of an exclusive queue: also what its consumer was shown before and has not settled. */
+  readonly recall?: boolean;
   readonly ack?: readonly MessageId[];
   readonly reject?: readonly MessageId[];
   /** Not looked at. */

@@ -265,6 +265,48 @@ describe("queues", () => {
   });
 });
 
+describe("an exclusive queue keeps its order", () => {
+  const show = async (index: number) => {
+    const alice = sender("alice").user;
+    const open = () => ring.must(index, (broker) => broker.openQueue("mine", alice, undefined, true));
+    const answer = await open();
+    if (answer.kind !== "open") throw new Error(answer.kind);
+    return answer.session;
+  };
+  const two = async (from: number): Promise<void> => {
+    for (const n of [from, from + 1]) {
+      await ring.publish(0, numbered(n, n, { routingKey: "mine" }));
+    }
+  };
+
+  test("when its consumer is cut off or dies: nothing passes what may not have reached it", async () => {
+    await declare("mine", { exclusive: true });
+    await two(1);
+    const first = await show(0);
+    await ring.read(0, first, first.entries[0] as (typeof first.entries)[number]);
+    await ring.must(0, () => first.close().then(() => true));
+    await two(3);
+    const again = await show(1);
+    const shown = [];
+    for (const entry of again.entries) shown.push(await ring.read(1, again, entry));
+    expect(texts(shown)).toEqual(expected(1, 4));
+    expect(shown.map(({ redelivered }) => redelivered)).toEqual([1, 0, 0, 0]);
+    await ring.must(1, () => again.acknowledge(again.entries.slice(0, 3)));
+    await ring.must(1, () => again.close().then(() => true));
+    expect((await show(2)).entries).toHaveLength(1);
+  });
+
+  test("however often it is looked at, only what is read counts as handed out", async () => {
+    await declare("mine", { exclusive: true, deliveriesMax: 2 });
+    await two(1);
+    for (let round = 0; round < 10; round += 1) {
+      const session = await show(round % 3);
+      expect(session.entries).toHaveLength(2);
+      await ring.must(0, () => session.close().then(() => true));
+    }
+  });
+});
+
 describe("the death of the leader", () => {
   test("is over in three seconds: what was acknowledged is gone, the rest comes again", async () => {
     await declare("work");

@@ -148,15 +148,24 @@ export class RingBroker implements Broker {
     return this.publisher.publish(packet, sender);
   }
 
-  /** Hands out entries of a queue to one consumer. `max`: at most so many. */
-  async openQueue(queue: string, user: MailboxName, max?: number): Promise<QueueAnswer> {
+  /**
+   * Hands out entries of a queue to one consumer. `max`: at most so many. `recall`: of an exclusive queue, also
+   * what was handed out before and is not settled.
+   */
+  async openQueue(
+    queue: string,
+    user: MailboxName,
+    max?: number,
+    recall = false,
+  ): Promise<QueueAnswer> {
     const found = await this.queues.recall(queue);
     if (found.kind === "undecided") return { kind: "tempfail" };
     if (found.kind === "unknown") return { kind: "denied" };
     const { owner, consumers } = found.value;
     if (!isPermitted(user, owner, consumers)) return { kind: "denied" };
     const session = this.leaders.newSession();
-    const call = { queue, command: "open", session, ...(max !== undefined && { max }) } as const;
+    const more = { ...(max !== undefined && { max }), ...(recall && { recall }) };
+    const call = { queue, command: "open", session, ...more } as const;
     const reply = await this.leaders.call(call);
     if (reply.kind === "entries") {
       return { kind: "open", session: this.sessionOf(queue, session, reply.entries) };

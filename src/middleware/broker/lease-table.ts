@@ -237,6 +237,23 @@ export class LeaseTable {
     return false;
   }
 
+  /**
+   * Of an exclusive queue: what its one consumer has not settled is handed out again, in its place. Only it
+   * knows what had reached it when its connection broke or its process died, and nothing may pass what had
+   * not. What was handed out as often as may be keeps its lease. Answers how many.
+   */
+  recall(): number {
+    const { deliveriesMax, isForDead } = this.rules;
+    let recalled = 0;
+    for (const entry of this.entries.values()) {
+      const isWorn = !isForDead && entry.deliveries >= deliveriesMax;
+      if (entry.state !== "leased" || isWorn) continue;
+      this.makeReady(entry);
+      recalled += 1;
+    }
+    return recalled;
+  }
+
   /** What a session has of this queue at the moment. */
   leasesOf(session: string): readonly Leased[] {
     return [...this.entries.values()]

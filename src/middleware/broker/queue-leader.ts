@@ -160,7 +160,7 @@ export class QueueLeader {
   }
 
   /** Hands out entries. The list is made anew first, which also proves that the lock is held. */
-  private async open({ session = "", max }: QueueCall): Promise<QueueReply> {
+  private async open({ session = "", max, recall = false }: QueueCall): Promise<QueueReply> {
     await this.options.deliveries.open();
     if (!(await this.refresh())) return failed("the queue can't be read now");
     const now = this.now();
@@ -170,8 +170,10 @@ export class QueueLeader {
     }
     if (!this.hasRoomFor(now)) return { kind: "inUse" };
     this.sessions.set(session, now.monotonicMs);
+    // What it has in hand takes no room: it may be blocks of a message that is whole only with the next ones.
+    const recalled = recall && this.fields.exclusive ? this.table.recall() : 0;
     const { competing, exclusive } = brokerLimits.shownMax;
-    const shownMax = this.fields.exclusive ? exclusive : competing;
+    const shownMax = this.fields.exclusive ? exclusive + recalled : competing;
     const entries = this.table.take(session, Math.min(max ?? shownMax, shownMax), now);
     return { kind: "entries", entries };
   }

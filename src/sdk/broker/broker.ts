@@ -158,10 +158,10 @@ export class Broker {
     const consumers = [...(this.#consumers.get(queue) ?? [])];
     const consumer = consumers.find((one) => one.stream.room > 0);
     if (consumer === undefined) return false;
-    for (const { entry, messages } of pushed) {
+    for (const { entry, ...shown } of pushed) {
       // The same mail once more, and no further delivery.
-      if (consumers.some((one) => one.has(entry, messages[0]))) continue;
-      await consumer.take(entry, messages, 0);
+      if (consumers.some((one) => one.has(entry, shown))) continue;
+      await consumer.take(entry, shown, 0);
     }
     return true;
   }
