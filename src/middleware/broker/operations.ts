@@ -76,10 +76,14 @@ class Operations {
     const { name } = ask;
     const fields = exchangeFields(ask, user, domain);
     if (!isName(name) || !fields) return refuse("malformed", "not an exchange that can be made");
-    const room = await this.own(user, `e ${name}`, () => exchanges.recall(name));
+    const room = await this.own(user, `e ${name}`, async () => {
+      const found = await exchanges.recall(name);
+      return found.kind === "found" && isUnclaimed(found.value) ? { kind: "unknown" } : found;
+    });
     if (room !== "done") return outcome(room, user);
-    const kind = await exchanges.change<"exists">(name, (before) => {
+    const kind = await exchanges.changeEverywhere<"exists">(name, (before) => {
       if (!before) return { set: fields };
+      if (isUnclaimed(before)) return { set: claimed(before, fields) };
       return isSameExchange(before, fields) ? { same: true } : { refuse: "exists" };
     });
     if (kind === "exists") await this.disownUnless(user, `e ${name}`, () => exchanges.read(name));
@@ -89,7 +93,7 @@ class Operations {
   readonly removeExchange: Handler<"removeExchange"> = async ({ name }, user) => {
     const what = `exchange ${name}`;
     const kind = await this.options.exchanges.change<"unknown" | "forbidden">(name, (before) => {
-      if (!before) return { refuse: "unknown" };
+      if (!before || isUnclaimed(before)) return { refuse: "unknown" };
       return before.owner === user ? { set: "nothing" } : { refuse: "forbidden" };
     });
     if (kind === "done") await this.disown(user, `e ${name}`);
@@ -138,7 +142,8 @@ class Operations {
   readonly removeQueue: Handler<"removeQueue"> = async ({ name }, user) => {
     const { queues } = this.options;
     let removed: QueueFields | undefined;
-    const kind = await queues.change<"unknown" | "forbidden">(name, (before) => {
+    // Everywhere: one of this name that is made next is bound by its own incarnation.
+    const kind = await queues.changeEverywhere<"unknown" | "forbidden">(name, (before) => {
       if (!before) return { refuse: "unknown" };
       if (before.owner !== user) return { refuse: "forbidden" };
       removed = before;
@@ -164,7 +169,7 @@ class Operations {
         (one) => one.queue !== queue || one.incarnation !== incarnation,
       );
       if (bindings.length === before.bindings.length) return { same: true };
-      return { set: { ...before, bindings } };
+      return { set: withBindings(before, bindings) };
     });
   }
 
@@ -184,7 +189,7 @@ class Operations {
     if (there.kind !== "found") return outcome(there.kind, `queue ${queue}`);
     if (there.value.owner !== user) return outcome("forbidden", `the queue ${queue}`);
     const { incarnation } = there.value;
-    const refused = await this.maySubscribe(exchange, user);
+    const refused = await this.maySubscribe(ask, user);
     if (refused) return refused;
     // First noted with the queue, so that its removal finds every binding.
     const noted = await queues.change<"unknown" | "full">(queue, (before) => {
@@ -195,8 +200,10 @@ class Operations {
     });
     if (noted !== "done") return outcome(noted, `queue ${queue}`);
     const binding = bindingOf(ask, incarnation);
-    const kind = await exchanges.change<"unknown" | "forbidden" | "full">(exchange, (before) => {
-      if (!before) return { refuse: "unknown" };
+    type Refusals = "unknown" | "forbidden" | "full";
+    const kind = await exchanges.changeEverywhere<Refusals>(exchange, (now) => {
+      const before = now ?? (ask.early === true ? unclaimed : undefined);
+      if (!before || (isUnclaimed(before) && ask.early !== true)) return { refuse: "unknown" };
       if (!isPermitted(user, before.owner, before.subscribers)) return { refuse: "forbidden" };
       if (before.bindings.some((one) => isSameBinding(one, binding))) return { same: true };
       const others = before.bindings.filter((one) => !isFormer(one, binding));
@@ -206,8 +213,12 @@ class Operations {
     return outcome(kind, `exchange ${exchange}`);
   };
 
-  private async maySubscribe(exchange: string, user: MailboxName): Promise<Refusal | undefined> {
+  private async maySubscribe(
+    { exchange, early = false }: Binding,
+    user: MailboxName,
+  ): Promise<Refusal | undefined> {
     const found = await this.options.exchanges.read(exchange);
+    if (early && found.kind === "unknown") return undefined;
     if (found.kind !== "found") return outcome(found.kind, `exchange ${exchange}`) as Refusal;
     if (isPermitted(user, found.value.owner, found.value.subscribers)) return undefined;
     return refuse("forbidden", `${user} may not bind queues to ${exchange}`);
@@ -220,12 +231,12 @@ class Operations {
     if (there.kind !== "found") return outcome(there.kind, `queue ${queue}`);
     const { owner, incarnation } = there.value;
     const binding = bindingOf(ask, incarnation);
-    const kind = await exchanges.change<"unknown" | "forbidden">(exchange, (before) => {
+    const kind = await exchanges.changeEverywhere<"unknown" | "forbidden">(exchange, (before) => {
       if (!before) return { refuse: "unknown" };
       if (user !== owner && user !== before.owner) return { refuse: "forbidden" };
       const bindings = before.bindings.filter((one) => !isSameBinding(one, binding));
       if (bindings.length === before.bindings.length) return { same: true };
-      return { set: { ...before, bindings } };
+      return { set: withBindings(before, bindings) };
     });
     return outcome(kind, `exchange ${exchange}`);
   };
@@ -343,6 +354,26 @@ function queueFields(
     ...(deadLetters !== undefined && { deadLetters }),
   };
 }
+
+/**
+ * An exchange that queues wait for: bound early, published to by nobody, made by whoever declares it first.
+ * It ends with its last binding.
+ */
+const unclaimed: ExchangeFields = {
+  owner: "" as MailboxName,
+  ...{ type: "topic", publishers: "owner", subscribers: "everyone", bindings: [] },
+};
+const isUnclaimed = ({ owner }: ExchangeFields): boolean => owner === unclaimed.owner;
+
+/** Whoever waits for it may be bound only where everyone may. */
+const claimed = ({ bindings }: ExchangeFields, fields: ExchangeFields): ExchangeFields =>
+  fields.subscribers === "everyone" ? { ...fields, bindings } : fields;
+
+const withBindings = (
+  before: ExchangeFields,
+  bindings: ExchangeFields["bindings"],
+): ExchangeFields | "nothing" =>
+  isUnclaimed(before) && bindings.length === 0 ? "nothing" : { ...before, bindings };
 
 const isSameExchange = (a: ExchangeFields, b: ExchangeFields): boolean =>
   a.type === b.type && isSame(a.publishers, b.publishers) && isSame(a.subscribers, b.subscribers);
