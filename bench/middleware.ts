@@ -100,7 +100,7 @@ async function measureRing(ring: Ring, subscribers: number): Promise<void> {
   if (!sends || !submits || !fetches) throw new Error("no proxies");
   const proxies = [sends, submits, fetches];
   const at = { smtp: sends.addr, submission: submits.addr, pop3: fetches.addr };
-  const poll = { minMs: pollMs, maxMs: pollMs };
+  const poll = { maxMs: pollMs };
   const options = { servers: [at], account: { user: "tester", password }, poll };
   const publisher = await connect(options);
   const event = `bench.${subscribers}`;
