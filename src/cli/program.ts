@@ -339,6 +339,7 @@ function addMail(program: Command, world: World): void {
   mail
     .option("--entry, --server <host:port>", "where to log in; auto finds a member on the LAN")
     .option("--user <name>", "who one is")
+    .option("--insecure-certificate", "accept any certificate")
     .option("--store <dir>", "where chats are kept (default: in ~/.local/state/ringpost)")
     .addHelpText("after", terminalHelp)
     .action(async (verb: string[], options: TerminalOptions) => {

@@ -82,9 +82,19 @@ export interface Binding {
   readonly key?: string;
   /** Of a headers exchange. */
   readonly headers?: Readonly<Record<string, string | number | boolean>>;
-  /** Of a headers exchange, default "all". */
-  readonly match?: "all" | "any";
+  /**
+   * Of a headers exchange, default "all". As in RabbitMQ, headers whose names begin with `x-` count only with
+   * "all-with-x" and "any-with-x".
+   */
+  readonly match?: HeadersMatch;
+  /**
+   * The exchange need not be there yet: the queue waits for whoever declares it with
+   * `subscribers: "everyone"`. Ignored by `unbind`.
+   */
+  readonly early?: boolean;
 }
+
+export type HeadersMatch = "all" | "any" | "all-with-x" | "any-with-x";
 
 export interface Settlement {
   readonly queue: string;
@@ -117,7 +127,7 @@ export interface ConfigurationOperations {
   readonly refresh: { ask: object; answer: SessionAnswer };
   /** Voids every token of the user, and takes the device off the record. */
   readonly logout: { ask: object; answer: object };
-  readonly resolve: { ask: { readonly user: string }; answer: DirectoryRecord };
+  readonly resolve: { ask: { readonly user: string }; answer: ResolvedRecord };
   readonly announce: { ask: { readonly record: DirectoryRecord }; answer: object };
   readonly servers: { ask: object; answer: { readonly servers: readonly ServerEndpoints[] } };
   /** Idempotent; `exists` with other options is refused. */
@@ -141,6 +151,12 @@ export interface ConfigurationOperations {
   readonly markRead: { ask: { readonly ids: readonly string[] }; answer: object };
   readonly listRead: { ask: object; answer: { readonly ids: readonly string[] } };
   readonly quota: { ask: object; answer: QuotaAnswer };
+}
+
+/** The record as its user signed it, and what has become of its devices since. */
+export interface ResolvedRecord extends DirectoryRecord {
+  /** Devices of the record that have logged out: what they sign counts for nothing any more. */
+  readonly loggedOut?: readonly string[];
 }
 
 export interface Contact {

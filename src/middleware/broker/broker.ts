@@ -78,9 +78,9 @@ export class RingBroker implements Broker {
 
   constructor(private readonly options: BrokerOptions) {
     const { replication, clock, random, log, domain } = options;
-    const announceChanged = (register: string) => replication.announceChanged(register);
+    const tellChanged = (register: string) => replication.tellChanged(register);
     const { registers } = replication;
-    const kept = { registers, clock, random, announceChanged };
+    const kept = { registers, clock, random, tellChanged };
     const exchanges = new Definitions<ExchangeFields>("exchange", kept);
     const queues = new Definitions<QueueFields>("queue", kept);
     const owned = new Definitions<OwnedFields>("owned", kept);

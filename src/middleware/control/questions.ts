@@ -57,7 +57,8 @@ const entriesMax = 10_000;
 const login: Shape = { password, record: isSoundRecord };
 const binding: Shape = {
   ...{ exchange: queue, queue, key: optional(text(255)) },
-  ...{ headers: optional(headers), match: optional(oneOf("all", "any")) },
+  match: optional(oneOf("all", "any", "all-with-x", "any-with-x")),
+  ...{ headers: optional(headers), early: optional(boolean) },
 };
 
 const shapes: Readonly<Record<OperationName, Shape>> = {

@@ -132,7 +132,8 @@ export class Broker {
     // A program that is gone for long loses its oldest events to the dead letters, and stops nobody.
     const queue = await this.queue(name, { exclusive: true, overflow: "drop-oldest" });
     const before = values.get(`subscription:${event}`) as { readonly key: string } | undefined;
-    await ask("bind", { exchange: event, queue: name, key });
+    // Whoever publishes it first makes it: what is published from then on is ours, too.
+    await ask("bind", { exchange: event, queue: name, key, early: true });
     if (before !== undefined && before.key !== key) await queue.unbind(event, before);
     if (before?.key !== key) await values.set(`subscription:${event}`, { key });
     const consumer = queue.consume(consume);
