@@ -268,7 +268,8 @@ describe("queues", () => {
 describe("an exclusive queue keeps its order", () => {
   const show = async (index: number) => {
     const alice = sender("alice").user;
-    const open = () => ring.must(index, (broker) => broker.openQueue("mine", alice, undefined, true));
+    const open = () =>
+      ring.must(index, (broker) => broker.openQueue("mine", alice, undefined, true));
     const answer = await open();
     if (answer.kind !== "open") throw new Error(answer.kind);
     return answer.session;

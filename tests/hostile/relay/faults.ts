@@ -113,7 +113,8 @@ export class Fates {
       fault,
       isRewritten: !this.#stopped && dice.chance(this.chances.rewritten),
       // Questions to the ring can't be cut any smaller.
-      sizeMax: this.#stopped || addressee === "control" ? Infinity : span.pick(this.chances.sizesMax),
+      sizeMax:
+        this.#stopped || addressee === "control" ? Infinity : span.pick(this.chances.sizesMax),
       dice,
     };
   }

@@ -31,7 +31,10 @@ export class PeerProcess {
     endWithUs(child);
     this.#child = child;
     for (const stream of [child.stdout, child.stderr]) {
-      stream?.on("data", (text: Buffer) => (this.#output = (this.#output + String(text)).slice(-4_000)));
+      stream?.on(
+        "data",
+        (text: Buffer) => (this.#output = (this.#output + String(text)).slice(-4_000)),
+      );
     }
     child.on("message", (word: PeerWord) => {
       if (typeof word === "string") this.#said.add(word);

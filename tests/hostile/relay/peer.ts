@@ -10,7 +10,14 @@ import {
   RingpostError,
 } from "../../../src/sdk/index.js";
 import { Servers } from "../../../src/sdk/transport/servers.js";
-import { Book, type ConsumedLine, consumedBook, readBook, type SentLine, sentBook } from "./books.js";
+import {
+  Book,
+  type ConsumedLine,
+  consumedBook,
+  readBook,
+  type SentLine,
+  sentBook,
+} from "./books.js";
 import { crashingFiles } from "./crashing-files.js";
 import { bodyOf, type Planned, planOf, subscribersOf } from "./plan.js";
 import type { PeerOrder, PeerTask, PeerWord } from "./task.js";

@@ -33,7 +33,10 @@ const streams = ["a", "b", "c"] as const;
 const queueOctetsMax = 16 * 1024;
 const eventOctetsMax = 8 * 1024 * 1024;
 
-export function planOf({ seed, peers, messages, largest, sizes }: PlanOptions, self: string): Planned[] {
+export function planOf(
+  { seed, peers, messages, largest, sizes }: PlanOptions,
+  self: string,
+): Planned[] {
   const index = peers.indexOf(self);
   const dice = createDice(seed * 1_000 + index);
   const count = Math.ceil(messages / peers.length);

@@ -8,14 +8,15 @@ const quotedOctetsMax = 512 * 1024;
 const inSubject =
   (change: (subject: string) => string): Gateway =>
   (mail) =>
-    mail.replace(/^Subject: ([^\r]*)\r\n/m, (_, subject: string) => `Subject: ${change(subject)}\r\n`);
+    mail.replace(
+      /^Subject: ([^\r]*)\r\n/m,
+      (_, subject: string) => `Subject: ${change(subject)}\r\n`,
+    );
 
 const changes: Readonly<Record<string, Gateway>> = {
   ...gateways,
   /** RFC 2047, as some write all that has quotes in it. */
-  encoded: inSubject(
-    (subject) => `=?utf-8?B?${Buffer.from(subject).toString("base64")}?=`,
-  ),
+  encoded: inSubject((subject) => `=?utf-8?B?${Buffer.from(subject).toString("base64")}?=`),
   replaced: inSubject(() => "(no subject)"),
 };
 /** SMTP has no bare newlines (RFC 5321 §2.3.8); what re-breaks or re-encodes the part comes first. */

@@ -117,7 +117,10 @@ class Drill {
       this.#start(name, 1, false);
     }
     const all = [...this.#peers.values()].map(({ process }) => process);
-    for (const [word, order] of [["declared", "subscribe"], ["ready", "go"]] as const) {
+    for (const [word, order] of [
+      ["declared", "subscribe"],
+      ["ready", "go"],
+    ] as const) {
       await Promise.all(all.map((process) => process.says(word)));
       for (const process of all) process.order(order);
     }
@@ -149,7 +152,8 @@ class Drill {
       const judgement = this.#judge();
       this.options.progress?.(judgement, { mails: this.relay.mails, kills: this.#kills });
       if (judgement.isComplete && judgement.lost.length === 0) return;
-      if (judgement.wrong.length + judgement.doubled.length + judgement.disordered.length > 0) return;
+      if (judgement.wrong.length + judgement.doubled.length + judgement.disordered.length > 0)
+        return;
       if (performance.now() > endMs) return;
     }
   }

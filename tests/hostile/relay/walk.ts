@@ -100,7 +100,10 @@ class Walker {
     // Had somebody something to say again, it would come with the next polls.
     await sleep(1_000);
     const told = existsSync(this.#note) ? readFileSync(this.#note, "utf8") : "";
-    return { killedAt: told.split("\n").slice(0, -1), judgement: { ...judgement, ...this.#judge() } };
+    return {
+      killedAt: told.split("\n").slice(0, -1),
+      judgement: { ...judgement, ...this.#judge() },
+    };
   }
 
   async close(): Promise<void> {
@@ -148,7 +151,13 @@ class Walker {
   }
 
   get #plan(): PlanOptions {
-    return { seed: this.options.seed, messages: 2 * messagesMax, largest: 1, peers: this.#names, sizes };
+    return {
+      seed: this.options.seed,
+      messages: 2 * messagesMax,
+      largest: 1,
+      peers: this.#names,
+      sizes,
+    };
   }
 
   #judge(): Judgement {
