@@ -239,6 +239,16 @@ describe("queues", () => {
     expect(texts(await ring.drain(1, "work.dead"))).toEqual(expected(6, 8));
   });
 
+  test("who sends to several queues is told which of them is full", async () => {
+    await declare("full", { messagesMax: 2 });
+    await declare("free");
+    await exchange("event", "fanout", ["full", "free"]);
+    await ring.publish(0, numbered(1, 2, { exchange: "event" }));
+    await ring.world.clock.advance(6_000);
+    const refused = await ring.publish(0, [message(3, { exchange: "event" })]);
+    expect(refused).toMatchObject({ kind: "refused", code: "full", why: "no room in full" });
+  });
+
   test("twice as much as it may hold is refused, should its leader not get round to it", async () => {
     await declare("gone", { messagesMax: 5, overflow: "drop-oldest" });
     await ring.publish(0, numbered(1, 10, { routingKey: "gone" }));
@@ -330,6 +340,26 @@ describe("the death of the leader", () => {
 
   const leaderOf = (queue: string): number =>
     ring.world.members.findIndex((_, i) => ring.broker(i).leads(queue));
+
+  test("one that is cut off from the others hands out nothing: it can't know that it still leads", async () => {
+    await declare("work", { leaseMs: 600_000 });
+    await ring.publish(0, numbered(1, 3, { routingKey: "work" }));
+    await ring.open(0, "work", "alice", 1);
+    const leader = leaderOf("work");
+    const { network } = ring.world;
+    const { addr } = ring.member(leader);
+    const others = ring.world.members.filter((member) => member.addr !== addr);
+    const mend = others.flatMap((other) => [
+      network.cut(addr, other.addr),
+      network.cut(other.addr, addr),
+    ]);
+    const cutOff = ring.begin(leader, (broker) => broker.openQueue("work", sender("alice").user));
+    const answer = await ring.world.clock.until(cutOff, 60_000);
+    expect(answer?.kind).toBe("tempfail");
+    const next = await ring.open((leader + 1) % 3, "work");
+    expect(texts(next.shown)).toEqual(expected(1, 3));
+    for (const each of mend) each();
+  });
 
   test("what it may have handed out says so; what comes later does not", async () => {
     await declare("work");
