@@ -339,7 +339,7 @@ describe("queues that are pushed", () => {
     expect(second?.texts).toEqual(first?.texts.slice(4));
   });
 
-  test("what a settlement makes room for is told at once, and what comes back from the dead", async () => {
+  test("what a settlement makes room for is told, and what comes back from the dead", async () => {
     await declare("work", { push: true });
     await ring.publish(0, numbered(1, 40, { routingKey: "work" }));
     const [first] = await takeAll("work");
