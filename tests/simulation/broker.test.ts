@@ -374,7 +374,13 @@ describe("queues that are pushed", () => {
       operations.settle({ queue: "work", reject: [first], ack: [second] }, sender("alice")),
     );
     expect(await takeAll("work.dead")).toEqual([]);
+    const woken: string[] = [];
+    for (const [index] of ring.world.members.entries()) {
+      ring.broker(index).onPush(({ queue }) => woken.push(queue));
+    }
     await declare("work.dead", { push: true });
+    await ring.world.clock.advance(300);
+    expect(woken).toContain("work.dead");
     expect(await takeAll("work.dead")).toHaveLength(1);
     await declare("work", { publishers: "everyone" });
     const more = await ring.publish(0, numbered(3, 3, { routingKey: "work" }));
