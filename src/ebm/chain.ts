@@ -16,7 +16,7 @@ type Fields = Readonly<Record<string, unknown>>;
 /** What of a frame is written behind another one. */
 export function linkOf(frame: DataFrame, before: DataFrame | undefined): Fields {
   const { stream, sequence, id, offset, size, digest, octets } = frame;
-  const { properties, origin, redelivered, base, void: isVoid } = frame;
+  const { properties, origin, redelivered, entry, base, void: isVoid } = frame;
   const isNext = stream === before?.stream && sequence === before.sequence + 1;
   // A key that is undefined is not written.
   return {
@@ -28,7 +28,7 @@ export function linkOf(frame: DataFrame, before: DataFrame | undefined): Fields 
     digest,
     properties: changed(properties, before?.properties),
     origin: sameOrigin(origin, before?.origin) ? undefined : (origin ?? null),
-    ...{ redelivered, base, void: isVoid },
+    ...{ redelivered, entry, base, void: isVoid },
   };
 }
 

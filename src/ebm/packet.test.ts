@@ -80,7 +80,7 @@ describe("frames that say what is not as before", () => {
         digest: name,
         properties,
         origin: fc.constantFrom(from, { ...from }, { ...from, epoch: 2 }),
-        ...{ redelivered: fc.constant(1), base: fc.constant(3), void: fc.boolean() },
+        ...{ redelivered: fc.constant(1), base: fc.constant(3), void: fc.boolean(), entry: name },
       },
       { requiredKeys: ["stream", "sequence", "id", "offset", "size", "octets"] },
     );

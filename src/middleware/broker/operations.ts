@@ -121,15 +121,17 @@ class Operations {
     const room = await this.owned.own(user, `q ${name}`, () => queues.recall(name));
     if (room !== "done") return outcome(room, user);
     const incarnation = random.bytes(9).toString("base64url");
+    let isMoved = false;
     const kind = await queues.change<"exists">(name, (before) => {
       if (!before) return { set: { ...made, incarnation, boundTo: [] } };
       if (!isSameQueue(before, made)) return { refuse: "exists" };
       // An owner whose account has moved gets it another way from now on.
-      const isMoved = before.owner === user && before.push !== made.push;
+      isMoved = before.owner === user && before.push !== made.push;
       return isMoved ? { set: { ...before, push: made.push } } : { same: true };
     });
     if (kind === "exists")
       await this.owned.disownUnless(user, `q ${name}`, () => queues.read(name));
+    if (isMoved && made.push) this.pushNow(name);
     return outcome(kind, `the queue ${name}`);
   };
 
@@ -146,12 +148,20 @@ class Operations {
     if (base.value.owner !== user) return outcome("forbidden", `the queue of ${name}`);
     const incarnation = random.bytes(9).toString("base64url");
     // Made by the ring, perhaps, with options of its own.
+    let isMoved = false;
     const kind = await queues.change<"exists">(name, (before) => {
       if (!before) return { set: { ...made, incarnation, boundTo: [] } };
       if (before.owner !== user) return { refuse: "exists" };
-      return before.push === made.push ? { same: true } : { set: { ...before, push: made.push } };
+      isMoved = before.push !== made.push;
+      return isMoved ? { set: { ...before, push: made.push } } : { same: true };
     });
+    if (isMoved && made.push) this.pushNow(name);
     return outcome(kind, `the queue ${name}`);
+  }
+
+  /** What lies in it already need not wait until somebody looks. */
+  private pushNow(queue: string): void {
+    void this.options.leaders.call({ queue, command: "wake" });
   }
 
   readonly removeQueue: Handler<"removeQueue"> = async ({ name }, user) => {

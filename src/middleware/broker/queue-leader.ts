@@ -187,7 +187,9 @@ export class QueueLeader {
   async takeToPush(): Promise<PushBatch | undefined> {
     const { maildrop, clock } = this.options;
     this.askedAtMs = clock.monotonicMs();
-    if (!this.fields.push || !(await this.refresh())) return undefined;
+    if (!this.fields.push) return undefined;
+    await this.options.deliveries.open();
+    if (!(await this.refresh())) return undefined;
     const entries = takeToPush(this.table, this.fields, this.now());
     return {
       entries,

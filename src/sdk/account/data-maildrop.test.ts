@@ -20,13 +20,14 @@ async function setup(isShared: boolean, answers: Record<string, Received["kind"]
   ends.push(() => account.close());
   let nowMs = 1_000;
   const received: string[] = [];
+  const handled = { isTaken: false };
   const maildrop = new DataMaildrop({
     isShared,
     receive: async (_, uid) => {
       received.push(uid);
-      return { kind: answers[uid] ?? "done", why: "" } as Received;
+      return { kind: answers[uid] ?? "done", why: "", queue: `of ${uid}` } as Received;
     },
-    handle: async () => false,
+    handle: async () => handled.isTaken,
     nowMs: () => nowMs,
   });
   const look = async (): Promise<boolean> => {
@@ -35,7 +36,8 @@ async function setup(isShared: boolean, answers: Record<string, Received["kind"]
     await client.quit();
     return found;
   };
-  return { account, received, look, pass: (ms: number) => void (nowMs += ms) };
+  const pass = (ms: number): void => void (nowMs += ms);
+  return { account, received, look, pass, maildrop, handled };
 }
 
 test("of an inbox that people use, only what is ours is fetched and deleted", async () => {
@@ -80,4 +82,20 @@ test("a mail that nobody understands is left alone, one that is dead is deleted"
   await look();
   expect(received).toEqual(["odd", "bad"]);
   expect([...account.maildrop.keys()]).toEqual(["odd"]);
+});
+
+test("entries that were pushed stay until somebody has room, who need not wait for the next look", async () => {
+  const { account, received, look, maildrop, handled } = await setup(true, {
+    jobs: "entry",
+    news: "entry",
+  });
+  account.maildrop.set("jobs", mailWith(index(1))).set("news", mailWith(index(2)));
+  expect(await look()).toBe(false);
+  handled.isTaken = true;
+  await look();
+  expect(received).toEqual(["jobs", "news"]);
+  maildrop.lookAgain("of jobs");
+  expect(await look()).toBe(true);
+  expect(received).toEqual(["jobs", "news", "jobs"]);
+  expect([...account.maildrop.keys()]).toEqual(["news"]);
 });
