@@ -93,7 +93,8 @@ class Walker {
       () => {
         const now = this.#judge();
         const isOver = now.lost.length === 0 || now.doubled.length + now.wrong.length > 0;
-        return isOver ? now : undefined;
+        if (isOver) return now;
+        throw new Error(`on their way: ${now.lost.slice(0, 10).join("; ")}`);
       },
       { deadlineMs: lifeMs, what: "all to be consumed", everyMs: 200 },
     );
