@@ -221,18 +221,18 @@ async function start(task: PeerTask, subscribe: Promise<void>, go: Promise<void>
     }),
   );
   const peer = new Peer(task, client);
-  orders.set("stop", () => peer.stop());
+  void stop.then(() => peer.stop());
   await peer.run(subscribe, go);
 }
 
 const orders = new Map<string, () => void>();
 const ordered = (order: string): Promise<void> =>
   new Promise((resolve) => orders.set(order, resolve));
-const [subscribe, go] = [ordered("subscribe"), ordered("go")];
+const [subscribe, go, stop] = [ordered("subscribe"), ordered("go"), ordered("stop")];
 
 process.on("message", (order: PeerOrder) => {
   if (typeof order === "string") return orders.get(order)?.();
-  if (order.task.isSetUp) for (const follow of [...orders.values()]) follow();
+  if (order.task.isSetUp) for (const each of ["subscribe", "go"]) orders.get(each)?.();
   start(order.task, subscribe, go).catch((error: unknown) => {
     say({ failed: String(error instanceof Error ? error.stack : error) });
     process.exit(1);

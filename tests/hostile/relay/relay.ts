@@ -1,4 +1,5 @@
 /** A hostile relay in front of a ring: one SMTP and one POP3 front per member, and no other way in. */
+import { setMaxListeners } from "node:events";
 import type { ServerEndpoints } from "../../../src/ebm/index.js";
 import { type Chances, type Fault, Fates } from "./faults.js";
 import { Pop3Side } from "./pop3-side.js";
@@ -18,6 +19,8 @@ export class HostileRelay {
 
   private constructor(seed: number, chances: Chances) {
     this.#fates = new Fates(seed, chances);
+    // All that is delayed waits for it.
+    setMaxListeners(0, this.#end.signal);
   }
 
   static async start(options: {

@@ -21,7 +21,9 @@ export interface RunOptions {
   /** On average; 0: never. */
   readonly killPeerEveryMs: number;
   readonly killMemberEveryMs: number;
-  /** For all to be consumed. */
+  /** Then nothing new is sent. */
+  readonly sendingMs: number;
+  /** From then on, or from when all is sent, for all to be consumed. */
   readonly deadlineMs: number;
   /** Told now and then how far it is. */
   readonly progress?: (judgement: Judgement, report: Pick<Report, "mails" | "kills">) => void;
@@ -58,7 +60,8 @@ class Drill {
   readonly #names: readonly string[];
   readonly #kills = { peers: 0, members: 0 };
   #isOver = false;
-  #failure: unknown;
+  #mayEndAtMs = Infinity;
+  #failure: Error | undefined;
 
   private constructor(
     private readonly ring: Ring,
@@ -131,9 +134,10 @@ class Drill {
     this.#peers.set(name, { process, life });
     const task: PeerTask = {
       ...{ name, password, life, isSetUp, plan: this.#plan, servers: this.relay.endpoints },
-      ...{ folder: join(this.folder, name), sendUpTo: Infinity, hasBroker: true },
+      ...{ folder: join(this.folder, name), sendUpTo: 0, hasBroker: true },
     };
-    void process.begin({ ...task, sendUpTo: this.options.messages });
+    const sendUpTo = this.#isStopped ? 0 : this.options.messages;
+    void process.begin({ ...task, sendUpTo });
     void process.ended.then(({ signal }) => {
       if (signal !== "SIGKILL") this.#failure ??= new Error(`${name}: ${process.failure}`);
     });
@@ -144,17 +148,28 @@ class Drill {
     return judge(this.folder, peers);
   }
 
+  get #isStopped(): boolean {
+    return this.#mayEndAtMs < Infinity;
+  }
+
+  #stopSending(): void {
+    if (this.#isStopped) return;
+    this.#mayEndAtMs = performance.now() + this.options.deadlineMs;
+    for (const { process } of this.#peers.values()) process.order("stop");
+  }
+
   async #untilConsumed(): Promise<void> {
-    const endMs = performance.now() + this.options.deadlineMs;
+    const stopAtMs = performance.now() + this.options.sendingMs;
     for (;;) {
       await sleep(1_000);
       if (this.#failure !== undefined) throw this.#failure;
       const judgement = this.#judge();
       this.options.progress?.(judgement, { mails: this.relay.mails, kills: this.#kills });
-      if (judgement.isComplete && judgement.lost.length === 0) return;
-      if (judgement.wrong.length + judgement.doubled.length + judgement.disordered.length > 0)
-        return;
-      if (performance.now() > endMs) return;
+      const { isComplete, lost, wrong, doubled, disordered } = judgement;
+      if (isComplete || performance.now() > stopAtMs) this.#stopSending();
+      if (this.#isStopped && lost.length === 0) return;
+      if (wrong.length + doubled.length + disordered.length > 0) return;
+      if (performance.now() > this.#mayEndAtMs) return;
     }
   }
 
@@ -168,7 +183,7 @@ class Drill {
       try {
         await work();
       } catch (error) {
-        this.#failure ??= error;
+        this.#failure ??= error instanceof Error ? error : new Error(String(error));
       }
       waitMs = everyMs * (0.5 + this.#dice.next());
     }

@@ -81,9 +81,9 @@ class Walker {
       ...this.#task(this.#names[1], 1),
       ...(isSender ? { sendUpTo: 0 } : { sendUpTo: messagesMax, unsettledMax: 2 * sizes.length }),
     });
-    let ends = 0;
+    let [life, ends] = [0, 0];
     for (let step = 1; step <= stepMax && ends < endsInARow; step += stride) {
-      const hasEnded = await this.#live(step);
+      const hasEnded = await this.#live((life += 1), step);
       ends = hasEnded ? ends + 1 : 0;
       if (steady.isEnded) throw new Error(`the steady peer: ${steady.failure}`);
     }
@@ -93,7 +93,8 @@ class Walker {
       () => {
         const now = this.#judge();
         const isOver = now.lost.length === 0 || now.doubled.length + now.wrong.length > 0;
-        return isOver ? now : undefined;
+        if (isOver) return now;
+        throw new Error(`on their way: ${now.lost.slice(0, 10).join("; ")}`);
       },
       { deadlineMs: lifeMs, what: "all to be consumed", everyMs: 200 },
     );
@@ -113,11 +114,11 @@ class Walker {
   }
 
   /** True when it came to its end before the step. */
-  async #live(step: number): Promise<boolean> {
+  async #live(life: number, step: number): Promise<boolean> {
     const isSender = this.options.side === "sender";
     const process = await this.#begin({
-      ...this.#task(this.#names[0], step),
-      ...(isSender ? { sendUpTo: sizes.length * step, endAfter: 0 } : { endAfter: sizes.length }),
+      ...this.#task(this.#names[0], life),
+      ...(isSender ? { sendUpTo: sizes.length * life, endAfter: 0 } : { endAfter: sizes.length }),
       crashAt: { step, note: this.#note },
     });
     const late = sleep(lifeMs, undefined, { ref: false }).then(() => "late" as const);
