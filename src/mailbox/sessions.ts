@@ -10,7 +10,14 @@
 import { errors, jwtVerify, type JWTPayload, SignJWT } from "jose";
 import type { Clock } from "../replication/ports.js";
 import type { MailboxName } from "../shared/ids.js";
-import { type Account, type AccountChange, type Accounts, nextGeneration } from "./accounts.js";
+import {
+  type Account,
+  type AccountAnswer,
+  type AccountChange,
+  type Accounts,
+  nextGeneration,
+} from "./accounts.js";
+import { Latest } from "./latest.js";
 import type { RingKey, RingKeys } from "./ring-keys.js";
 
 const tokenSeconds = 60 * 60;
@@ -63,6 +70,8 @@ interface Remembered {
 export class Sessions {
   /** Tokens whose signature is good, and that are not over. */
   private readonly remembered = new Map<string, Remembered>();
+  /** A program that consumes many queues uses its token many times at once. */
+  private readonly reading = new Latest<AccountAnswer>();
 
   constructor(private readonly options: SessionsOptions) {}
 
@@ -168,7 +177,8 @@ export class Sessions {
   }
 
   private async accountOf(mailbox: MailboxName): Promise<Account | "undecided" | undefined> {
-    const answer = await this.options.accounts.read(mailbox);
+    const { accounts } = this.options;
+    const answer = await this.reading.ask(mailbox, () => accounts.read(mailbox));
     if (answer.kind === "undecided") return "undecided";
     return answer.kind === "account" && !answer.account.disabled ? answer.account : undefined;
   }

@@ -271,7 +271,15 @@ describe("queues", () => {
     expect(other.kind).toBe("inUse");
     await ring.must(0, () => session.acknowledge(session.entries));
     await ring.must(0, () => session.close().then(() => true));
-    expect(texts((await ring.open(1, "mine")).shown)).toEqual([]);
+    // Who finds nothing keeps nobody away, and has nothing to come later.
+    const idle = await ring.open(1, "mine");
+    expect(texts(idle.shown)).toEqual([]);
+    await ring.publish(0, numbered(101, 102, { routingKey: "mine" }));
+    const next = await ring.open(2, "mine");
+    expect(texts(next.shown)).toEqual(expected(101, 102));
+    await ring.must(1, () => idle.session.close().then(() => true));
+    const again = await ring.must(1, (broker) => broker.openQueue("mine", sender("alice").user));
+    expect(again.kind).toBe("inUse");
   });
 });
 

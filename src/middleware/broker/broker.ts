@@ -199,6 +199,8 @@ export class RingBroker implements Broker {
         return reply.kind === "done";
       },
       async close() {
+        // Of these the leader has not taken notice.
+        if (entries.length === 0) return;
         const back = entries.map(({ message }) => message.id).filter((id) => !seen.has(id));
         await leaders.call({ queue, command: "close", session, back });
       },

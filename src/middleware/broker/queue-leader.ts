@@ -169,12 +169,13 @@ export class QueueLeader {
       return { kind: "entries", entries: this.table.leasesOf(session) };
     }
     if (!this.hasRoomFor(now)) return { kind: "inUse" };
-    this.sessions.set(session, now.monotonicMs);
     // What it has in hand takes no room: it may be blocks of a message that is whole only with the next ones.
     const recalled = recall && this.fields.exclusive ? this.table.recall() : 0;
     const { competing, exclusive } = brokerLimits.shownMax;
     const shownMax = this.fields.exclusive ? exclusive + recalled : competing;
     const entries = this.table.take(session, Math.min(max ?? shownMax, shownMax), now);
+    // Who is shown nothing keeps nobody from anything, and need not say that it ends.
+    if (entries.length > 0) this.sessions.set(session, now.monotonicMs);
     return { kind: "entries", entries };
   }
 
