@@ -48,14 +48,19 @@ export class QueueConsumer {
   readonly #poller: Poller;
   readonly #entries = new Set<Entry>();
   readonly #leases: NodeJS.Timeout;
+  /** Something was left in the queue because there was no room for it. */
+  #isShort = false;
 
   constructor(options: QueueConsumerOptions, consume: ConsumeOptions) {
     this.#options = options;
     this.stream = new DeliveryStream({
       ...consume,
       closing: options.closing,
+      // Else the queue is looked into when its time has come: for a hundred queues that is much.
       onRoom: () => {
-        if (this.stream.hasMuchRoom) this.#poller.poke();
+        if (!this.#isShort || !this.stream.hasMuchRoom) return;
+        this.#isShort = false;
+        this.#poller.poke();
       },
       // It may be closed already, before this object is whole.
       onClose: () => queueMicrotask(() => this.#close()),
@@ -91,7 +96,8 @@ export class QueueConsumer {
   }
 
   async #look(): Promise<boolean> {
-    if (!this.stream.hasMuchRoom) return false;
+    this.#isShort = !this.stream.hasMuchRoom;
+    if (this.#isShort) return false;
     let found = false;
     try {
       await this.#options.open(async (client) => {
@@ -108,6 +114,7 @@ export class QueueConsumer {
     const uids = listed.length === 0 ? [] : await client.uidl();
     let found = false;
     for (const batch of batchesOf(listed)) {
+      this.#isShort = this.stream.room < batch.length;
       // What is not retrieved goes back to the queue at the end of the session.
       const numbers = batch.slice(0, Math.max(0, this.stream.room));
       if (numbers.length === 0 || this.#end.signal.aborted) break;
