@@ -2,9 +2,10 @@
 import type { NodeConfig } from "./config/index.js";
 import type { Mailboxes } from "./mailbox/mailboxes.js";
 import { type Discovery, listenForQuestions } from "./discovery/index.js";
+import type { Pusher } from "./middleware/broker/pusher.js";
 import type { RingBroker } from "./middleware/broker/broker.js";
 import { Admission } from "./node/admission.js";
-import { createNodeBroker } from "./node/broker.js";
+import { createNodeBroker, createPusher } from "./node/broker.js";
 import { toldOnLan, withFoundEntries } from "./node/discovery.js";
 import { keepId, NodeStartError, ownId, refuseOtherRing } from "./node/identity.js";
 import { probeListeners } from "./node/listeners.js";
@@ -96,6 +97,7 @@ class Node implements RunningNode {
   private readonly ring: Ring;
   private readonly mailboxes: Mailboxes;
   private readonly broker: RingBroker;
+  private readonly pusher: Pusher;
   private readonly relay: Relay;
   private readonly smtp: MailSmtpServers;
   private readonly pop3: MailPop3Servers;
@@ -157,7 +159,10 @@ class Node implements RunningNode {
     this.mailboxes = mailboxes;
     const { relayPassword: password } = secrets;
     const { quotas } = registry;
-    this.relay = createRelay({ config, password, mailboxes, quotas, replication, log });
+    this.relay = createRelay({
+      ...{ config, password, mailboxes, quotas, replication, log },
+      onGivenUp: (mail) => this.pusher.givenUp(mail),
+    });
     const { outgoing } = this.relay;
     const admission = new Admission({
       ...{ credentials: secrets.credentials, secretsFolder: secrets.folder },
@@ -170,6 +175,7 @@ class Node implements RunningNode {
       ...{ config, mail, replication, broker, log },
       outgoing: config.relay && outgoing,
     });
+    this.pusher = createPusher(broker, middleware, log);
     const operator = new Operator(
       Object.assign(facts, {
         ...{ ...registry, mailboxes, credentials, admission, domain, outgoing },
@@ -195,7 +201,8 @@ class Node implements RunningNode {
       log,
     });
     const nodeText = this.self.id.toString();
-    const users = { authenticator, senders: registry.senders };
+    const { wayOut } = this.relay;
+    const users = { authenticator, senders: registry.senders, wayOut };
     const served = { config, log, tls: secrets.tls };
     const { receiver: ring } = middleware;
     this.smtp = createMailSmtpServers({ ...served, nodeText, receiver: mailboxes, ring, users });
@@ -372,6 +379,7 @@ class Node implements RunningNode {
 
   private async listen(): Promise<void> {
     this.relay.start();
+    this.pusher.start();
     this.listeners = { ...(await this.smtp.listen()), ...(await this.pop3.listen()) };
     const { config, secrets, log } = this;
     if (!config.discovery || this.stopping.signal.aborted) return;
@@ -389,6 +397,7 @@ class Node implements RunningNode {
     this.mailboxes.stop();
     await Promise.all([this.smtp.close(), this.pop3.close(), this.discovery?.close()]);
     await this.relay.stop();
+    this.pusher.stop();
     this.broker.stop();
     this.replication.stop();
     this.ring.stop();

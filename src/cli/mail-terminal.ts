@@ -16,6 +16,7 @@ export interface TerminalOptions {
   readonly server?: string;
   readonly user?: string;
   readonly store?: string;
+  readonly insecureCertificate?: boolean;
 }
 
 const tickMs = 1_000;
@@ -45,7 +46,11 @@ export async function mailTerminal(
     end = resolve;
   });
   const effects = createEffects({
-    connect: (connect) => world.ringpost(connect),
+    connect: (connect) =>
+      world.ringpost({
+        ...connect,
+        ...(options.insecureCertificate === true && { tls: { rejectUnauthorized: false } }),
+      }),
     storeFor: (at, user) => options.store ?? mailStore(world, at, user),
     ...{ viewer, signal: ended.signal },
     tell: (event) => tell(event),

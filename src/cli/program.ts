@@ -241,7 +241,7 @@ function addAdmission(program: Command, world: World): void {
 }
 
 function addRelay(program: Command, world: World): void {
-  const relay = program.command("relay").description("mail of the middleware that leaves the ring");
+  const relay = program.command("relay").description("mail that leaves the ring");
   asking(relay.command("test <address>").description("send a short mail through the relay")).action(
     (address, options) => relayTest(world, address, options),
   );
@@ -339,6 +339,7 @@ function addMail(program: Command, world: World): void {
   mail
     .option("--entry, --server <host:port>", "where to log in; auto finds a member on the LAN")
     .option("--user <name>", "who one is")
+    .option("--insecure-certificate", "accept any certificate")
     .option("--store <dir>", "where chats are kept (default: in ~/.local/state/ringpost)")
     .addHelpText("after", terminalHelp)
     .action(async (verb: string[], options: TerminalOptions) => {

@@ -38,7 +38,7 @@ export class FakeRing {
   readonly calls: string[] = [];
   /** Never confirms what is sent. */
   isDeaf = false;
-  readonly #listeners = new Set<(value: never) => void>();
+  readonly #listeners = new Map<string, Set<(value: never) => void>>();
 
   readonly connect = async (options: ConnectOptions): Promise<Ringpost> => {
     this.connected.push(options);
@@ -49,7 +49,17 @@ export class FakeRing {
 
   /** Tells clients of a change of their connection. */
   status(state: "connected" | "offline"): void {
-    for (const listener of this.#listeners) listener({ state } as never);
+    this.#emit("status", { state });
+  }
+
+  /** A line of a chat comes. */
+  chat(user: string, line: ChatLine): void {
+    this.chats.set(user, [...(this.chats.get(user) ?? []), line]);
+    this.#emit("chat", { user, line });
+  }
+
+  #emit(event: string, value: object): void {
+    for (const listener of this.#listeners.get(event) ?? []) listener(value as never);
   }
 
   #client(): Ringpost {
@@ -127,7 +137,10 @@ export class FakeRing {
         return ring.#consumer(event, options.signal);
       },
       unsubscribe: async (event: string) => void ring.calls.push(`unsubscribe ${event}`),
-      on: (_event: string, listener: (value: never) => void) => ring.#listeners.add(listener),
+      on: (event: string, listener: (value: never) => void) => {
+        const listeners = ring.#listeners.get(event) ?? new Set();
+        ring.#listeners.set(event, listeners.add(listener));
+      },
       close: async () => void ring.calls.push("close"),
     };
     return client as unknown as Ringpost;

@@ -71,7 +71,18 @@ describe("the relay", () => {
       { relay: ["mx.test:587"], ...login, "relay-retry": ["5"] },
       { tls: "required", login: { user: "ring", passwordPath: "/etc/pw" }, firstRetryMs: 5_000 },
     ],
-    [{ relay: ["127.0.0.1:25"], ...login }, { tls: "opportunistic" }],
+    [
+      { relay: ["127.0.0.1:25"], ...login },
+      { tls: "opportunistic", recipientsPerHour: 1_000 },
+    ],
+    // Whoever made an account for themselves would send what they like.
+    [{ relay: ["mx.test:25"], registration: ["open"] }, { recipientsPerHour: 0 }],
+    [
+      { relay: ["mx.test:25"], registration: ["open"], "relay-rate": ["50"] },
+      { recipientsPerHour: 50 },
+    ],
+    [{ relay: ["mx.test:25"], registration: ["token"] }, { recipientsPerHour: 1_000 }],
+    [{ relay: ["mx.test:25"], "relay-rate": ["0"] }, { recipientsPerHour: 0 }],
     [{ relay: ["mx.test:25"], "relay-tls": ["required"] }, { tls: "required" }],
   ] as readonly [FlagTexts, object | undefined][])("%j", async (flags, expected) => {
     const { relay } = await loadNodeConfig({ addr, ...flags });

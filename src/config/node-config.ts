@@ -84,6 +84,8 @@ export interface RelayConfig {
   readonly login: { readonly user: string; readonly passwordPath: string } | undefined;
   readonly tls: RelayTls;
   readonly firstRetryMs: number;
+  /** What a user may send to other domains, at each member. 0: nothing. */
+  readonly recipientsPerHour: number;
 }
 
 /** The command line's options as typed, by name; an option given twice has two texts. */
@@ -235,6 +237,8 @@ function relayOf({ values, origins }: Given): NodeConfig["relay"] {
         "whoever is in between; use required, or a relay on loopback",
     );
   }
+  // Strangers that make accounts for themselves must not make this an open relay.
+  const isOpen = values.registration === "open";
   return Object.freeze({
     ...relay,
     login:
@@ -243,6 +247,7 @@ function relayOf({ values, origins }: Given): NodeConfig["relay"] {
         : Object.freeze({ user, passwordPath: resolve(file) }),
     tls,
     firstRetryMs: (values["relay-retry"] ?? defaults.relayRetrySeconds) * 1_000,
+    recipientsPerHour: values["relay-rate"] ?? (isOpen ? 0 : defaults.relayRecipientsPerHour),
   });
 }
 

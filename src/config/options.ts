@@ -55,6 +55,7 @@ export interface OptionValues {
   readonly "relay-password-file": string;
   readonly "relay-tls": RelayTls;
   readonly "relay-retry": number;
+  readonly "relay-rate": number;
   /** By the names and in the units of the table of limits. */
   readonly limit: Readonly<Record<string, number>>;
   readonly "log-level": LogLevel;
@@ -103,6 +104,8 @@ export const defaults = {
   copyStreams: 4,
   messageOctetsMax: limits.messageOctetsMax,
   relayRetrySeconds: 60,
+  /** Not with open registration: then anybody could send through the relay. */
+  relayRecipientsPerHour: 1_000,
   logLevel: "info",
   /** A listener's default port is the ring port plus its well-known number. */
   smtpPortOffset: 25,
@@ -375,7 +378,7 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
   },
   relay: {
     placeholder: "<host:port>",
-    help: "mail server that takes what the middleware sends elsewhere, or off",
+    help: "mail server that takes what leaves the ring, of the middleware and of users, or off",
     defaultText: "off",
     fileTypes: ["string"],
     parse: parseRelay,
@@ -406,6 +409,13 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
     defaultText: String(defaults.relayRetrySeconds),
     fileTypes: ["number"],
     parse: (text) => parseWhole(text, { min: 1, max: 3_600, unit: "seconds" }),
+  },
+  "relay-rate": {
+    placeholder: "<n>",
+    help: "recipients elsewhere for mail of one user in an hour, at each member; 0: users' mail stays",
+    defaultText: `${defaults.relayRecipientsPerHour}; 0 with --registration open`,
+    fileTypes: ["number"],
+    parse: (text) => parseWhole(text, { min: 0, max: 1_000_000, unit: "recipients" }),
   },
   limit: {
     placeholder: "<name=value>",

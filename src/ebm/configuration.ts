@@ -58,9 +58,20 @@ export interface QueueOptions {
   readonly deliveriesMax?: number;
   /** Queue for dead letters. Default: `<name>.dead`, made when it is first needed. */
   readonly deadLetters?: string;
+  /** Entries, acknowledged ones not counted. Default 100,000. */
   readonly messagesMax?: number;
+  /** Default 1 GiB. */
   readonly octetsMax?: number;
-  /** Sent to the address that the owner answers at, instead of waiting to be fetched. */
+  /**
+   * When it holds that much: "reject" refuses what is published to it, also through an exchange and
+   * then for all queues that are bound; "drop-oldest" takes it, and moves its oldest messages to the dead
+   * letters (of a queue of dead letters: deletes them). Default "reject".
+   */
+  readonly overflow?: "reject" | "drop-oldest";
+  /**
+   * Sent to the address that the owner answers at: for owners whose mail account is elsewhere, who can't come for it. The
+   * owner may declare it again with another `push`. A lease is doubled with each delivery, up to 6 h.
+   */
   readonly push?: boolean;
 }
 
@@ -71,13 +82,23 @@ export interface Binding {
   readonly key?: string;
   /** Of a headers exchange. */
   readonly headers?: Readonly<Record<string, string | number | boolean>>;
-  /** Of a headers exchange, default "all". */
-  readonly match?: "all" | "any";
+  /**
+   * Of a headers exchange, default "all". As in RabbitMQ, headers whose names begin with `x-` count only with
+   * "all-with-x" and "any-with-x".
+   */
+  readonly match?: HeadersMatch;
+  /**
+   * The exchange need not be there yet: the queue waits for whoever declares it with
+   * `subscribers: "everyone"`. Ignored by `unbind`.
+   */
+  readonly early?: boolean;
 }
+
+export type HeadersMatch = "all" | "any" | "all-with-x" | "any-with-x";
 
 export interface Settlement {
   readonly queue: string;
-  /** Entries, by the unique-id that POP3 gives them. Idempotent. */
+  /** Entries, by the unique-id that POP3 gives them, or by `entry` of pushed frames. Idempotent. */
   readonly ack?: readonly string[];
   readonly nack?: readonly { readonly entry: string; readonly delayMs: number }[];
   /** To the dead letters. */
@@ -106,7 +127,7 @@ export interface ConfigurationOperations {
   readonly refresh: { ask: object; answer: SessionAnswer };
   /** Voids every token of the user, and takes the device off the record. */
   readonly logout: { ask: object; answer: object };
-  readonly resolve: { ask: { readonly user: string }; answer: DirectoryRecord };
+  readonly resolve: { ask: { readonly user: string }; answer: ResolvedRecord };
   readonly announce: { ask: { readonly record: DirectoryRecord }; answer: object };
   readonly servers: { ask: object; answer: { readonly servers: readonly ServerEndpoints[] } };
   /** Idempotent; `exists` with other options is refused. */
@@ -130,6 +151,12 @@ export interface ConfigurationOperations {
   readonly markRead: { ask: { readonly ids: readonly string[] }; answer: object };
   readonly listRead: { ask: object; answer: { readonly ids: readonly string[] } };
   readonly quota: { ask: object; answer: QuotaAnswer };
+}
+
+/** The record as its user signed it, and what has become of its devices since. */
+export interface ResolvedRecord extends DirectoryRecord {
+  /** Devices of the record that have logged out: what they sign counts for nothing any more. */
+  readonly loggedOut?: readonly string[];
 }
 
 export interface Contact {

@@ -32,6 +32,11 @@ export interface DataFrame {
   readonly origin?: Origin;
   /** How often it was handed out before, when the packet comes from a queue. */
   readonly redelivered?: number;
+  /**
+   * The entry of the queue that it belongs to, by which it is settled, when the packet was pushed. An entry that was
+   * fetched has none here: its name is its unique-id.
+   */
+  readonly entry?: string;
   /** In the first frame of its stream in a packet: messages below were settled, nobody waits for them. */
   readonly base?: number;
   /** Its sender has given this message up: it takes its place in the order, and nothing else. */
@@ -262,6 +267,7 @@ const isWellFormed: Readonly<Record<Frame["kind"], (fields: Fields) => boolean>>
     (properties === undefined || isProperties(properties)) &&
     (origin === undefined || isOrigin(origin)) &&
     [more["redelivered"], more["base"]].every((each) => each === undefined || isWhole(each)) &&
+    (more["entry"] === undefined || isName(more["entry"])) &&
     (more["void"] === undefined || typeof more["void"] === "boolean"),
   ack: ({ connection, cumulative, ranges, windowOctets, pollMs, consumed, dead }) =>
     isName(connection) &&

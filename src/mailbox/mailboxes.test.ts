@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
+import type { Copy } from "../replication/delivery.js";
 import type { Replication } from "../replication/replication.js";
 import { quietLog } from "../replication/testing.js";
 import type { Body } from "../shared/body.js";
@@ -23,6 +24,7 @@ let opened: object;
 let room: boolean;
 let ended: boolean[];
 let discarded: number;
+let delivered: (copies: readonly Copy[]) => void;
 let mailboxes: Mailboxes;
 let registers: FakeRegisters;
 
@@ -35,13 +37,17 @@ beforeEach(() => {
   room = true;
   ended = [];
   discarded = 0;
+  delivered = () => undefined;
   let count = 0;
   registers = new FakeRegisters();
   const replication = {
     registers,
     announceChanged: () => Promise.resolve(),
     newMessageId: () => `id${++count}` as MessageId,
-    deliver: () => Promise.resolve(result),
+    deliver: (copies: readonly Copy[]) => {
+      delivered(copies);
+      return Promise.resolve(result);
+    },
     settled: (mailbox: string, id: string, outcome: string) => {
       settled.push(`${mailbox} ${id} ${outcome}`);
     },
@@ -67,6 +73,7 @@ beforeEach(() => {
     quotas: quotas as unknown as Quotas,
     store: { spoolPath: () => "/spool/1" } as never,
     self: "u1" as MemberUuid,
+    domain: "ring.test",
     clock: { wallMs: () => 7, monotonicMs: () => 7, sleep: untilAborted },
     log: quietLog,
   });
@@ -89,6 +96,28 @@ describe("a mail", () => {
     mailboxes.settled(["id1", "id2"] as MessageId[], "confirmed");
     mailboxes.settled(["id1", "id9"] as MessageId[], "doubtful");
     expect(settled).toEqual([`${ann} id1 confirmed`, `${bob} id2 confirmed`]);
+  });
+
+  test("has a copy for each recipient elsewhere, with the envelope that it leaves with", async () => {
+    const traces: string[] = [];
+    let fingerprints: unknown[] = [];
+    const traceFor = (mailbox: string, _: string, to?: string) => `X: ${mailbox} ${to}\r\n`;
+    delivered = (copies) => {
+      for (const { mailbox, message } of copies) traces.push(`${mailbox}: ${message.trace}`);
+      fingerprints = copies.map(({ message }) => message.fingerprint);
+    };
+    const elsewhere = ["x@else.test", "y@else.test"];
+    const answer = await mailboxes.deliver({
+      ...{ sender: "ann@ring.test", mailboxes: [bob], elsewhere, body, traceFor },
+    });
+    expect(answer).toMatchObject({ ids: ["id1", "id2", "id3"] });
+    const out = ".submitted@ring.test/queue";
+    const to = (one: string) =>
+      `${out}: Ringpost-Outgoing-To: ${one}\r\nRingpost-Outgoing-From: ann@ring.test\r\n` +
+      `X: ${out} ${one}\r\n`;
+    expect(traces).toEqual([`${bob}: X: ${bob} undefined\r\n`, ...elsewhere.map(to)]);
+    // Or the second would be taken for a retry of the first.
+    expect(new Set(fingerprints).size).toBe(3);
   });
 
   test.each([["tempfail"], ["full"]])("that was not taken (%s) is taken back", async (kind) => {

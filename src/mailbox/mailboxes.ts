@@ -7,6 +7,7 @@ import type { BodyDigest, MailboxName, MemberUuid, MessageId } from "../shared/i
 import type { Log } from "../shared/log.js";
 import type { Identity } from "./authentication.js";
 import { folderOf, folders } from "./folders.js";
+import { envelopeLines, submittedMailbox } from "./outgoing-mail.js";
 import type { Delivery, DeliveryAnswer, MailReceiver, RecipientAnswer } from "./ports.js";
 import type { Quotas } from "./quotas.js";
 import type { Recipients } from "./recipients.js";
@@ -18,6 +19,8 @@ interface MailboxesOptions {
   readonly quotas: Quotas;
   readonly store: Store;
   readonly self: MemberUuid;
+  /** The ring's first domain. */
+  readonly domain: string;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -55,7 +58,7 @@ export class Mailboxes implements MailReceiver {
       await keepSilent(clock, this.stopping.signal);
       return { kind: "tempfail", why: "on trial" };
     }
-    const copies = delivery.mailboxes.map((mailbox) => this.copyFor(mailbox, delivery));
+    const copies = this.copiesOf(delivery);
     const room = await quotas.reserve(
       copies.map(({ mailbox, message }) => ({ mailbox, octets: octetsOf(message) })),
     );
@@ -94,9 +97,27 @@ export class Mailboxes implements MailReceiver {
     return { kind: "stored", ids, copies: durable, copiesWanted: wanted };
   }
 
-  private copyFor(mailbox: MailboxName, delivery: Delivery): Copy {
+  private copiesOf(delivery: Delivery): Copy[] {
+    const { sender, mailboxes, elsewhere = [], traceFor } = delivery;
+    const out = submittedMailbox(this.options.domain);
+    return [
+      ...mailboxes.map((mailbox) =>
+        this.copyFor(
+          { mailbox, identity: sender, traceFor: (id) => traceFor(mailbox, id) },
+          delivery,
+        ),
+      ),
+      ...elsewhere.map((to) => {
+        const envelope = envelopeLines({ to, from: sender });
+        const trace = (id: MessageId): string => `${envelope}${traceFor(out, id, to)}`;
+        // Equal octets to two recipients are two mails.
+        return this.copyFor({ mailbox: out, identity: envelope, traceFor: trace }, delivery);
+      }),
+    ];
+  }
+
+  private copyFor({ mailbox, identity, traceFor }: Wanted, { body }: Delivery): Copy {
     const { replication, clock, self } = this.options;
-    const { body, sender } = delivery;
     const id = replication.newMessageId();
     const digest: BodyDigest = body.digest;
     return {
@@ -105,9 +126,9 @@ export class Mailboxes implements MailReceiver {
         id,
         digest,
         bodyOctets: body.kind === "bytes" ? body.bytes.length : body.octets,
-        trace: delivery.traceFor(mailbox, id),
+        trace: traceFor(id),
         receivedAtMs: clock.wallMs(),
-        fingerprint: fingerprintOf(sender, mailbox, digest),
+        fingerprint: fingerprintOf(identity, mailbox, digest),
         coordinator: self,
         ...(body.hasMessageId && { hasMessageId: true }),
       },
@@ -182,6 +203,13 @@ export class Mailboxes implements MailReceiver {
       maildrop.release();
     }
   }
+}
+
+interface Wanted {
+  readonly mailbox: MailboxName;
+  /** With the mailbox and the octets, what tells a mail that comes again from another one. */
+  readonly identity: string;
+  readonly traceFor: (id: MessageId) => string;
 }
 
 /** As it is read: trace and body. */

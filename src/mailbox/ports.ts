@@ -30,15 +30,20 @@ export interface Delivery {
   readonly sender: string;
   /** Distinct mailboxes. */
   readonly mailboxes: readonly MailboxName[];
+  /** Recipients in other domains, distinct: each gets a copy of its own among what leaves the ring. */
+  readonly elsewhere?: readonly string[];
   readonly body: Body;
-  /** What stands in front of each mailbox's copy: its trace and more, lines ending in CRLF. */
-  readonly traceFor: (mailbox: MailboxName, id: MessageId) => string;
+  /**
+   * What stands in front of each mailbox's copy: its trace and more, lines ending in CRLF. `elsewhere`: the recipient
+   * for whom this one leaves the ring.
+   */
+  readonly traceFor: (mailbox: MailboxName, id: MessageId, elsewhere?: string) => string;
 }
 
 export type DeliveryAnswer =
   | {
       readonly kind: "stored";
-      /** One id per mailbox, in the order asked. */
+      /** One id per mailbox, in the order asked, and then one per recipient elsewhere. */
       readonly ids: readonly MessageId[];
       /** Durable copies when the answer was given (the fewest of any mailbox), and copies wanted. */
       readonly copies: number;
@@ -66,6 +71,22 @@ export interface MailReceiver {
    * mail that comes again within a day is the same mail, and is stored once.
    */
   settled(ids: readonly MessageId[], outcome: "confirmed" | "doubtful"): void;
+}
+
+export type WayOutAnswer =
+  | "open"
+  /** This account has sent so much that it has to wait: 450 4.7.1. */
+  | "throttled"
+  /** Too much waits for the smart host: 452 4.3.1. */
+  | "full"
+  | "undecided";
+
+/** What a listener for submission asks before it takes a recipient in a domain that is not ours. */
+export interface WayOut {
+  /** Asked, and counted, once for each recipient. `octets`: as the client says. Never rejects. */
+  ask(user: MailboxName, octets: number): Promise<WayOutAnswer>;
+  /** Mail for recipients elsewhere is durable. */
+  added(): void;
 }
 
 /** A mail to the ring itself. */

@@ -40,8 +40,7 @@ export interface MiddlewareOptions {
   readonly files: Files;
   /** Where the members are reached, as far as they are known. Never rejects. */
   readonly servers: () => Promise<readonly ServerEndpoints[]>;
-  /** Made with what answers users, for what it pushes. */
-  readonly createBroker: (answers: Answers) => Broker;
+  readonly broker: Broker;
   /** Absent: users whose mail account is elsewhere can't be answered, and are refused. */
   readonly outgoing?: Outgoing;
   readonly clock: Clock;
@@ -54,6 +53,9 @@ export interface Middleware {
   readonly receiver: RingReceiver;
   readonly invitations: Invitations;
   readonly kept: KeptMail;
+  /** For what the broker pushes. */
+  readonly answers: Answers;
+  readonly directory: Directory;
 }
 
 export function createMiddleware(options: MiddlewareOptions): Middleware {
@@ -87,10 +89,10 @@ export function createMiddleware(options: MiddlewareOptions): Middleware {
   const receiver = new Control({
     proofs: new Proofs({ sessions, directory, numbers, ring, clock }),
     ...{ signUp, operations, answers, kept, clock },
-    broker: options.createBroker(answers),
+    broker: options.broker,
     unproven: new Strangers(unprovenLimits, clock),
     elsewhere: new Strangers(elsewhereLimits, clock, (address) => address.toLowerCase()),
     ...{ files: options.files, log: options.log },
   });
-  return { receiver, invitations, kept };
+  return { receiver, invitations, kept, answers, directory };
 }

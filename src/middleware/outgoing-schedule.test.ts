@@ -6,9 +6,10 @@ import { type Now, OutgoingSchedule, type WaitingMail } from "./outgoing-schedul
 const hourMs = 60 * 60_000;
 const times = { firstRetryMs: 60_000, retryMsMax: hourMs, givenUpAfterMs: 48 * hourMs };
 
-const mail = (n: number, to: string, receivedAtMs = 0): WaitingMail => ({
+const mail = (n: number, to: string, receivedAtMs = 0, from = ""): WaitingMail => ({
   id: n.toString(16).padStart(32, "0") as MessageId,
   to,
+  from,
   receivedAtMs,
 });
 const at = (ms: number): Now => ({ monotonicMs: ms, wallMs: ms });
@@ -27,6 +28,28 @@ test("one mail of a recipient at a time, the oldest first, however the name is w
   expect(schedule.take(at(0))).toBeUndefined();
   schedule.settle(mail(1, "ann@x"), "taken", at(0));
   expect(schedule.take(at(0))).toBe(mails[1]);
+});
+
+test("nobody's mail waits for that of another sender to the same recipient", () => {
+  const mails = [mail(1, "ann@x", 0, "alice@r"), mail(2, "ann@x", 0, "bob@r")] as const;
+  const schedule = scheduleOf(...mails);
+  expect(schedule.take(at(0))).toBe(mails[0]);
+  schedule.settle(mails[0], "later", at(0));
+  expect(schedule.take(at(0))).toBe(mails[1]);
+});
+
+test("whether it is given up is known before; one that nobody could be told of is tried again", () => {
+  const old = at(49 * hourMs);
+  const one = mail(1, "ann@x");
+  const schedule = scheduleOf(one);
+  schedule.take(old);
+  expect(schedule.isLast(one, "later", at(hourMs))).toBe(false);
+  for (const outcome of ["later", "never"] as const)
+    expect(schedule.isLast(one, outcome, old)).toBe(true);
+  for (const outcome of ["away", "taken"] as const)
+    expect(schedule.isLast(one, outcome, old)).toBe(false);
+  expect(schedule.settle(one, "untold", old)).toBe("waits");
+  expect(schedule.dueInMs(old)).toBe(60_000);
 });
 
 test("4yz: again after a minute, doubled up to an hour, given up at the first failure after two days", () => {

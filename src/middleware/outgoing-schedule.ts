@@ -5,6 +5,8 @@ import type { SendOutcome } from "./smart-host.js";
 export interface WaitingMail {
   readonly id: MessageId;
   readonly to: string;
+  /** "" for the null sender. */
+  readonly from: string;
   /** Wall clock, milliseconds since 1970. */
   readonly receivedAtMs: number;
 }
@@ -35,7 +37,8 @@ export interface Now {
 
 export type Verdict = "done" | "givenUp" | "waits";
 
-interface Recipient {
+/** From one sender to one recipient. */
+interface Lane {
   readonly mails: WaitingMail[];
   isBusy: boolean;
   tries: number;
@@ -47,11 +50,11 @@ interface Recipient {
 }
 
 /**
- * One mail of a recipient at a time, in the order in which they came: the next is not sent before
+ * One mail of a sender to a recipient at a time, in the order in which they came: the next is not sent before
  * the one in front of it is taken or given up. When the smart host itself fails, all wait.
  */
 export class OutgoingSchedule {
-  private recipients = new Map<string, Recipient>();
+  private lanes = new Map<string, Lane>();
   private pauses = 0;
   private pausedUntilMs = never;
   private takenAtMs = never;
@@ -62,32 +65,32 @@ export class OutgoingSchedule {
 
   /** All that waits, in order of arrival. What is on its way is known. */
   update(waiting: readonly WaitingMail[]): void {
-    const before = this.recipients;
-    this.recipients = new Map();
+    const before = this.lanes;
+    this.lanes = new Map();
     for (const mail of waiting) {
-      const key = mail.to.toLowerCase();
-      let recipient = this.recipients.get(key);
-      if (!recipient) {
+      const key = laneKey(mail);
+      let lane = this.lanes.get(key);
+      if (!lane) {
         const known = before.get(key);
         const isSame = known?.mails[0]?.id === mail.id;
-        recipient = isSame && known ? { ...known, mails: [] } : fresh(this.turn);
-        this.recipients.set(key, recipient);
+        lane = isSame && known ? { ...known, mails: [] } : fresh(this.turn);
+        this.lanes.set(key, lane);
       }
-      recipient.mails.push(mail);
+      lane.mails.push(mail);
     }
   }
 
   get isEmpty(): boolean {
-    return this.recipients.size === 0;
+    return this.lanes.size === 0;
   }
 
   /** The oldest that is due; it counts as on its way until `settle`. */
   take({ monotonicMs }: Now): WaitingMail | undefined {
     if (monotonicMs < this.pausedUntilMs) return undefined;
-    let oldest: Recipient | undefined;
-    for (const recipient of this.recipients.values()) {
-      if (recipient.isBusy || recipient.dueAtMs > monotonicMs) continue;
-      if (!oldest || isBefore(recipient, oldest)) oldest = recipient;
+    let oldest: Lane | undefined;
+    for (const lane of this.lanes.values()) {
+      if (lane.isBusy || lane.dueAtMs > monotonicMs) continue;
+      if (!oldest || isBefore(lane, oldest)) oldest = lane;
     }
     if (oldest) oldest.isBusy = true;
     return oldest?.mails[0];
@@ -95,12 +98,21 @@ export class OutgoingSchedule {
 
   /** When `take` may have something, in milliseconds from now, if nothing is added or settled. */
   dueInMs({ monotonicMs }: Now): number {
-    const free = [...this.recipients.values()].filter(({ isBusy }) => !isBusy);
-    const dueAtMs = Math.min(...free.map((recipient) => recipient.dueAtMs));
+    const free = [...this.lanes.values()].filter(({ isBusy }) => !isBusy);
+    const dueAtMs = Math.min(...free.map((lane) => lane.dueAtMs));
     return Math.max(0, Math.max(dueAtMs, this.pausedUntilMs) - monotonicMs);
   }
 
-  settle(mail: WaitingMail, outcome: SendOutcome["kind"], now: Now): Verdict {
+  /** Whether `settle` will give it up, so that its sender is to be told before. */
+  isLast(mail: WaitingMail, outcome: SendOutcome["kind"], now: Now): boolean {
+    if (outcome === "never") return true;
+    const lane = this.laneOf(mail);
+    const counts = outcome === "later" || (outcome === "away" && lane && this.isPoison(lane));
+    return counts === true && this.isTooOld(mail, now);
+  }
+
+  /** `untold`: it was to be given up, and its sender could not be told. */
+  settle(mail: WaitingMail, outcome: SendOutcome["kind"] | "untold", now: Now): Verdict {
     switch (outcome) {
       case "taken":
         this.pauses = 0;
@@ -112,6 +124,8 @@ export class OutgoingSchedule {
       case "later":
         this.pauses = 0;
         return this.retry(mail, now);
+      case "untold":
+        return this.again(mail, now);
       case "away":
         this.pause(now);
         return this.hostFailed(mail, now);
@@ -123,14 +137,14 @@ export class OutgoingSchedule {
    * taken other mail since it failed over this one, it fails over this one.
    */
   private hostFailed(mail: WaitingMail, now: Now): Verdict {
-    const recipient = this.recipientOf(mail);
-    if (!recipient) return "waits";
-    const isTheMail = this.takenAtMs > recipient.hostFailedAtMs && recipient.hostFailedAtMs > never;
-    recipient.hostFailedAtMs = now.monotonicMs;
+    const lane = this.laneOf(mail);
+    if (!lane) return "waits";
+    const isTheMail = this.isPoison(lane);
+    lane.hostFailedAtMs = now.monotonicMs;
     this.turn += 1;
-    recipient.turn = this.turn;
+    lane.turn = this.turn;
     if (isTheMail) return this.retry(mail, now);
-    recipient.isBusy = false;
+    lane.isBusy = false;
     return "waits";
   }
 
@@ -142,35 +156,48 @@ export class OutgoingSchedule {
     this.pauses = Math.min(this.pauses + 1, 20);
   }
 
-  private retry(mail: WaitingMail, { monotonicMs, wallMs }: Now): Verdict {
-    const { firstRetryMs, retryMsMax, givenUpAfterMs } = this.times;
-    if (wallMs - mail.receivedAtMs > givenUpAfterMs) return this.remove(mail, "givenUp");
-    const recipient = this.recipientOf(mail);
-    if (!recipient) return "waits";
-    recipient.dueAtMs = monotonicMs + Math.min(firstRetryMs * 2 ** recipient.tries, retryMsMax);
-    recipient.tries = Math.min(recipient.tries + 1, 30);
-    recipient.isBusy = false;
+  private isPoison({ hostFailedAtMs }: Lane): boolean {
+    return this.takenAtMs > hostFailedAtMs && hostFailedAtMs > never;
+  }
+
+  private isTooOld({ receivedAtMs }: WaitingMail, { wallMs }: Now): boolean {
+    return wallMs - receivedAtMs > this.times.givenUpAfterMs;
+  }
+
+  private retry(mail: WaitingMail, now: Now): Verdict {
+    return this.isTooOld(mail, now) ? this.remove(mail, "givenUp") : this.again(mail, now);
+  }
+
+  private again(mail: WaitingMail, { monotonicMs }: Now): Verdict {
+    const { firstRetryMs, retryMsMax } = this.times;
+    const lane = this.laneOf(mail);
+    if (!lane) return "waits";
+    lane.dueAtMs = monotonicMs + Math.min(firstRetryMs * 2 ** lane.tries, retryMsMax);
+    lane.tries = Math.min(lane.tries + 1, 30);
+    lane.isBusy = false;
     return "waits";
   }
 
   private remove(mail: WaitingMail, verdict: Verdict): Verdict {
-    const recipient = this.recipientOf(mail);
-    if (!recipient) return verdict;
-    recipient.mails.shift();
-    const { mails } = recipient;
-    Object.assign(recipient, fresh(this.turn), { mails });
-    if (mails.length === 0) this.recipients.delete(mail.to.toLowerCase());
+    const lane = this.laneOf(mail);
+    if (!lane) return verdict;
+    lane.mails.shift();
+    const { mails } = lane;
+    Object.assign(lane, fresh(this.turn), { mails });
+    if (mails.length === 0) this.lanes.delete(laneKey(mail));
     return verdict;
   }
 
   /** Undefined when the mail is not waiting any more. */
-  private recipientOf(mail: WaitingMail): Recipient | undefined {
-    const recipient = this.recipients.get(mail.to.toLowerCase());
-    return recipient?.mails[0]?.id === mail.id ? recipient : undefined;
+  private laneOf(mail: WaitingMail): Lane | undefined {
+    const lane = this.lanes.get(laneKey(mail));
+    return lane?.mails[0]?.id === mail.id ? lane : undefined;
   }
 }
 
-const fresh = (turn: number): Recipient => ({
+const laneKey = ({ from, to }: WaitingMail): string => `${from} ${to}`.toLowerCase();
+
+const fresh = (turn: number): Lane => ({
   mails: [],
   isBusy: false,
   tries: 0,
@@ -180,7 +207,7 @@ const fresh = (turn: number): Recipient => ({
 });
 
 /** Ids are in order of arrival. */
-function isBefore(a: Recipient, b: Recipient): boolean {
+function isBefore(a: Lane, b: Lane): boolean {
   if (a.turn !== b.turn) return a.turn < b.turn;
   return (a.mails[0]?.id ?? "") < (b.mails[0]?.id ?? "");
 }

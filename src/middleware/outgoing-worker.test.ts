@@ -1,8 +1,9 @@
 /** The worker over a mailbox in memory that several workers share, in simulated time. */
 import { expect, test } from "vitest";
+import { envelopeLines } from "../mailbox/outgoing-mail.js";
 import { ManualClock, messageOf, quietLog } from "../replication/testing.js";
 import type { StoredMessage } from "../shared/operation.js";
-import { envelopeTrace } from "./outgoing-envelope.js";
+
 import { outgoingTimes } from "./outgoing-schedule.js";
 import {
   type GivenUpMail,
@@ -25,12 +26,14 @@ class World {
   canRemove = true;
   readonly sent: string[] = [];
   readonly givenUp: GivenUpMail[] = [];
+  readonly senders: string[] = [];
+  canTell = true;
   treat: Treat = () => taken;
   private serial = 0;
 
-  add(to: string): string {
+  add(to: string, from = ""): string {
     this.serial += 1;
-    const trace = envelopeTrace(to);
+    const trace = envelopeLines({ to, from });
     this.messages.push(
       messageOf(this.serial, { trace, receivedAtMs: this.clock.wallMs(), bodyOctets: 3 }),
     );
@@ -63,7 +66,8 @@ class World {
   worker(): OutgoingWorker {
     const worker = new OutgoingWorker({
       smartHost: {
-        send: async ({ to, octets }) => {
+        send: async ({ from, to, octets }) => {
+          this.senders.push(from);
           this.sent.push(octets.toString());
           const n = this.sent.filter((one) => one === octets.toString()).length;
           return await this.treat(to, n);
@@ -73,7 +77,8 @@ class World {
       open: async () => this.open({}),
       waiting: async () => this.messages.length,
       ...{ times: outgoingTimes, sendsMax: 2, clock: this.clock, log: quietLog },
-      onGivenUp: (mail) => {
+      onGivenUp: async (mail) => {
+        if (!this.canTell) throw new Error("too few members");
         this.givenUp.push(mail);
       },
     });
@@ -135,8 +140,36 @@ test("given up: told with the mail and the reason, and removed", async () => {
   const mail = world.add("ann@x");
   world.worker();
   await world.pass(1_000);
-  expect(world.givenUp).toEqual([{ to: "ann@x", octets: Buffer.from(mail), why: "550 5.1.1 no" }]);
+  const why = "550 5.1.1 no";
+  expect(world.givenUp).toMatchObject([{ to: "ann@x", octets: Buffer.from(mail), why }]);
   expect(world.messages).toEqual([]);
+});
+
+test("given up, and its sender can't be told yet: it stays until they know", async () => {
+  const world = new World();
+  world.treat = () => ({ kind: "never", why: "550 5.1.1 no" });
+  world.canTell = false;
+  world.add("ann@x", "alice@ring.test");
+  world.worker();
+  await world.pass(90_000);
+  expect(world.messages).toHaveLength(1);
+  expect(world.givenUp).toEqual([]);
+  world.canTell = true;
+  await world.pass(130_000);
+  expect(world.givenUp).toMatchObject([{ from: "alice@ring.test", to: "ann@x", isRefused: true }]);
+  expect(world.messages).toEqual([]);
+});
+
+test("the sender is the mail's own, and what follows the envelope goes out", async () => {
+  const world = new World();
+  world.add("ann@x", "alice@ring.test");
+  const [message] = world.messages;
+  const received = "Received: from here\r\n";
+  if (message) world.messages = [{ ...message, trace: `${message.trace}${received}` }];
+  world.worker();
+  await world.pass(1_000);
+  expect(world.senders).toEqual(["alice@ring.test"]);
+  expect(world.sent).toEqual([`${received}mail 1`]);
 });
 
 test("later: the lock is kept, so that nobody else tries sooner", async () => {

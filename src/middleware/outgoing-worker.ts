@@ -2,12 +2,13 @@
  * Sends what waits in the mailbox of outgoing mail. Every member runs one; the one that holds the
  * mailbox's lock works. It keeps the lock while anything waits, and whoever adds a mail tries to get it.
  */
+import { envelopeIn } from "../mailbox/outgoing-mail.js";
 import type { OpenAnswer, ReplicatedMaildrop } from "../replication/maildrop.js";
 import type { Clock } from "../replication/ports.js";
 import type { MessageId } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
 import type { StoredMessage } from "../shared/operation.js";
-import { recipientIn } from "./outgoing-envelope.js";
+import { Room } from "./control/room.js";
 import {
   type Now,
   OutgoingSchedule,
@@ -25,10 +26,17 @@ export type OpenMaildropAnswer =
   | Exclude<OpenAnswer, { kind: "open" }>;
 
 export interface GivenUpMail {
+  readonly id: MessageId;
   readonly to: string;
+  /** "" for the null sender: nobody to tell. */
+  readonly from: string;
+  /** Wall clock, milliseconds since 1970. */
+  readonly receivedAtMs: number;
   readonly octets: Buffer;
   /** One line: the last reply of the smart host. */
   readonly why: string;
+  /** It was refused for good; else it was tried for as long as it may be. */
+  readonly isRefused: boolean;
 }
 
 export interface OutgoingWorkerOptions {
@@ -39,7 +47,7 @@ export interface OutgoingWorkerOptions {
   readonly times: OutgoingTimes;
   /** Mails on their way at a time. */
   readonly sendsMax: number;
-  /** Told before the mail is removed; more than once when this member dies then. */
+  /** Told before the mail is removed; more than once when this member dies then. What it rejects stays, and is tried again. */
   readonly onGivenUp: (mail: GivenUpMail) => Promise<void> | void;
   readonly clock: Clock;
   readonly log: Log;
@@ -52,6 +60,8 @@ export interface OutgoingWorkerOptions {
 const believedMs = 1_000;
 /** How often a member without the lock looks whether mail was left behind. */
 const idleMs = 5_000;
+/** Of mails that are being sent: a mail is whole in memory then. */
+const sendingOctetsMax = 96 * 1024 * 1024;
 /** While somebody else has the lock: they may have looked just before our mail came. */
 const busyMs = 500;
 
@@ -145,6 +155,7 @@ class Tenure {
   /** Taken or given up, and not to be sent again by us, until a list comes without them. */
   private readonly settled = new Map<MessageId, { message: StoredMessage; isRemoved: boolean }>();
   private removing: Promise<void> | undefined;
+  private readonly memory = new Room(sendingOctetsMax, Number.POSITIVE_INFINITY);
 
   constructor(
     private readonly options: OutgoingWorkerOptions,
@@ -165,7 +176,8 @@ class Tenure {
       if (this.settled.has(message.id)) continue;
       this.byId.set(message.id, message);
       const { id, receivedAtMs, trace } = message;
-      waiting.push({ id, receivedAtMs, to: recipientIn(trace) ?? "" });
+      const { to = "", from = "" } = envelopeIn(trace) ?? {};
+      waiting.push({ id, receivedAtMs, to, from });
     }
     for (const id of this.settled.keys()) if (!there.has(id)) this.settled.delete(id);
     this.schedule.update(waiting);
@@ -228,7 +240,8 @@ class Tenure {
   private send(mail: WaitingMail): void {
     const message = this.byId.get(mail.id);
     if (!message) return;
-    const sent = this.sendOne(mail, message)
+    const sent = this.memory
+      .hold(message.bodyOctets, () => this.sendOne(mail, message))
       .catch((error: unknown) => {
         const { log } = this.options;
         this.schedule.settle(mail, "later", this.now());
@@ -240,32 +253,39 @@ class Tenure {
 
   private async sendOne(mail: WaitingMail, message: StoredMessage): Promise<void> {
     const { smartHost, log } = this.options;
-    const { id, to } = mail;
+    const { id, to, from } = mail;
     const octets = await this.read(message);
     const outcome: SendOutcome =
       to === ""
         ? { kind: "never", why: "it has no recipient" }
-        : await smartHost.send({ to, octets });
+        : await smartHost.send({ from, to, octets });
     if (this.stopping.aborted && outcome.kind !== "taken") return;
-    const verdict = this.schedule.settle(mail, outcome.kind, this.now());
+    const now = this.now();
     const why = outcome.kind === "taken" ? outcome.reply : outcome.why;
+    const isLast = this.schedule.isLast(mail, outcome.kind, now);
+    const isRefused = outcome.kind === "never";
+    const isTold = !isLast || (await this.giveUp({ ...mail, octets, why, isRefused }));
+    const verdict = this.schedule.settle(mail, isTold ? outcome.kind : "untold", now);
     if (verdict === "waits") {
       log.info({ id, why }, "an outgoing mail was not taken yet");
       return;
     }
     if (verdict === "done") log.debug({ id, reply: why }, "an outgoing mail was taken");
-    else await this.giveUp({ to, octets, why }, id);
     this.settled.set(id, { message, isRemoved: false });
     await this.removeSettled();
   }
 
-  private async giveUp(mail: GivenUpMail, id: MessageId): Promise<void> {
+  /** False when nobody could be told: then it is not given up yet. */
+  private async giveUp(mail: GivenUpMail): Promise<boolean> {
     const { log, onGivenUp } = this.options;
-    log.warn({ id, why: mail.why }, "an outgoing mail was given up");
+    const { id, why } = mail;
     try {
       await onGivenUp(mail);
+      log.warn({ id, why }, "an outgoing mail was given up");
+      return true;
     } catch (error) {
-      log.error({ id, error: String(error) }, "nobody was told of a mail that was given up");
+      log.warn({ id, why, error: String(error) }, "nobody can be told of a mail to be given up");
+      return false;
     }
   }
 
@@ -296,7 +316,7 @@ class Tenure {
   private async read(message: StoredMessage): Promise<Buffer> {
     const whole = await this.maildrop.read(message, this.stopping);
     const octets = Buffer.isBuffer(whole) ? whole : await joined(whole);
-    return octets.subarray(Buffer.byteLength(message.trace));
+    return octets.subarray(envelopeIn(message.trace)?.octets ?? Buffer.byteLength(message.trace));
   }
 
   private now(): Now {

@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Delivery, DeliveryAnswer } from "../mailbox/ports.js";
 import { isQueueName } from "../mailbox/folders.js";
+import { envelopeIn, outgoingMailbox, submittedMailbox } from "../mailbox/outgoing-mail.js";
 import type { MessageId } from "../shared/ids.js";
 import { limits } from "../shared/limits.js";
 import { spoolFiles } from "../store/spool-files.js";
-import { recipientIn } from "./outgoing-envelope.js";
-import { createOutgoing, noOutgoing, outgoingMailbox } from "./outgoing.js";
+import { createOutgoing, noOutgoing } from "./outgoing.js";
 
 const folder = mkdtempSync(join(tmpdir(), "ringpost-outgoing-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -48,11 +48,12 @@ test("it is durable before the worker is told, and known to be no retry of anyth
   const mailbox = outgoingMailbox("ring.test");
   expect(delivery?.mailboxes).toEqual([mailbox]);
   expect(delivery?.body).toMatchObject({ kind: "bytes", bytes: octets });
-  expect(recipientIn(delivery?.traceFor(mailbox, id) ?? "")).toBe("ann@else.test");
+  const envelope = envelopeIn(delivery?.traceFor(mailbox, id) ?? "");
+  expect(envelope).toMatchObject({ to: "ann@else.test", from: "" });
 });
 
-test("nobody can declare the queue it waits in", () => {
-  const [name = ""] = outgoingMailbox("ring.test").split("@");
+test.each([outgoingMailbox, submittedMailbox])("nobody can declare the queue it waits in", (of) => {
+  const [name = ""] = of("ring.test").split("@");
   expect(isQueueName(name)).toBe(false);
 });
 

@@ -1,13 +1,13 @@
 /** Mail that leaves the ring through a smart host: kept on the ring until that has taken it. */
 import { createHash } from "node:crypto";
+import { envelopeLines, outgoingMailbox, outgoingRoom } from "../mailbox/outgoing-mail.js";
 import type { MailReceiver } from "../mailbox/ports.js";
 import type { Quotas } from "../mailbox/quotas.js";
 import { parseAddress } from "../mime/address.js";
 import type { Files } from "../replication/ports.js";
 import type { Body } from "../shared/body.js";
-import type { BodyDigest, MailboxName } from "../shared/ids.js";
+import type { BodyDigest } from "../shared/ids.js";
 import { limits } from "../shared/limits.js";
-import { envelopeTrace } from "./outgoing-envelope.js";
 import type { Outgoing } from "./ports.js";
 
 export interface OutgoingOptions {
@@ -30,13 +30,6 @@ export class OutgoingError extends Error {
     super(message);
   }
 }
-
-/** Names of queues begin with a letter or digit (`isQueueName`): nobody can declare this one. */
-export const outgoingMailbox = (domain: string): MailboxName =>
-  `.outgoing@${domain}/queue` as MailboxName;
-
-/** Of what waits, in the whole ring. */
-const outgoingRoom = { messages: 10_000, octets: 1024 * 1024 * 1024 } as const;
 
 /** Where no smart host is configured. */
 export const noOutgoing: Outgoing = {
@@ -62,7 +55,7 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
         sender: to,
         mailboxes: [mailbox],
         body: await bodyOf(octets, receiver.spoolPath, files),
-        traceFor: () => envelopeTrace(to),
+        traceFor: () => envelopeLines({ to, from: "" }),
       });
       switch (answer.kind) {
         case "stored":

@@ -48,13 +48,20 @@ export interface Broker {
   publish(packet: Packet, sender: ProvenSender): Promise<PublishOutcome>;
 }
 
+/** Whom an answer is for; `queue`: entries of this one are pushed to its owner. */
+export interface Addressee {
+  readonly user: string;
+  readonly address: string;
+  readonly queue?: string;
+}
+
 /** Takes answers and pushed messages to where a user answers now. */
 export interface Answers {
-  /** Signed by the ring. To `<user>/config` where the address is ours, else by mail. Resolves when durable. */
-  send(
-    to: { readonly user: string; readonly address: string },
-    frames: readonly Frame[],
-  ): Promise<void>;
+  /**
+   * Signed by the ring. To `<user>/config` where the address is ours, else by mail. Entries of queues are sent by mail
+   * alone: who has an account here fetches them. Resolves when durable.
+   */
+  send(to: Addressee, frames: readonly Frame[]): Promise<void>;
 }
 
 /** Mail that leaves the ring: made by the middleware only, never for strangers. */

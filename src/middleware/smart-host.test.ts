@@ -27,6 +27,7 @@ async function pair(
 }
 
 const certificate = makeCertificate();
+const from = "";
 const to = "ann@else.test";
 const octets = Buffer.from(
   "Message-ID: <1@x>\r\nSubject: s\r\n\r\n.dots\r\n..\r\nbl\xe5\r\n",
@@ -35,7 +36,7 @@ const octets = Buffer.from(
 
 test("the mail arrives octet for octet, from the null sender", async () => {
   const { fake, host } = await pair();
-  expect(await host.send({ to, octets })).toMatchObject({ kind: "taken" });
+  expect(await host.send({ from, to, octets })).toMatchObject({ kind: "taken" });
   expect(fake.taken).toMatchObject([{ from: "", to, octets }]);
 });
 
@@ -49,7 +50,7 @@ describe("a reply of the smart host", () => {
   ] as const)("%s to RCPT: %s", async (reply, kind) => {
     const { fake, host } = await pair();
     fake.refuseRecipient = () => reply;
-    expect(await host.send({ to, octets })).toMatchObject({
+    expect(await host.send({ from, to, octets })).toMatchObject({
       kind,
       why: expect.stringContaining(reply.slice(4)),
     });
@@ -63,34 +64,46 @@ describe("a reply of the smart host", () => {
   ] as const)("%s after the dot: %s", async (reply, kind) => {
     const { fake, host } = await pair();
     fake.treat = () => reply;
-    expect(await host.send({ to, octets })).toMatchObject({ kind });
+    expect(await host.send({ from, to, octets })).toMatchObject({ kind });
   });
 
   test("5yz to the null sender: another is used, then and later", async () => {
     const { fake, host } = await pair();
     fake.refuseSender = (from) => (from === "" ? "550 5.7.1 who are you" : undefined);
-    expect(await host.send({ to, octets })).toMatchObject({ kind: "taken" });
-    expect(await host.send({ to, octets })).toMatchObject({ kind: "taken" });
+    expect(await host.send({ from, to, octets })).toMatchObject({ kind: "taken" });
+    expect(await host.send({ from, to, octets })).toMatchObject({ kind: "taken" });
     expect(fake.taken.map(({ from }) => from)).toEqual(Array(2).fill("ring+bounces@ring.test"));
+  });
+
+  test.each([
+    ["550 5.7.1 not you", "never"],
+    ["450 4.7.1 slower", "later"],
+    ["421 4.3.2 shutting down", "away"],
+  ] as const)("%s to a user's address: %s, and no other sender is used", async (reply, kind) => {
+    const { fake, host } = await pair();
+    fake.refuseSender = (one) => (one === "alice@ring.test" ? reply : undefined);
+    expect(await host.send({ from: "alice@ring.test", to, octets })).toMatchObject({ kind });
+    expect(await host.send({ from: "bob@ring.test", to, octets })).toMatchObject({ kind: "taken" });
+    expect(fake.taken.map((mail) => mail.from)).toEqual(["bob@ring.test"]);
   });
 
   test("5yz to every sender is not about the mail", async () => {
     const { fake, host } = await pair();
     fake.refuseSender = () => "550 5.7.1 go away";
-    expect(await host.send({ to, octets })).toMatchObject({ kind: "away" });
-    expect(await host.send({ to, octets })).toMatchObject({ kind: "away" });
+    expect(await host.send({ from, to, octets })).toMatchObject({ kind: "away" });
+    expect(await host.send({ from, to, octets })).toMatchObject({ kind: "away" });
   });
 });
 
 test("nobody there, or gone in the middle: away, and then taken", async () => {
   const { fake, host } = await pair();
   fake.treat = () => "vanish";
-  expect(await host.send({ to, octets })).toMatchObject({ kind: "away" });
+  expect(await host.send({ from, to, octets })).toMatchObject({ kind: "away" });
   await fake.stop();
-  expect(await host.send({ to, octets })).toMatchObject({ kind: "away" });
+  expect(await host.send({ from, to, octets })).toMatchObject({ kind: "away" });
   await fake.start();
   fake.treat = () => "take";
-  expect(await host.send({ to, octets })).toMatchObject({ kind: "taken" });
+  expect(await host.send({ from, to, octets })).toMatchObject({ kind: "taken" });
 });
 
 test("close breaks off what is on its way", async () => {
@@ -101,7 +114,7 @@ test("close breaks off what is on its way", async () => {
       return "hang";
     };
   });
-  const sent = host.send({ to, octets });
+  const sent = host.send({ from, to, octets });
   await hangs;
   host.close();
   expect(await sent).toMatchObject({ kind: "away" });
@@ -111,7 +124,7 @@ test.each(["an address\r\nRCPT TO:<x@y>", "a@b> SIZE=1"])(
   "%j never reaches the wire",
   async (address) => {
     const { fake, host } = await pair();
-    expect((await host.send({ to: address, octets })).kind).not.toBe("taken");
+    expect((await host.send({ from, to: address, octets })).kind).not.toBe("taken");
     expect(fake.tries).toEqual([]);
   },
 );
@@ -129,9 +142,9 @@ describe("login and TLS", () => {
 
   test("the right password; a wrong one is not about the mail", async () => {
     const { host } = await pair(auth, login("right"));
-    expect(await host.send({ to, octets })).toMatchObject({ kind: "taken" });
+    expect(await host.send({ from, to, octets })).toMatchObject({ kind: "taken" });
     const wrong = await pair(auth, login("wrong"));
-    expect(await wrong.host.send({ to, octets })).toMatchObject({ kind: "away" });
+    expect(await wrong.host.send({ from, to, octets })).toMatchObject({ kind: "away" });
     expect(wrong.fake.tries).toEqual([]);
   });
 
@@ -142,7 +155,7 @@ describe("login and TLS", () => {
       done(null, { user: "ring" });
     };
     const { fake, host } = await pair({ ...auth, onAuth }, { tls: "required", ...login("right") });
-    expect(await host.send({ to, octets })).toMatchObject({ kind: "away" });
+    expect(await host.send({ from, to, octets })).toMatchObject({ kind: "away" });
     expect(asked).toBe(false);
     expect(fake.tries).toEqual([]);
   });
@@ -158,10 +171,10 @@ describe("login and TLS", () => {
       },
     };
     const opportunistic = await pair(secure);
-    expect(await opportunistic.host.send({ to, octets })).toMatchObject({ kind: "taken" });
+    expect(await opportunistic.host.send({ from, to, octets })).toMatchObject({ kind: "taken" });
     expect(handshakes).toBe(1);
     const required = await pair(secure, { tls: "required" });
-    expect(await required.host.send({ to, octets })).toMatchObject({ kind: "away" });
+    expect(await required.host.send({ from, to, octets })).toMatchObject({ kind: "away" });
     expect(required.fake.tries).toEqual([]);
   });
 });

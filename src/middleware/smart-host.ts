@@ -29,8 +29,12 @@ export type SendOutcome =
   | { readonly kind: "away"; readonly why: string };
 
 export interface SmartHost {
-  /** Never rejects. */
-  send(mail: { readonly to: string; readonly octets: Buffer }): Promise<SendOutcome>;
+  /** `from`: "" for the null sender. Never rejects. */
+  send(mail: {
+    readonly from: string;
+    readonly to: string;
+    readonly octets: Buffer;
+  }): Promise<SendOutcome>;
   /** Breaks off what is under way. */
   close(): void;
 }
@@ -51,17 +55,18 @@ class PooledSmartHost implements SmartHost {
    * The null sender, so that no answer of ours is ever answered by a machine (RFC 3834 §3.3, RFC 5321
    * §4.5.5); some submission services want a sender that they know.
    */
-  private from = "";
+  private nullSender = "";
 
   constructor(private readonly options: SmartHostOptions) {}
 
-  async send({ to, octets }: { to: string; octets: Buffer }): Promise<SendOutcome> {
+  async send({ from, to, octets }: Parameters<SmartHost["send"]>[0]): Promise<SendOutcome> {
     const { bounces, log } = this.options;
-    const { from } = this;
-    const outcome = await this.sendAs(from, to, octets);
-    if (!("senderRefused" in outcome) || from !== "") return outcome;
+    if (from !== "") return ofSender(await this.sendAs(from, to, octets));
+    const { nullSender } = this;
+    const outcome = await this.sendAs(nullSender, to, octets);
+    if (outcome.ofSender !== "never" || nullSender !== "") return outcome;
     log.info({ from: bounces }, "the smart host takes no null sender; this is used instead");
-    this.from = bounces;
+    this.nullSender = bounces;
     return await this.sendAs(bounces, to, octets);
   }
 
@@ -110,7 +115,12 @@ class PooledSmartHost implements SmartHost {
   }
 }
 
-type Outcome = SendOutcome | { readonly kind: "away"; why: string; readonly senderRefused: true };
+/** `ofSender`: what the smart host said of the sender, whom all mails of the ring itself have in common. */
+type Outcome = SendOutcome & { readonly ofSender?: "later" | "never" };
+
+/** Of a user's mail: another one's may be taken. */
+const ofSender = (outcome: Outcome): SendOutcome =>
+  outcome.kind === "away" && outcome.ofSender ? { ...outcome, kind: outcome.ofSender } : outcome;
 
 /** RFC 5321 §4.2.1; what was not said about this mail is about the smart host. */
 function outcomeOf({ message, command, response, responseCode, code }: SmtpFailure): Outcome {
@@ -127,8 +137,7 @@ function outcomeOf({ message, command, response, responseCode, code }: SmtpFailu
   if (command !== "MAIL FROM") return { kind: "away", why };
   // RFC 1870 §6.2: 452 and 552 are about the size that was announced.
   if (responseCode === 552) return { kind: "never", why };
-  if (isPermanent) return { kind: "away", why, senderRefused: true };
-  return { kind: "away", why };
+  return { kind: "away", why, ofSender: isPermanent ? "never" : "later" };
 }
 
 const oneLine = (text: string): string => text.replace(/[\s\p{Cc}]+/gu, " ").slice(0, whyCharsMax);

@@ -1,4 +1,5 @@
 /** One connection to the smart host: nodemailer's, with promises that end when it does. */
+import { isAscii } from "node:buffer";
 import SMTPConnection from "nodemailer/lib/smtp-connection";
 
 export interface SmtpLinkOptions {
@@ -68,7 +69,10 @@ export class SmtpLink {
     clearTimeout(this.quitTimer);
     const info = await this.step<{ response?: string | undefined }>((done) =>
       this.connection.send(
-        { from: from === "" ? false : from, to: [to], size: octets.length },
+        {
+          ...{ from: from === "" ? false : from, to: [to], size: octets.length },
+          use8BitMime: !isAscii(octets),
+        },
         octets,
         (error, sent) => done(error, sent ?? {}),
       ),

@@ -24,6 +24,7 @@ export class HeaderScan {
   #ended = false;
   #hasDate = false;
   #hasMessageId = false;
+  #received = 0;
 
   get ended(): boolean {
     return this.#ended;
@@ -40,6 +41,11 @@ export class HeaderScan {
 
   get hasMessageId(): boolean {
     return this.#hasMessageId;
+  }
+
+  /** Servers that the mail has come through, as it says: RFC 5321 §6.3. */
+  get received(): number {
+    return this.#received;
   }
 
   /** Takes the next octets; what is behind the header is not looked at. */
@@ -95,6 +101,7 @@ export class HeaderScan {
     const name = this.#name.toLowerCase();
     if (name === "date") this.#hasDate = true;
     if (name === "message-id") this.#hasMessageId = true;
+    if (name === "received") this.#received += 1;
     this.#fields += 1;
     this.#place = "value";
   }

@@ -9,6 +9,8 @@ const internal = new Set([
   "smtp.inlineBodyOctetsMax",
   "smtp.ringBodyOctetsMax",
   "smtp.resetWaitMs",
+  // RFC 5321 §6.3 says how many; more make a loop longer.
+  "smtp.hopsMax",
   "smtp.sweepIntervalMs",
   "smtp.resetWaitMs",
   "smtp.closeMs",

@@ -57,7 +57,7 @@ export function createMailDomain(options: MailDomainOptions): MailDomain {
     tries: new Tries({ groups, random, limits }),
   });
   const mailboxes = new Mailboxes({
-    ...{ ...registry, replication, store, clock, log },
+    ...{ ...registry, replication, store, domain, clock, log },
     self: store.identity,
   });
   const appPasswords = new AppPasswords({ accounts, random, clock });

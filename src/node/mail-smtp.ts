@@ -1,7 +1,7 @@
 /** The SMTP listeners over the mail domain: for everybody's mail, and for what users hand in. */
 import type { NodeConfig } from "../config/index.js";
 import type { Authenticator, Senders } from "../mailbox/authentication.js";
-import type { MailReceiver, RingReceiver } from "../mailbox/ports.js";
+import type { MailReceiver, RingReceiver, WayOut } from "../mailbox/ports.js";
 import type { Log } from "../shared/log.js";
 import type { TlsContexts } from "../shared/tls.js";
 import { createSmtpServer, type SmtpServer } from "../smtp/server.js";
@@ -17,7 +17,12 @@ interface MailSmtpOptions {
   /** Without it there is no STARTTLS, and no `submissions`. */
   readonly tls?: TlsContexts;
   /** Without them mail can't be handed in: there is no `submission` and no `submissions`. */
-  readonly users?: { readonly authenticator: Authenticator; readonly senders: Senders };
+  readonly users?: {
+    readonly authenticator: Authenticator;
+    readonly senders: Senders;
+    /** Absent: their mail doesn't leave the ring. */
+    readonly wayOut?: WayOut | undefined;
+  };
 }
 
 type Endpoint = NodeConfig["smtp"];

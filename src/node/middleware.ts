@@ -35,7 +35,7 @@ export function createNodeMiddleware(options: NodeMiddlewareOptions): Middleware
     ...{ registry, mailboxes, authenticator, replication, clock, random, log },
     ...{ sessions, keys, files: spoolFiles },
     servers: () => servers.list(),
-    createBroker: () => broker,
+    broker,
     ...(outgoing && { outgoing }),
   });
 }

@@ -14,7 +14,8 @@ export async function openQueueMaildrop(
   queue: string,
   user: MailboxName,
 ): Promise<QueueLogin> {
-  const answer = await queues.openQueue(queue, user);
+  // A consumer knows by the unique-ids what it has: as in any maildrop, all that is not deleted is there.
+  const answer = await queues.openQueue(queue, user, undefined, true);
   if (answer.kind !== "open") return answer;
   const username = `${user}/queue/${queue}`;
   return { kind: "open", maildrop: maildropOf(answer.session), username };

@@ -5,8 +5,8 @@ import type { MailboxName } from "../shared/ids.js";
 
 /** What the commands need of the middleware. */
 export interface OutgoingMail {
-  /** Where it waits. */
-  readonly mailbox: MailboxName;
+  /** Where it waits, the ring's and its users'. */
+  readonly mailboxes: readonly MailboxName[];
   send(mail: { readonly to: string; readonly octets: Buffer }): Promise<void>;
 }
 
@@ -21,7 +21,11 @@ export class RelayCommands {
 
   async status(): Promise<{ waiting: number | null }> {
     const { replication, outgoing } = this.options;
-    return { waiting: (await replication.usageOf(outgoing.mailbox))?.messages ?? null };
+    const counts = await Promise.all(
+      outgoing.mailboxes.map(async (mailbox) => (await replication.usageOf(mailbox))?.messages),
+    );
+    const isKnown = counts.every((count) => count !== undefined);
+    return { waiting: isKnown ? counts.reduce((sum, count) => sum + count, 0) : null };
   }
 
   /** @throws AdminError */

@@ -151,20 +151,21 @@ export class Maildrops {
     }
     const only = sets[0];
     const union = sets.length === 1 && only ? only : unionOf(sets);
+    if (unsettled.size === 0) return { messages: union.messages, unsettled };
     return { messages: withoutRepeated(union, (id) => unsettled.get(id)?.state), unsettled };
   }
 
   private async readOwn(mailbox: MailboxName): Promise<ReadContents> {
     const { store, retries } = this.options;
-    const { messages, tombstones } = await store.contents(mailbox);
-    const unsettled: Unsettled[] = [];
-    for (const all of [messages, tombstones]) {
-      for (const { id } of all) {
-        const each = retries.unsettled(id);
-        if (each) unsettled.push(each);
-      }
-    }
-    return { messages, tombstones, unsettled };
+    const contents = await store.contents(mailbox);
+    return {
+      messages: contents.messages,
+      // Many, and made only for those who look at them.
+      get tombstones() {
+        return contents.tombstones;
+      },
+      unsettled: retries.unsettledIn(mailbox),
+    };
   }
 
   private release(mailbox: MailboxName, session: string): void {
@@ -250,6 +251,9 @@ interface SessionParts extends Shown {
 
 /** Of one call: tombstones of more hold up the members that write them, or don't fit into a frame. */
 const removalsPerCall = 2_000;
+
+/** Without a fingerprint: no earlier or later try of the same mail goes with it. */
+type Removable = Pick<StoredMessage, "id"> & Partial<Pick<StoredMessage, "fingerprint">>;
 
 export class ReplicatedMaildrop {
   private readonly options: MaildropOptions;
@@ -381,7 +385,7 @@ export class ReplicatedMaildrop {
    * it changes nothing anywhere. More than `removalsPerCall` go in steps: when one fails, those
    * before it are done (RFC 1939 §6: "some or none").
    */
-  async remove(messages: readonly StoredMessage[]): Promise<boolean> {
+  async remove(messages: readonly Removable[]): Promise<boolean> {
     const { groups, clock } = this.options;
     const lock = { mailbox: this.mailbox, session: this.parts.session };
     // In full, although a member has gone quiet: in a ring of two the other one, which may only be
@@ -401,15 +405,12 @@ export class ReplicatedMaildrop {
     return true;
   }
 
-  private async removeSome(
-    messages: readonly StoredMessage[],
-    removedAtMs: number,
-  ): Promise<boolean> {
+  private async removeSome(messages: readonly Removable[], removedAtMs: number): Promise<boolean> {
     const operations = messages.map(
       ({ id, fingerprint }): Operation => ({
         kind: "RemoveMessage",
         mailbox: this.mailbox,
-        tombstone: { id, removedAtMs, fingerprint },
+        tombstone: { id, removedAtMs, ...(fingerprint !== undefined && { fingerprint }) },
       }),
     );
     const lock = { mailbox: this.mailbox, session: this.parts.session };

@@ -286,11 +286,13 @@ export type ReplyOf<M extends PeerMethodName> = PeerMethods[M]["reply"];
 /** What is asked of the leader of a queue: see `middleware/broker/`. */
 export interface QueueCall {
   readonly queue: string;
-  readonly command: "open" | "close" | "settle" | "status" | "redrive" | "purge" | "wake";
+  readonly command: "open" | "close" | "settle" | "status" | "redrive" | "purge" | "wake" | "trim";
   /** Names one consumer. */
   readonly session?: string;
   /** At most so many entries. */
   readonly max?: number;
+  /** Of an exclusive queue: also what its consumer was shown before and has not settled. */
+  readonly recall?: boolean;
   readonly ack?: readonly MessageId[];
   readonly reject?: readonly MessageId[];
   /** Not looked at. */

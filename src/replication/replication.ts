@@ -370,12 +370,18 @@ export class Replication {
 
   /** Makes every member forget what it remembers of a register; who is silent forgets by itself. */
   async announceChanged(register: string): Promise<void> {
+    await this.tellChanged(register);
+  }
+
+  /** As `announceChanged`; true when every member has heard it. */
+  async tellChanged(register: string): Promise<boolean> {
     const deadlineMs = 500;
-    await Promise.allSettled(
+    const told = await Promise.allSettled(
       this.roster.members.map((member) =>
         this.peers.call(member, "registerChanged", { register }, { deadlineMs }),
       ),
     );
+    return told.every(({ status }) => status === "fulfilled");
   }
 
   /** How far the copying is that a change of members asks of this node. */

@@ -143,8 +143,9 @@ const shapes: Readonly<Record<PeerMethodName, Shape>> = {
   registerChanged: record({ register: text }),
   queueCall: record({
     queue: matching(/^[a-z0-9][a-z0-9._-]{0,63}$/),
-    command: matching(/^(?:open|close|settle|status|redrive|purge|wake)$/),
+    command: matching(/^(?:open|close|settle|status|redrive|purge|wake|trim)$/),
     ...{ session: optional(text), max: optional(whole), target: optional(text) },
+    recall: optional(boolean),
     ...{ ack: entries, reject: entries, back: entries, nack: entryTimes, extend: entryTimes },
   }),
   accounts: record({ after: text }),

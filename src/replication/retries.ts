@@ -171,6 +171,15 @@ export class Retries {
     return { id, fingerprint, coordinator, state };
   }
 
+  /** As `unsettled`, of all mails of a mailbox: those that are there and those that were deleted. */
+  unsettledIn(mailbox: MailboxName): readonly Unsettled[] {
+    const found: Unsettled[] = [];
+    for (const { id, mailbox: of, fingerprint, coordinator, state } of this.byId.values()) {
+      if (of === mailbox) found.push({ id, fingerprint, coordinator, state });
+    }
+    return found;
+  }
+
   /**
    * Nobody may tell what became of this node's acknowledgements: they are in doubt. Answers which;
    * they are not removed before it is sure that the node does not come back with the news.

@@ -26,8 +26,14 @@ export interface ConnectOptions {
   readonly account?: AccountOptions;
   /** A directory for the journals and what is known offline; absent: memory, lost with the process. */
   readonly store?: string;
+  /** Closes the client when it is aborted; what waits then fails with `closed`. */
   readonly signal?: AbortSignal;
-  /** How often to look for mail when there was none; less often the longer it stays quiet. Default 1 s to 15 s. */
+  /**
+   * How often to look for mail, since POP3 does not tell. `minMs` after a message, after something was sent, and
+   * when a consumer is opened; then twice as long each time there was nothing, up to `maxMs`. So a
+   * message that comes after a silence waits about as long as that lasted, and never longer than `maxMs`. Default
+   * 10 ms to 5 s; with an account elsewhere 1 s to 15 s.
+   */
   readonly poll?: { readonly minMs?: number; readonly maxMs?: number };
   /**
    * "auto" (default): TLS always away from loopback, and never within this machine. Certificates are
@@ -148,6 +154,10 @@ export interface Queue {
   readonly name: string;
   send(body: Body, options?: SendOptions): Promise<Receipt>;
   consume(options?: ConsumeOptions): Consumer;
+  /**
+   * What is published after this has resolved, by whom and through whichever member, comes into the queue.
+   * @throws RingpostError `unknown`: no such exchange, unless `early`; `forbidden`; `full`
+   */
   bind(exchange: string, binding?: Omit<Binding, "exchange" | "queue">): Promise<void>;
   unbind(exchange: string, binding?: Omit<Binding, "exchange" | "queue">): Promise<void>;
   status(): Promise<QueueStatus>;
@@ -192,6 +202,8 @@ export interface RingpostEvents {
   failover: { readonly from: string; readonly to: string; readonly why: string };
   receipt: { readonly id: string; readonly state: "accepted" | "delivered" | "consumed" | "dead" };
   deadLetter: { readonly id: string; readonly why: string; readonly message?: Message };
+  /** A line of a chat came (`received`), or one that was sent got somewhere. */
+  chat: { readonly user: string; readonly line: ChatLine };
 }
 
 export interface Ringpost extends AsyncDisposable {
@@ -200,7 +212,12 @@ export interface Ringpost extends AsyncDisposable {
   /** Makes an account where the ring's policy allows it, and logs in. */
   register(options: { user: string; password: string; invitation?: string }): Promise<void>;
   login(options: { user: string; password: string }): Promise<void>;
-  /** Voids the tokens of the user everywhere. */
+  /**
+   * Voids the tokens of the user everywhere, and tells the directory that this device does not speak for the user
+   * any more: what it signed and is still on its way is not believed by peers who ask from now on. Programs that have the
+   * password log in again by themselves. What others send waits for the next login; with a `store`, so
+   * does what is not delivered yet. To have that delivered first, wait for its receipts.
+   */
   logout(): Promise<void>;
   /** Done by itself before the token ends. */
   refresh(): Promise<void>;
@@ -225,7 +242,10 @@ export interface Ringpost extends AsyncDisposable {
     body: Body,
     options?: SendOptions & { readonly key?: string },
   ): Promise<Receipt>;
-  /** A queue of this user's own, that outlives the process; all of `event` or what `key` matches. */
+  /**
+   * A queue of this user's own, that outlives the process; all of `event` or what `key` matches. The event need not be
+   * there yet: whoever publishes it first makes it, and that first message comes, too.
+   */
   subscribe(event: string, options?: ConsumeOptions & { readonly key?: string }): Promise<Consumer>;
   unsubscribe(event: string): Promise<void>;
 

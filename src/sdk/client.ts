@@ -58,7 +58,8 @@ export class Client implements Ringpost {
     });
     const { signal } = options;
     if (signal?.aborted === true) void this.close();
-    signal?.addEventListener("abort", () => void this.close(), { once: true });
+    const until = { once: true, signal: this.#end.signal };
+    signal?.addEventListener("abort", () => void this.close(), until);
   }
 
   get user(): string | undefined {
@@ -84,7 +85,11 @@ export class Client implements Ringpost {
   readonly send: Ringpost["send"] = (to, body, options) =>
     this.#try((account) => sendMessage(account.link, { to: account.idOf(to), body, options }));
 
-  readonly inbox: Ringpost["inbox"] = (options) => this.#loggedIn.inbox.consume("message", options);
+  readonly inbox: Ringpost["inbox"] = (options) => {
+    const account = this.#loggedIn;
+    account.expectMail();
+    return account.inbox.consume("message", options);
+  };
 
   readonly request: Ringpost["request"] = (to, body, options = {}): Promise<Message> =>
     this.#try((account) => account.requests.request(account.idOf(to), body, options));

@@ -13,6 +13,8 @@ export interface SmtpLimits {
   /** Header of a mail. Servers read headers into memory; over that it is an attack on them. */
   readonly headerOctetsMax: number;
   readonly recipientsMax: number;
+  /** `Received:` fields of a mail that leaves the ring: RFC 5321 §6.3 wants at least 100 to pass. */
+  readonly hopsMax: number;
   /** A command line with its end. RFC 5321 §4.5.3.1.4 asks for 512, extensions add to it. */
   readonly commandOctetsMax: number;
   /** Base64 of one line of an AUTH exchange: RFC 4954 §4. */
@@ -60,6 +62,7 @@ export const smtpLimits: SmtpLimits = {
   bodyMemoryOctetsMax: 64 * 1024 * 1024,
   headerOctetsMax: 512 * 1024,
   recipientsMax: limits.recipientsMax,
+  hopsMax: 100,
   commandOctetsMax: 4_096,
   authLineOctetsMax: 12_288,
   commandsPerMailMax: 200_000,

@@ -108,7 +108,9 @@ export abstract class MailConnection extends TlsConnection {
   }
 
   async #takeMail(body: IncomingBody, bareLineEnd: boolean): Promise<Outcome> {
-    const whole = bareLineEnd ? await this.#discard(body) : await body.finish();
+    const loop = this.#loops(body) ? "tooManyHops" : undefined;
+    const refusal = bareLineEnd ? "bareLineEnd" : loop;
+    const whole = refusal === undefined ? await body.finish() : await this.#discard(body, refusal);
     if (typeof whole === "string") {
       this.transaction.reset();
       return { reply: bodyRefused(whole, this.context.limits) };
@@ -135,11 +137,16 @@ export abstract class MailConnection extends TlsConnection {
     };
   }
 
-  async #discard(body: IncomingBody): Promise<"bareLineEnd"> {
+  /** What stays here can't come back. */
+  #loops({ header }: IncomingBody): boolean {
+    return this.transaction.leavesRing && header.received > this.context.limits.hopsMax;
+  }
+
+  async #discard<T extends string>(body: IncomingBody, refusal: T): Promise<T> {
     const discarded = body.discard();
     this.context.track(discarded);
     await discarded;
-    return "bareLineEnd";
+    return refusal;
   }
 
   /** Sends what the receiver decides, or `late` when it takes too long. */

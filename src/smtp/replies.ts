@@ -40,6 +40,14 @@ export const replies = {
   aliasLoop: reply(550, "5.4.6", "this address leads back to itself, or too far"),
   overQuota: reply(452, "4.2.2", "mailbox full, try again later"),
   relay: reply(550, "5.7.1", "relaying denied"),
+  wayOutClosed: reply(
+    550,
+    "5.7.1",
+    "no mail to other domains from here; its operator can allow it with --relay and --relay-rate",
+  ),
+  addressLiteral: reply(550, "5.7.1", "no mail to address literals from here"),
+  tooMuchSent: reply(450, "4.7.1", "you have sent too much to other domains, try again later"),
+  outgoingFull: reply(452, "4.3.1", "too much mail waits to leave, try again later"),
   undecided: reply(451, "4.3.0", "can't tell now, try again later"),
   senderNotYours: reply(553, "5.7.1", "not an address of yours"),
   tooManyRecipients: reply(452, "4.5.3", "too many recipients"),
@@ -52,6 +60,7 @@ export const replies = {
   tooLarge: (octetsMax: number) => reply(552, "5.3.4", `a mail has at most ${octetsMax} octets`),
   headerTooLarge: (octetsMax: number) =>
     reply(552, "5.3.4", `a header has at most ${octetsMax} octets`),
+  tooManyHops: reply(554, "5.4.6", "this mail has come through too many servers: a loop?"),
   bareLineEnd: reply(550, "5.5.2", "bare CR or LF in data"),
 
   startTls: reply(220, "2.0.0", "ready to start TLS"),
@@ -85,12 +94,14 @@ export const replies = {
 
 /** Why the data of a mail was not taken. */
 export function bodyRefused(
-  refusal: BodyRefusal | "bareLineEnd",
+  refusal: BodyRefusal | "bareLineEnd" | "tooManyHops",
   limits: Pick<SmtpLimits, "messageOctetsMax" | "headerOctetsMax">,
 ): Reply {
   switch (refusal) {
     case "bareLineEnd":
       return replies.bareLineEnd;
+    case "tooManyHops":
+      return replies.tooManyHops;
     case "tooLarge":
       return replies.tooLarge(limits.messageOctetsMax);
     case "headerTooLarge":

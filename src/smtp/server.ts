@@ -7,7 +7,7 @@ import type net from "node:net";
 import { SMTPServer, type SMTPServerOptions } from "smtp-server";
 import type { SMTPConnectionOptions } from "smtp-server/lib/smtp-connection.js";
 import type { Authenticator, Senders } from "../mailbox/authentication.js";
-import type { MailReceiver, RingReceiver } from "../mailbox/ports.js";
+import type { MailReceiver, RingReceiver, WayOut } from "../mailbox/ports.js";
 import type { Log } from "../shared/log.js";
 import type { TlsContexts } from "../shared/tls.js";
 import type { PlainAuth } from "./authentication.js";
@@ -38,6 +38,8 @@ export interface SmtpServerOptions {
 export interface Submission {
   readonly authenticator: Authenticator;
   readonly senders: Senders;
+  /** Absent: users' mail doesn't leave the ring. */
+  readonly wayOut?: WayOut | undefined;
   /** Where passwords may come without TLS. Mechanisms that don't show them are offered anyway. */
   readonly plainAuth: PlainAuth;
 }
@@ -92,6 +94,7 @@ class Listener extends SMTPServer {
       implicitTls,
       authenticator: submission?.authenticator,
       senders: submission?.senders,
+      wayOut: submission?.wayOut,
       plainAuth: submission?.plainAuth ?? "never",
       wrapped: (plain, secure) => {
         if (this.#sockets.has(plain)) this.#sockets.set(plain, secure);

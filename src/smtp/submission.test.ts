@@ -1,5 +1,6 @@
 /** Handing in mail: RFC 6409. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { WayOut, WayOutAnswer } from "../mailbox/ports.js";
 import type { SmtpServerOptions } from "./server.js";
 import { RawClient, start, type Running } from "./testing.js";
 import { alice, FakeAuthenticator, FakeSenders, FakeTls } from "./testing-auth.js";
@@ -82,9 +83,9 @@ describe("as whom", () => {
     expect(await client.ask("RCPT TO:<bob@ring.test>")).toMatch(began ? /^250 / : /^503 /);
   });
 
-  test("S38: with AUTH, too, mail goes to our own domains only", async () => {
+  test("S38: with AUTH, too, mail goes to our own domains only, where there is no way out", async () => {
     await client.ask("MAIL FROM:<alice@ring.test>");
-    expect(await client.ask("RCPT TO:<bob@else.test>")).toMatch(/^550 5\.7\.1 /);
+    expect(await client.ask("RCPT TO:<bob@else.test>")).toMatch(/^550 5\.7\.1 .*--relay/);
   });
 
   test("an answer that comes after its deadline begins no mail", async () => {
@@ -104,6 +105,102 @@ describe("as whom", () => {
   test("who can't be checked is told to come again", async () => {
     senders.maySend = () => Promise.reject(new Error("boom"));
     expect(await client.ask("MAIL FROM:<alice@ring.test>")).toMatch(/^451 4\.3\.0 /);
+  });
+});
+
+describe("to other domains, where there is a way out", () => {
+  const text = "Date: x\r\nMessage-ID: <a@b>\r\n\r\nz\r\n";
+  let asked: [string, number][];
+  let added: number;
+  let answer: WayOutAnswer;
+  let client: RawClient;
+
+  beforeEach(async () => {
+    [asked, added, answer] = [[], 0, "open"];
+    const wayOut: WayOut = {
+      ask: async (user, octets) => {
+        asked.push([user, octets]);
+        return answer;
+      },
+      added: () => (added += 1),
+    };
+    const users = { authenticator: new FakeAuthenticator(), senders: new FakeSenders() };
+    running = await start({ submission: { ...users, plainAuth: "loopback", wayOut } });
+    client = await connect();
+    await login(client);
+  });
+
+  test("one copy each, beside those of our own, without a Return-Path", async () => {
+    const to = ["bob@else.test", "bob@ring.test", "eve@else.test", "bob@else.test"];
+    expect(await send(client, text, to)).toMatch(/^250 2\.0\.0 /);
+    expect(running.receiver.deliveries).toMatchObject([
+      {
+        mailboxes: ["bob@ring.test", "alice@ring.test/outbox"],
+        elsewhere: ["bob@else.test", "eve@else.test"],
+      },
+    ]);
+    const [copy] = kept("to bob@else.test");
+    expect(copy?.trace).toMatch(/^Received: from client\.test .*\r\n/);
+    expect(copy?.trace).toContain("for <bob@else.test>");
+    expect(copy?.trace).not.toContain("eve");
+    expect(kept("bob@ring.test")[0]?.trace).toMatch(/^Return-Path: <alice@ring\.test>\r\n/);
+    expect(added).toBe(1);
+  });
+
+  test("counted for each recipient, with the size that was said", async () => {
+    await client.ask("MAIL FROM:<alice@ring.test> SIZE=77");
+    for (const to of ["a@else.test", "b@else.test", "bob@ring.test", "b@else.test"]) {
+      expect(await client.ask(`RCPT TO:<${to}>`)).toMatch(/^250 /);
+    }
+    expect(asked).toEqual([
+      ["alice@ring.test", 77],
+      ["alice@ring.test", 77],
+    ]);
+  });
+
+  test.each([
+    ["throttled", "450 4.7.1"],
+    ["full", "452 4.3.1"],
+    ["undecided", "451 4.3.0"],
+  ] as const)("%s: %s, and nobody is added", async (what, reply) => {
+    answer = what;
+    await client.ask("MAIL FROM:<alice@ring.test>");
+    expect((await client.ask("RCPT TO:<a@else.test>")).slice(0, 9)).toBe(reply);
+    expect(await client.ask("DATA")).toMatch(/^503 /);
+  });
+
+  test.each(["[127.0.0.1]", "[IPv6:::1]"])("never to an address literal: %s", async (literal) => {
+    await client.ask("MAIL FROM:<alice@ring.test>");
+    expect(await client.ask(`RCPT TO:<a@${literal}>`)).toMatch(/^550 5\.7\.1 /);
+    expect(asked).toEqual([]);
+  });
+
+  test("what could not be stored is not sent", async () => {
+    running.receiver.refuse = () => ({ kind: "tempfail", why: "too few" });
+    expect(await send(client, text, ["bob@else.test"])).toMatch(/^451 4\.3\.0 /);
+    expect(added).toBe(0);
+  });
+
+  test("a loop: RFC 5321 §6.3; what stays here can't come back", async () => {
+    const received = (count: number) => `Received: from a by b; x\r\n`.repeat(count);
+    expect(await send(client, `${received(101)}${text}`, ["bob@else.test"])).toMatch(
+      /^554 5\.4\.6 /,
+    );
+    expect(await send(client, `${received(100)}${text}`, ["bob@else.test"])).toMatch(/^250 /);
+    expect(await send(client, `${received(101)}${text}`, ["bob@ring.test"])).toMatch(/^250 /);
+    expect(running.receiver.deliveries).toHaveLength(2);
+  });
+
+  test("never for who has not authenticated, and never at the port for everybody", async () => {
+    const stranger = await connect();
+    expect(await stranger.ask("MAIL FROM:<alice@ring.test>")).toMatch(/^530 /);
+    expect(await stranger.ask("RCPT TO:<bob@else.test>")).toMatch(/^503 /);
+    await running.server.close();
+    running = await start();
+    const other = await connect();
+    await other.ask("MAIL FROM:<alice@ring.test>");
+    expect(await other.ask("RCPT TO:<bob@else.test>")).toBe("550 5.7.1 relaying denied");
+    expect(asked).toEqual([]);
   });
 });
 

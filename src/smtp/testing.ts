@@ -58,13 +58,19 @@ export class FakeReceiver implements MailReceiver {
     await this.gate;
     const refusal = this.refuse?.();
     if (refusal !== undefined) return refusal;
-    const { body, sender, mailboxes, traceFor } = delivery;
+    const { body, sender, mailboxes, elsewhere = [], traceFor } = delivery;
     const bytes = body.kind === "bytes" ? Buffer.from(body.bytes) : await readFile(body.path);
     const ids = mailboxes.map((mailbox) => {
       const id = randomBytes(16).toString("hex") as MessageId;
       this.kept.push({ mailbox, sender, trace: traceFor(mailbox, id), body: bytes });
       return id;
     });
+    for (const to of elsewhere) {
+      const id = randomBytes(16).toString("hex") as MessageId;
+      const mailbox = `to ${to}` as MailboxName;
+      this.kept.push({ mailbox, sender, trace: traceFor(mailbox, id, to), body: bytes });
+      ids.push(id);
+    }
     return { kind: "stored", ids, copies: 2, copiesWanted: 3 };
   }
 

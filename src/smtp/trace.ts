@@ -11,6 +11,8 @@ export interface TraceFacts {
   readonly recipient: string | undefined;
   /** What the client called itself. */
   readonly helo: string;
+  /** It goes on to another server, which is not the last one either. */
+  readonly leavesRing?: boolean;
   /** Textual IP address of the client. */
   readonly clientAddress: string;
   readonly serverName: string;
@@ -70,7 +72,9 @@ export function traceLines(facts: TraceFacts): string {
   ];
   const last = `${clauses.pop() ?? ""};`;
   const received = fold("Received:", [...clauses, last, dateTime(facts.receivedAt)]);
-  return `Return-Path: <${oneLine(facts.sender)}>\r\n${received}${addedLines(added)}`;
+  // RFC 5321 §4.4: the server that makes the final delivery writes it, and nobody before.
+  const path = facts.leavesRing ? "" : `Return-Path: <${oneLine(facts.sender)}>\r\n`;
+  return `${path}${received}${addedLines(added)}`;
 }
 
 function addedLines({ date, messageId }: AddedFields = {}): string {

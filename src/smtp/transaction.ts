@@ -10,6 +10,7 @@ import type {
   RecipientAnswer,
   RingPart,
   RingReceiver,
+  WayOut,
 } from "../mailbox/ports.js";
 import { parseAddress } from "../mime/address.js";
 import type { Body } from "../shared/body.js";
@@ -32,6 +33,8 @@ export interface TransactionContext {
    * is refused, and the sender's outbox gets a copy.
    */
   readonly senders?: Senders | undefined;
+  /** Where users' mail may leave the ring. Never used for who has not authenticated. */
+  readonly wayOut?: WayOut | undefined;
 }
 
 /** What the trace says of the client; the rest comes from the transaction. */
@@ -59,6 +62,8 @@ interface Envelope {
   readonly recipients: Set<string>;
   /** One copy each, however often it was named; the copy says the recipient that came first. */
   readonly mailboxes: Map<MailboxName, string>;
+  /** In other domains; as given, and each once. */
+  readonly elsewhere: Set<string>;
   /** The ring is the recipient, and the only one. */
   ring: { readonly part: RingPart; readonly address: string } | undefined;
 }
@@ -77,6 +82,11 @@ export class Transaction {
 
   get active(): boolean {
     return this.#envelope !== undefined;
+  }
+
+  /** Some of the mail is for other domains. */
+  get leavesRing(): boolean {
+    return (this.#envelope?.elsewhere.size ?? 0) > 0;
   }
 
   get isForRing(): boolean {
@@ -121,6 +131,7 @@ export class Transaction {
       octets: size === undefined ? undefined : Number(size),
       recipients: new Set(),
       mailboxes: new Map(),
+      elsewhere: new Set(),
       ring: undefined,
     };
     // RFC 8098 §3: a user's notice of having read a mail comes from the null sender.
@@ -240,9 +251,35 @@ export class Transaction {
       case "overQuota":
         return replies.overQuota;
       case "relay":
-        return replies.relay;
+        return await this.#leave(address, envelope, turn);
       case "invalid":
         return replies.recipientSyntax(answer.why);
+      case "undecided":
+        return replies.undecided;
+      default:
+        return unreachable(answer);
+    }
+  }
+
+  /** RFC 6409 §3.1: who has authenticated may send to anybody, where there is a way. Others never. */
+  async #leave(address: string, envelope: Envelope, turn: object): Promise<Reply> {
+    const { senders, wayOut } = this.#context;
+    const { user, octets = 0, recipients, elsewhere } = envelope;
+    if (!senders || !user) return replies.relay;
+    if (!wayOut) return replies.wayOutClosed;
+    // What stands in the network behind the smart host is not for users to choose.
+    if (address.endsWith("]")) return replies.addressLiteral;
+    const answer = await wayOut.ask(user.mailbox, octets);
+    switch (answer) {
+      case "open":
+        if (this.#turn !== turn) return replies.recipientOk;
+        recipients.add(address);
+        elsewhere.add(address);
+        return replies.recipientOk;
+      case "throttled":
+        return replies.tooMuchSent;
+      case "full":
+        return replies.outgoingFull;
       case "undecided":
         return replies.undecided;
       default:
@@ -292,7 +329,7 @@ export class Transaction {
     const envelope = this.#envelope;
     this.#envelope = undefined;
     if (envelope === undefined) throw new Error("data without an envelope");
-    const { sender, utf8, user, mailboxes, ring } = envelope;
+    const { sender, utf8, user, mailboxes, ring, elsewhere } = envelope;
     const [secure, authenticated] = [client.tls !== undefined, user !== undefined];
     const protocol = protocolOf({ extended: client.extended, utf8, secure, authenticated });
     const facts = { ...client, sender, protocol, added, receivedAt };
@@ -309,9 +346,14 @@ export class Transaction {
       const answer = await this.#context.receiver.deliver({
         sender,
         mailboxes: [...mailboxes.keys(), ...outbox],
+        elsewhere: [...elsewhere],
         body,
-        traceFor: (mailbox, id) => traceLines({ ...facts, recipient: mailboxes.get(mailbox), id }),
+        traceFor: (mailbox, id, to) =>
+          to === undefined
+            ? traceLines({ ...facts, recipient: mailboxes.get(mailbox), id })
+            : traceLines({ ...facts, recipient: to, id, leavesRing: true }),
       });
+      if (answer.kind === "stored" && elsewhere.size > 0) this.#context.wayOut?.added();
       return outcomeOf(answer);
     } catch (error) {
       this.#context.log.error({ err: error }, "can't deliver a mail");

@@ -4,6 +4,7 @@ import type { Log } from "../shared/log.js";
 import { indexName } from "./bodies.js";
 import { type Disk, unlinkIfThere } from "../shared/disk.js";
 import type { Layout } from "./layout.js";
+import { isPackable } from "./packed-removals.js";
 import type { JournaledOperation } from "./record.js";
 import { locationsOf, type Segments } from "./replay.js";
 import type { State } from "./state.js";
@@ -30,6 +31,7 @@ export interface CompactionOptions {
 
 /** Copies are waited for when this much is on the way. */
 const copyOctetsMax = 4 * 1024 * 1024;
+const removalsPerRecord = 2_000;
 
 /**
  * Deletes sealed segments after copying forward what is still needed. Nothing is deleted before its
@@ -178,10 +180,15 @@ export class Compaction {
     const { segments } = this.options;
     const isFirst = !this.#copied.has(`segment ${segment}`);
     this.#copied.add(`segment ${segment}`);
+    // Those of many records go together, which takes little room.
+    const removals: JournaledOperation[] = [];
     await segments.scan(segment, (record) => {
-      const operations = isFirst
+      const live = isFirst
         ? record.header.operations.filter((operation) => this.#isLive(operation, dead))
         : [];
+      const operations = live.filter((operation) => !isPackable(operation));
+      removals.push(...live.filter(isPackable));
+      if (removals.length >= removalsPerRecord) this.#append(removals.splice(0), [], []);
       const bodies: [string, Buffer][] = [];
       for (const [digest, { offset, octets }] of locationsOf(record, segment)) {
         if (offset === undefined || !this.#isUncopied(digest)) continue;
@@ -199,6 +206,7 @@ export class Compaction {
       this.#append(operations, bodies, keptFiles);
       return this.#flyingOctets > copyOctetsMax ? this.#landed() : undefined;
     });
+    if (removals.length > 0) this.#append(removals, [], []);
     await this.#landed();
   }
 
@@ -208,7 +216,8 @@ export class Compaction {
     files: readonly (readonly [string, number])[],
   ): void {
     const octets =
-      operations.length * 700 + bodies.reduce((sum, [, bytes]) => sum + bytes.length, 0);
+      operations.reduce((sum, each) => sum + (isPackable(each) ? 24 : 700), 0) +
+      bodies.reduce((sum, [, bytes]) => sum + bytes.length, 0);
     this.#flyingOctets += octets;
     this.#copiedOctets += octets;
     this.#flying.add(this.options.writer.appendCopy(operations, bodies, files));

@@ -19,6 +19,7 @@ import {
 const limits: Partial<StoreLimits> = {
   segmentOctets: 12_000,
   inlineBodyOctetsMax: 600,
+  tombstonesPerPack: 3,
   checkpointOctets: 4_000,
   checkpointIdleMs: 20,
   openViewsMax: 2,

@@ -2,7 +2,9 @@ import { hash } from "node:crypto";
 import type { MessageId } from "../shared/ids.js";
 import type { StoredMessage, Tombstone } from "../shared/operation.js";
 import type { MailboxContents, MailboxSummary } from "../replication/ports.js";
-import type { ViewDocument } from "./view-file.js";
+import type { StoreLimits } from "./options.js";
+import { isPack, Tombstones } from "./tombstones.js";
+import { isMark, type ViewDocument } from "./view-file.js";
 
 /** What a mailbox's operations come to. `digest` is a number modulo 2^128. */
 export interface Totals {
@@ -64,7 +66,7 @@ function parse(entry: Entry): StoredMessage {
 /** A mailbox in memory: a grow-only set of messages and a grow-only set of tombstones that win. */
 export class MailboxModel {
   readonly #live = new Map<string, Entry>();
-  readonly #removed = new Map<string, Tombstone>();
+  readonly #removed: Tombstones;
   #digest = 0n;
   #octets = 0;
   #contents: MailboxContents | undefined;
@@ -72,8 +74,12 @@ export class MailboxModel {
   #unwritten: ViewDocument[] = [];
   #unremoved: string[] = [];
 
+  constructor({ tombstonesPerPack }: Pick<StoreLimits, "tombstonesPerPack">) {
+    this.#removed = new Tombstones(tombstonesPerPack);
+  }
+
   get documents(): number {
-    return this.#live.size + this.#removed.size;
+    return this.#live.size + this.#removed.documents;
   }
 
   get unwritten(): number {
@@ -116,11 +122,30 @@ export class MailboxModel {
 
   /** Puts what the view file has. Pauses after each step: the caller gives others a turn. */
   *load(documents: readonly ViewDocument[]): Generator<void, void> {
-    for (const [index, { _id, v, n }] of documents.entries()) {
-      if (_id.startsWith(tombstonePrefix)) this.#bury(toTombstone(_id.slice(1), v));
+    for (const [index, document] of documents.entries()) {
+      const { _id, v, n } = document;
+      if (isMark(document)) continue;
+      if (isPack(document)) {
+        this.#loadPack(document);
+        yield;
+      } else if (_id.startsWith(tombstonePrefix)) this.#loadTombstone(_id, v);
       else if (!this.#removed.has(_id)) this.#insert(_id, v, n ?? 0);
       if (index % stepDocuments === stepDocuments - 1) yield;
     }
+  }
+
+  #loadTombstone(_id: string, v: string): void {
+    const tombstone = toTombstone(_id.slice(tombstonePrefix.length), v);
+    // A crash between the two: it is in a pack, too.
+    if (this.#removed.has(tombstone.id)) this.#unremoved.push(_id);
+    else this.#bury(tombstone);
+  }
+
+  #loadPack(document: ViewDocument): void {
+    const { fresh, repeated } = this.#removed.load(document);
+    for (const id of fresh) this.#end(id);
+    for (const id of repeated) this.#unremoved.push(tombstonePrefix + id);
+    this.#contents = undefined;
   }
 
   /** Does ahead, in steps as `load`, what would make `contents` of a large mailbox slow. */
@@ -143,24 +168,33 @@ export class MailboxModel {
   }
 
   #bury(tombstone: Tombstone): Entry | undefined {
-    const { id } = tombstone;
+    this.#removed.add(tombstone);
+    this.#contents = undefined;
+    return this.#end(tombstone.id);
+  }
+
+  /** What follows from a new tombstone. Answers what it has ended. */
+  #end(id: string): Entry | undefined {
     const entry = this.#live.get(id);
     if (entry !== undefined) {
       this.#live.delete(id);
       this.#digest -= share(id, "live");
       this.#octets -= entry.octets;
     }
-    this.#removed.set(id, tombstone);
     this.#digest = BigInt.asUintN(128, this.#digest + share(id, "removed"));
-    this.#contents = undefined;
     return entry;
   }
 
   /** All of it, kept until the next change, so that reading an open mailbox is cheap. */
   contents(): MailboxContents {
-    this.#contents ??= {
+    if (this.#contents !== undefined) return this.#contents;
+    const tombstones = this.#removed.snapshot();
+    this.#contents = {
       messages: [...this.#live.values()].map(parse).sort((a, b) => (a.id < b.id ? -1 : 1)),
-      tombstones: [...this.#removed.values()],
+      // There may be very many, and who looks at messages only does not need them.
+      get tombstones() {
+        return tombstones();
+      },
       summary: summaryOf(this.totals),
     };
     return this.#contents;
@@ -175,10 +209,25 @@ export class MailboxModel {
 
   /** Takes the changes that are to be written; they count as unwritten again after `putBack`. */
   takeUnwritten(): { added: ViewDocument[]; removed: string[] } {
+    this.#pack();
     const taken = { added: this.#unwritten, removed: this.#unremoved };
     this.#unwritten = [];
     this.#unremoved = [];
     return taken;
+  }
+
+  /** Documents of tombstones give way to those of packs. */
+  #pack(): void {
+    const { documents, ids } = this.#removed.pack();
+    if (documents.length === 0) return;
+    const packed = new Set(ids.map((id) => tombstonePrefix + id));
+    const unwritten: ViewDocument[] = [];
+    for (const document of this.#unwritten) {
+      // Neither in the file nor to be written.
+      if (!packed.delete(document._id)) unwritten.push(document);
+    }
+    this.#unwritten = [...unwritten, ...documents];
+    this.#unremoved.push(...packed);
   }
 
   putBack(taken: { added: ViewDocument[]; removed: string[] }): void {

@@ -21,7 +21,7 @@ import {
 import { emptyTotals, MailboxModel, sameTotals, summaryOf } from "./mailbox-model.js";
 import type { StoreLimits } from "./options.js";
 import type { StoreSystem } from "./system.js";
-import type { ViewDocument, ViewFile } from "./view-file.js";
+import { marked, type ViewDocument, type ViewFile } from "./view-file.js";
 
 export interface MailboxesOptions {
   /** The `views` directory. */
@@ -209,7 +209,7 @@ export class Mailboxes {
   /** Calls `use` with the mailbox's model, synchronously after it is up to date. */
   async withModel<T>(name: MailboxName, use: (model: MailboxModel) => T): Promise<T> {
     const mailbox = this.#byName.get(name);
-    if (mailbox === undefined) return use(new MailboxModel());
+    if (mailbox === undefined) return use(new MailboxModel(this.options.limits));
     if (mailbox.view !== undefined) {
       this.#touch(mailbox);
       return use(mailbox.view.model);
@@ -250,7 +250,7 @@ export class Mailboxes {
 
   async #load(mailbox: Mailbox): Promise<OpenView> {
     const file = this.options.system.views.at(viewPath(this.options.directory, mailbox));
-    const model = new MailboxModel();
+    const model = new MailboxModel(this.options.limits);
     const { epoch } = mailbox;
     try {
       const { documents, damaged, soundOctets } = await file.load();
@@ -274,7 +274,7 @@ export class Mailboxes {
   async #rebuild(mailbox: Mailbox, file: ViewFile): Promise<OpenView> {
     const { epoch } = mailbox;
     const operations = await this.options.recover(mailbox.name);
-    const model = new MailboxModel();
+    const model = new MailboxModel(this.options.limits);
     for (const operation of operations) {
       if (operation.epoch === epoch) applyTo(model, operation);
     }
@@ -346,7 +346,7 @@ export class Mailboxes {
     const { path } = view.file;
     const made = views.at(`${path}.new`);
     await made.unlink();
-    await made.change(all.added, all.removed);
+    await made.change(marked(all.added), all.removed);
     await made.sync();
     made.close();
     view.file.close();

@@ -6,6 +6,8 @@ export interface StoreLimits {
   readonly segmentOctets: number;
   /** Bodies up to this size lie in the journal, larger ones are files of their own. */
   readonly inlineBodyOctetsMax: number;
+  /** Tombstones that are kept together, when no more than their ids is known. */
+  readonly tombstonesPerPack: number;
   /** Journal written since the last checkpoint that asks for the next one. */
   readonly checkpointOctets: number;
   /** Quiet time after which a checkpoint is taken. */
@@ -37,6 +39,7 @@ export interface StoreLimits {
 export const defaultStoreLimits: StoreLimits = {
   segmentOctets: 64 * 1024 * 1024,
   inlineBodyOctetsMax: shared.inlineBodyOctetsMax,
+  tombstonesPerPack: 2_048,
   checkpointOctets: 128 * 1024 * 1024,
   checkpointIdleMs: 5_000,
   openViewsMax: 256,

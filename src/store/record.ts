@@ -1,6 +1,7 @@
 import { crc32 } from "node:zlib";
 import type { Operation } from "../shared/operation.js";
 import { recordLimits } from "./options.js";
+import { packed, unpacked, type WrittenOperation } from "./packed-removals.js";
 
 /**
  * One journal record is one write: its operations and small bodies stand or fall together.
@@ -62,7 +63,7 @@ export function encodeRecord(
   bodies: readonly Buffer[],
   salt: number,
 ): EncodedRecord {
-  const json = JSON.stringify(header);
+  const json = JSON.stringify({ ...header, operations: packed(header.operations) });
   const headerOctets = Buffer.byteLength(json);
   let bodyOctets = 0;
   for (const body of bodies) bodyOctets += body.length;
@@ -112,5 +113,9 @@ export function decodeRecord(
 ): RecordHeader | undefined {
   if (crc32(record.subarray(8), salt) !== record.readUInt32BE(4)) return undefined;
   const end = prefixOctets + lengths.headerOctets;
-  return JSON.parse(record.toString("utf8", prefixOctets, end)) as RecordHeader;
+  const written = JSON.parse(record.toString("utf8", prefixOctets, end)) as Omit<
+    RecordHeader,
+    "operations"
+  > & { readonly operations: readonly WrittenOperation[] };
+  return { ...written, operations: unpacked(written.operations) };
 }

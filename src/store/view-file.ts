@@ -13,6 +13,22 @@ export interface ViewDocument {
   readonly n?: number;
 }
 
+/**
+ * Around all that was written in one go. Appended lines are cut off from the end, so that what is known
+ * to be on disk is in front; documents that are written anew lie in another order.
+ */
+const beginMark = "#begin";
+const endMark = "#end";
+const markOf = (_id: string): ViewDocument => ({ _id, v: "" });
+export const isMark = ({ _id }: ViewDocument): boolean => _id === beginMark || _id === endMark;
+
+/** The documents of a file that is written as a whole: cut off anywhere, it is known to be damaged. */
+export const marked = (documents: readonly ViewDocument[]): ViewDocument[] => [
+  markOf(beginMark),
+  ...documents,
+  markOf(endMark),
+];
+
 /** What of nedb is used beyond the typings of nedb-promises. */
 interface Persistence {
   persistCachedDatabaseAsync?: () => Promise<void>;
@@ -133,7 +149,10 @@ class NedbViewFile implements ViewFile {
         return json ?? "broken";
       },
     } as Parameters<typeof datastores.create>[0]) as Datastore<ViewDocument>;
-    const documents = await loadInSteps(store);
+    const all = await loadInSteps(store);
+    const documents = all.filter((document) => !isMark(document));
+    // Cut off in what was written as a whole, where nothing is in the order of its coming.
+    if (documents.length !== all.length && !all.some(({ _id }) => _id === endMark)) damaged = true;
     this.#store = store;
     this.#documents = documents.length;
     this.#rewriteNeeded = broken > 0;
@@ -180,8 +199,9 @@ class NedbViewFile implements ViewFile {
   }
 
   async #rewrite(store: Datastore<ViewDocument>): Promise<void> {
-    const documents = (store as unknown as { getAllData(): ViewDocument[] }).getAllData();
-    await writeInSteps(this.path, documents);
+    const all = (store as unknown as { getAllData(): ViewDocument[] }).getAllData();
+    const documents = all.filter((document) => !isMark(document));
+    await writeInSteps(this.path, marked(documents));
     this.#lines = this.#documents;
     this.#rewriteNeeded = false;
   }

@@ -146,6 +146,40 @@ test("settled by mail, at whichever member", async () => {
   expect(allOf(await consume(at(2), "jobs"))).toEqual(["jobs 3"]);
 });
 
+test("a subscriber that is gone stops nobody: its oldest messages are dead letters", async () => {
+  await alice.ask(at(0), password, "declareExchange", { name: "busy", type: "fanout" });
+  const bounds = { messagesMax: 4, overflow: "drop-oldest" } as const;
+  await alice.ask(at(1), password, "declareQueue", { name: "absent", ...bounds });
+  await alice.ask(at(2), password, "declareQueue", { name: "present" });
+  for (const queue of ["absent", "present"]) {
+    await alice.ask(at(0), password, "bind", { exchange: "busy", queue });
+  }
+  const frames = numbered("busy", 18, { exchange: "busy" });
+  const present: string[] = [];
+  for (let first = 0; first < frames.length; first += 3) {
+    const line = await publishFirmly(frames.slice(first, first + 3));
+    expect(line).toMatch(/ ebm=taken n=\d+ routed=6 /);
+    present.push(...allOf(await consume(at(first), "present")));
+  }
+  const all = texts(frames);
+  expect(present).toEqual(all);
+  const dead: string[] = [];
+  await waitUntil(
+    async () => {
+      const got = await consume(at(1), "absent.dead").catch((error: unknown) => {
+        if (error instanceof Pop3Refused) return [];
+        throw error;
+      });
+      dead.push(...allOf(got));
+      return dead.length >= all.length - bounds.messagesMax;
+    },
+    { deadlineMs: 60_000, what: "what is too much to be dead" },
+  );
+  // By order of their coming; what died together may be read in two goes.
+  expect([...dead].sort()).toEqual(all.slice(0, -bounds.messagesMax).sort());
+  expect(allOf(await consume(at(2), "absent"))).toEqual(all.slice(-bounds.messagesMax));
+}, 120_000);
+
 test("who may not consume gets no further than a wrong password", async () => {
   await alice.ask(at(0), password, "declareQueue", { name: "secret" });
   await ring.addUsers(["bob"]);

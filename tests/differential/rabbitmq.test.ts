@@ -67,7 +67,11 @@ const kinds: readonly [ExchangeType, () => Pattern, () => Omit<Pattern, "match">
     ],
     [
       "headers",
-      () => ({ key: "", headers: randomHeaders(dice), match: dice.pick(["all", "any"]) }),
+      () => ({
+        key: "",
+        headers: randomHeaders(dice),
+        match: dice.pick(["all", "any", "all-with-x", "any-with-x"]),
+      }),
       () => ({ key: word(), headers: randomHeaders(dice) }),
     ],
   ];

@@ -63,7 +63,7 @@ export function randomTopic(dice: Dice, patterns: boolean): string {
 
 export function randomHeaders(dice: Dice): Headers {
   const values = ["x", "y", 1, 2, true, false];
-  const names = ["a", "b", "c"].filter(() => dice.whole(0, 1) === 1);
+  const names = ["a", "b", "x-c"].filter(() => dice.whole(0, 1) === 1);
   return Object.fromEntries(names.map((name) => [name, dice.pick(values)]));
 }
 
@@ -77,7 +77,7 @@ export function randomScenario(seed: number, dice: Dice): Scenario {
   const bindings = range(dice.whole(4, 10)).map((): ScenarioBinding => {
     const { name, type } = dice.pick(exchanges);
     const key = type === "topic" ? randomTopic(dice, true) : dice.pick(words);
-    const match = dice.pick(["all", "any"] as const);
+    const match = dice.pick(["all", "any", "all-with-x", "any-with-x"] as const);
     return {
       exchange: name,
       queue: dice.pick(queues).name,

@@ -3,7 +3,7 @@
  * broker, and they reach it, and each other, by nothing but that account.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { connect, type Delivery, type Ringpost } from "../../src/sdk/index.js";
+import { connect, type Delivery, type Queue, type Ringpost } from "../../src/sdk/index.js";
 import {
   type ForeignMail,
   foreignMailMissing,
@@ -13,8 +13,8 @@ import {
 import { fetchAll } from "../support/pop3-client.js";
 import { domain, password, type Ring } from "../support/ring.js";
 import { ringScope } from "../support/ring-scope.js";
-import { sendMail } from "../support/smtp-client.js";
-import { within } from "../support/wait.js";
+import { SmtpClient, sendMail } from "../support/smtp-client.js";
+import { waitUntil, within } from "../support/wait.js";
 
 const missing = foreignMailMissing();
 if (missing !== undefined) process.stderr.write(`no foreign mail system: ${missing}\n`);
@@ -28,7 +28,8 @@ const clients: Ringpost[] = [];
 beforeAll(async () => {
   if (missing !== undefined) return;
   const port = await freePort();
-  const args = ["--relay", `127.0.0.1:${port}`, "--relay-retry", "1", "--registration", "open"];
+  const relay = ["--relay", `127.0.0.1:${port}`, "--relay-retry", "1", "--relay-rate", "5000"];
+  const args = [...relay, "--registration", "open"];
   ring = await scope.start({ members: 3, replicas: 2, args });
   await ring.addUsers(["carol"]);
   const ringSmtp = ring.entry.smtp;
@@ -131,6 +132,128 @@ describe.skipIf(missing !== undefined)("programs with accounts elsewhere", () =>
     await withinDeadline(delivered, "the ring's acknowledgement");
   });
 });
+
+describe.skipIf(missing !== undefined)("queues are pushed to accounts elsewhere", () => {
+  test("an event, published by one of them: each once, in order, acknowledged by mail", async () => {
+    const [ann, bob] = await Promise.all([connectForeign("ann"), connectForeign("bob")]);
+    await bob.createEvent("news");
+    const consumer = await ann.subscribe("news", { key: "eu.#" });
+    const keys = ["eu.de", "us", "eu.fr.paris"];
+    for (let n = 0; n < 30; n += 1) {
+      await bob.publish("news", String(n), { key: keys[n % 3] ?? "" });
+    }
+    const wanted = Array.from({ length: 30 }, (_, n) => n).filter((n) => n % 3 !== 1);
+    const messages = consumer[Symbol.asyncIterator]();
+    const seen: number[] = [];
+    while (seen.length < wanted.length) {
+      const delivery = await next(messages, `message ${seen.length} of the event`);
+      expect([delivery.from, delivery.exchange]).toEqual([`bob@${domain}`, "news"]);
+      seen.push(Number(delivery.text()));
+      await delivery.ack();
+    }
+    expect(seen).toEqual(wanted);
+    await ann.unsubscribe("news");
+  });
+
+  test("a queue: what is not acknowledged comes again when its lease is over, and what is does not", async () => {
+    const options = { leaseMs: 2_000 };
+    const [ann, bob] = await Promise.all([connectForeign("ann"), connectForeign("bob")]);
+    const jobs = await bob.queue("jobs", { ...options, publishers: "everyone" });
+    const byAnn = ann.queue("jobs", { ...options, publishers: "everyone" });
+    await Promise.all(["one", "two"].map(async (text) => (await byAnn).send(text)));
+    const first = jobs.consume()[Symbol.asyncIterator]();
+    const got = [await next(first, "a job"), await next(first, "another job")];
+    expect(got.map((job) => job.text()).sort()).toEqual(["one", "two"]);
+    expect(got.map((job) => job.redelivered)).toEqual([0, 0]);
+    const [done, lost] = got;
+    await done?.ack();
+    // The program ends with the other one in hand, and says nothing.
+    await bob.close();
+    const again = await connectForeign("bob");
+    const queue = await again.queue("jobs", { ...options, publishers: "everyone" });
+    const second = queue.consume()[Symbol.asyncIterator]();
+    const job = await next(second, "the job that was not done");
+    expect([job.text(), job.redelivered >= 1]).toEqual([lost?.text(), true]);
+    await job.ack();
+    await withinDeadline(untilEmpty(queue), "the queue to be empty");
+  });
+
+  test("nack and reject, by mail: again at once, and to the dead letters, which are pushed as well", async () => {
+    const ann = await connectForeign("ann");
+    const queue = await ann.queue("poison");
+    await queue.send("bad");
+    const messages = queue.consume()[Symbol.asyncIterator]();
+    await (await next(messages, "it")).nack();
+    const again = await next(messages, "it again");
+    expect([again.text(), again.redelivered]).toEqual(["bad", 1]);
+    await again.reject("poison");
+    await withinDeadline(untilEmpty(queue), "the queue to be empty");
+    const dead = queue.deadLetters().consume()[Symbol.asyncIterator]();
+    expect((await next(dead, "the dead letter")).text()).toBe("bad");
+    expect(await queue.redrive()).toBe(1);
+    const back = await next(messages, "it back from the dead");
+    expect(back.text()).toBe("bad");
+    await back.ack();
+    await withinDeadline(untilEmpty(queue), "the queue to be empty");
+  });
+});
+
+describe.skipIf(missing !== undefined)("users of the ring and users elsewhere", () => {
+  test("send to each other, with receipts both ways", async () => {
+    const [ann, carol] = await Promise.all([connectForeign("ann"), connectRing("carol")]);
+    const atAnn = ann.inbox()[Symbol.asyncIterator]();
+    const atCarol = carol.inbox()[Symbol.asyncIterator]();
+    const out = await carol.send("ann", { text: "out of the ring" });
+    const got = await next(atAnn, "carol's message");
+    expect([got.from, got.json()]).toEqual([`carol@${domain}`, { text: "out of the ring" }]);
+    await got.ack();
+    await withinDeadline(out.consumed, "ann's receipt");
+    const back = await ann.send("carol", "into it");
+    const answer = await next(atCarol, "ann's message");
+    expect([answer.from, answer.text()]).toEqual([`ann@${domain}`, "into it"]);
+    await answer.ack();
+    await withinDeadline(back.consumed, "carol's receipt");
+    expect(foreign.log()).toMatch(/from=<carol(\+data)?@ring\.test>/);
+  });
+
+  test("ordinary mail of a user of the ring gets through, and a report when it does not", async () => {
+    const client = await SmtpClient.connect(ring.member(1).submission);
+    await client.expect(250, "EHLO client.test");
+    const login = Buffer.from(`\0carol\0${password}`).toString("base64");
+    await client.expect(235, `AUTH PLAIN ${login}`);
+    const mail = Buffer.from("Subject: hello\r\nMessage-ID: <1@client.test>\r\n\r\nhello ann\r\n");
+    const to = ["ann@foreign.test", "nobody@foreign.test"];
+    const sent = await client.send({ from: `carol@${domain}`, to }, mail);
+    expect(sent).toMatchObject({ stored: true });
+    await client.quit();
+    const arrived = async () =>
+      (await fetchAll(foreign.pop3, "ann", foreign.password)).find(({ bytes }) =>
+        bytes.toString().includes("hello ann"),
+      );
+    const patience = { deadlineMs, everyMs: 500 };
+    const { bytes } = await waitUntil(arrived, { ...patience, what: "carol's mail" });
+    expect(bytes.toString()).toContain(`Return-Path: <carol@${domain}>`);
+    const reports = async () => {
+      const mails = await fetchAll(ring.member(0).pop3, "carol", password);
+      return mails
+        .map((each) => each.bytes.toString())
+        .find((text) => /^Action: failed/m.test(text));
+    };
+    const report = await waitUntil(reports, { ...patience, what: "the report" });
+    expect(report).toMatch(/^Final-Recipient: rfc822; ?nobody@foreign\.test/m);
+    expect(report).toMatch(/^Status: 5\.1\.1/m);
+  });
+});
+
+async function untilEmpty(queue: Queue): Promise<void> {
+  await waitUntil(
+    async () => {
+      const { ready, leased, delayed } = await queue.status();
+      return ready + leased + delayed === 0;
+    },
+    { deadlineMs, what: "the queue to be empty", everyMs: 200 },
+  );
+}
 
 /** Mails of an account to another, not to the ring, that Postfix says it has delivered. */
 function carried(from: string): number {

@@ -3,6 +3,7 @@
  * through any node, consumers that compete, and members that die in between.
  */
 import { beforeEach, describe, expect, test } from "vitest";
+import { seeded } from "../../src/store/simulated-disk.js";
 import { queueMailbox } from "../../src/mailbox/folders.js";
 import { BrokerWorld, message, sender } from "./broker-world.js";
 
@@ -183,6 +184,82 @@ describe("queues", () => {
     expect(await ring.publish(1, more)).toMatchObject({ kind: "taken", routed: 1 });
   });
 
+  test("a full queue with drop-oldest takes all; its oldest die, as dead letters that say why", async () => {
+    await declare("gone", { messagesMax: 5, overflow: "drop-oldest" });
+    await declare("there");
+    await exchange("event", "fanout", ["gone", "there"]);
+    for (let first = 1; first <= 21; first += 3) {
+      const some = numbered(first, first + 2, { exchange: "event" });
+      expect(await ring.publishFirmly(some)).toMatchObject({ kind: "taken", routed: 6 });
+      await ring.world.clock.advance(2_000);
+    }
+    await ring.world.clock.advance(3_000);
+    expect(texts(await ring.drain(1, "there"))).toEqual(expected(1, 21));
+    expect(texts(await ring.drain(1, "gone"))).toEqual(expected(17, 21));
+    const dead = await ring.drain(2, "gone.dead");
+    expect(texts(dead)).toEqual(expected(1, 16));
+    expect(dead.every(({ head }) => head.includes("why=overflow"))).toBe(true);
+  });
+
+  test("what somebody has at the moment is not dropped; octets are bounded as well", async () => {
+    await declare("gone", { octetsMax: 8_000, overflow: "drop-oldest", leaseMs: 600_000 });
+    const dice = seeded(7);
+    // Not to be compressed.
+    const noise = () => Array.from({ length: 1_500 }, () => Math.floor(dice() * 36).toString(36));
+    const large = (n: number) => message(n, { routingKey: "gone" }, `${n} ${noise().join("")}`);
+    await ring.publish(0, [large(1)]);
+    const { session } = await ring.open(0, "gone");
+    await ring.publish(1, [large(2), large(3)]);
+    await ring.publish(2, [large(4)]);
+    await ring.world.clock.advance(3_000);
+    const status = await ring.must(1, ({ operations }) =>
+      operations.queueStatus({ name: "gone" }, sender("alice")),
+    );
+    if (!status.ok) throw new Error(status.why);
+    expect(status.answer.octets).toBeLessThanOrEqual(8_000);
+    expect(status.answer.leased).toBe(1);
+    expect(await ring.must(0, () => session.acknowledge(session.entries))).toBe(true);
+    const left = texts(await ring.drain(1, "gone"));
+    const dead = texts(await ring.drain(1, "gone.dead"));
+    expect([...dead, ...left].map((text) => Number.parseInt(text, 10))).toEqual([2, 3, 4]);
+    expect(left.length).toBeGreaterThan(0);
+    expect(dead.length).toBeGreaterThan(0);
+  });
+
+  test("the dead letters have a bound of their own: the oldest of them are deleted", async () => {
+    await declare("work", { messagesMax: 100 });
+    await declare("work.dead", { messagesMax: 3, overflow: "drop-oldest" });
+    await ring.publish(0, numbered(1, 8, { routingKey: "work" }));
+    const { shown } = await ring.open(0, "work");
+    const rejected = await ring.must(0, ({ operations }) =>
+      operations.settle({ queue: "work", reject: shown.map(({ uid }) => uid) }, sender("alice")),
+    );
+    expect(rejected).toEqual({ ok: true, answer: {} });
+    await ring.world.clock.advance(3_000);
+    expect(texts(await ring.drain(1, "work.dead"))).toEqual(expected(6, 8));
+  });
+
+  test("who sends to several queues is told which of them is full", async () => {
+    await declare("full", { messagesMax: 2 });
+    await declare("free");
+    await exchange("event", "fanout", ["full", "free"]);
+    await ring.publish(0, numbered(1, 2, { exchange: "event" }));
+    await ring.world.clock.advance(6_000);
+    const refused = await ring.publish(0, [message(3, { exchange: "event" })]);
+    expect(refused).toMatchObject({ kind: "refused", code: "full", why: "no room in full" });
+  });
+
+  test("twice as much as it may hold is refused, should its leader not get round to it", async () => {
+    await declare("gone", { messagesMax: 5, overflow: "drop-oldest" });
+    await ring.publish(0, numbered(1, 10, { routingKey: "gone" }));
+    const more = [message(11, { routingKey: "gone" })];
+    const refused = await ring.publish(1, more);
+    expect(refused).toMatchObject({ kind: "refused", code: "full", why: "no room in gone" });
+    await ring.world.clock.advance(7_000);
+    expect(await ring.publish(1, more)).toMatchObject({ kind: "taken", routed: 1 });
+    expect(texts(await ring.drain(1, "gone")).at(-1)).toBe("m11");
+  });
+
   test("an exclusive queue has one consumer at a time, who gets many messages in one mail", async () => {
     await declare("mine", { exclusive: true });
     await ring.publish(0, numbered(1, 100, { routingKey: "mine" }));
@@ -195,6 +272,49 @@ describe("queues", () => {
     await ring.must(0, () => session.acknowledge(session.entries));
     await ring.must(0, () => session.close().then(() => true));
     expect(texts((await ring.open(1, "mine")).shown)).toEqual([]);
+  });
+});
+
+describe("an exclusive queue keeps its order", () => {
+  const show = async (index: number) => {
+    const alice = sender("alice").user;
+    const open = () =>
+      ring.must(index, (broker) => broker.openQueue("mine", alice, undefined, true));
+    const answer = await open();
+    if (answer.kind !== "open") throw new Error(answer.kind);
+    return answer.session;
+  };
+  const two = async (from: number): Promise<void> => {
+    for (const n of [from, from + 1]) {
+      await ring.publish(0, numbered(n, n, { routingKey: "mine" }));
+    }
+  };
+
+  test("when its consumer is cut off or dies: nothing passes what may not have reached it", async () => {
+    await declare("mine", { exclusive: true });
+    await two(1);
+    const first = await show(0);
+    await ring.read(0, first, first.entries[0] as (typeof first.entries)[number]);
+    await ring.must(0, () => first.close().then(() => true));
+    await two(3);
+    const again = await show(1);
+    const shown = [];
+    for (const entry of again.entries) shown.push(await ring.read(1, again, entry));
+    expect(texts(shown)).toEqual(expected(1, 4));
+    expect(shown.map(({ redelivered }) => redelivered)).toEqual([1, 0, 0, 0]);
+    await ring.must(1, () => again.acknowledge(again.entries.slice(0, 3)));
+    await ring.must(1, () => again.close().then(() => true));
+    expect((await show(2)).entries).toHaveLength(1);
+  });
+
+  test("however often it is looked at, only what is read counts as handed out", async () => {
+    await declare("mine", { exclusive: true, deliveriesMax: 2 });
+    await two(1);
+    for (let round = 0; round < 10; round += 1) {
+      const session = await show(round % 3);
+      expect(session.entries).toHaveLength(2);
+      await ring.must(0, () => session.close().then(() => true));
+    }
   });
 });
 
@@ -216,6 +336,78 @@ describe("the death of the leader", () => {
     expect(texts(after.shown)).toEqual(
       expected(1, 10).filter((one) => !acknowledged.includes(one)),
     );
+  });
+
+  const leaderOf = (queue: string): number =>
+    ring.world.members.findIndex((_, i) => ring.broker(i).leads(queue));
+
+  test("one that is cut off from the others hands out nothing: it can't know that it still leads", async () => {
+    await declare("work", { leaseMs: 600_000 });
+    await ring.publish(0, numbered(1, 3, { routingKey: "work" }));
+    await ring.open(0, "work", "alice", 1);
+    const leader = leaderOf("work");
+    const { network } = ring.world;
+    const { addr } = ring.member(leader);
+    const others = ring.world.members.filter((member) => member.addr !== addr);
+    const mend = others.flatMap((other) => [
+      network.cut(addr, other.addr),
+      network.cut(other.addr, addr),
+    ]);
+    const cutOff = ring.begin(leader, (broker) => broker.openQueue("work", sender("alice").user));
+    const answer = await ring.world.clock.until(cutOff, 60_000);
+    expect(answer?.kind).toBe("tempfail");
+    const next = await ring.open((leader + 1) % 3, "work");
+    expect(texts(next.shown)).toEqual(expected(1, 3));
+    for (const each of mend) each();
+  });
+
+  test("what it may have handed out says so; what comes later does not", async () => {
+    await declare("work");
+    await ring.publish(0, numbered(1, 3, { routingKey: "work" }));
+    await ring.open(0, "work", "alice", 1);
+    const leader = leaderOf("work");
+    ring.world.crash(ring.member(leader), "power");
+    const survivor = (leader + 1) % 3;
+    const after = await ring.open(survivor, "work");
+    expect(texts(after.shown)).toEqual(expected(1, 3));
+    expect(after.shown.map(({ redelivered }) => redelivered)).toEqual([1, 1, 1]);
+    await ring.publishFirmly([message(4, { routingKey: "work" })], sender("alice"), [survivor]);
+    const later = await ring.open(survivor, "work");
+    expect(later.shown.map(({ redelivered }) => redelivered)).toEqual([0]);
+  });
+
+  test("is not the end of the count: what kills its consumers becomes a dead letter all the same", async () => {
+    await declare("work", { leaseMs: 1_000, deliveriesMax: 4 });
+    await ring.publish(0, numbered(1, 1, { routingKey: "work" }));
+    const seen: number[] = [];
+    for (let round = 0; round < 4; round += 1) {
+      const up = ring.world.members.findIndex(({ life }) => life?.up && life.ready);
+      for (let i = 0; i < 2; i += 1) {
+        seen.push(...(await ring.open(up, "work")).shown.map(({ redelivered }) => redelivered));
+        await ring.world.clock.advance(4_000);
+      }
+      const leader = leaderOf("work");
+      ring.world.crash(ring.member(leader), "power");
+      await ring.world.clock.advance(3_000);
+      ring.world.restart(ring.member(leader));
+      await ring.world.clock.advance(8_000);
+    }
+    expect(seen).toEqual([0, 1, 2, 3]);
+    const dead = await ring.drain(0, "work.dead");
+    expect(texts(dead)).toEqual(["m1"]);
+    expect(dead[0]?.head).toContain("why=deliveries");
+  });
+
+  test("a leader that nobody needs leaves what it knows: nothing is said to come again that does not", async () => {
+    await declare("work", { leaseMs: 1_000 });
+    await ring.publish(0, numbered(1, 2, { routingKey: "work" }));
+    await ring.open(0, "work", "alice", 1);
+    expect(leaderOf("work")).toBeGreaterThanOrEqual(0);
+    await ring.world.clock.advance(70_000);
+    expect(leaderOf("work")).toBe(-1);
+    const after = await ring.open(1, "work");
+    expect(texts(after.shown)).toEqual(expected(1, 2));
+    expect(after.shown.map(({ redelivered }) => redelivered)).toEqual([1, 0]);
   });
 
   test("a leader that was frozen deletes nothing and hands out nothing when it wakes", async () => {

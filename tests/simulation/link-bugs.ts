@@ -202,6 +202,27 @@ export const bugs: readonly Bug[] = [
     finding: /^lost/m,
   },
   {
+    name: "nobody is woken when what they wait for is void",
+    plant: () =>
+      patch(
+        Inbound.prototype,
+        "take",
+        (take: Method) =>
+          function (this: unknown, ...args: unknown[]) {
+            const inbound = this as { context: { passed: () => void } };
+            inbound.context = { ...inbound.context, passed: () => undefined };
+            return take.apply(this, args);
+          },
+      ),
+    // Few messages, or the next one wakes them; and all the time that timers may take.
+    options: {
+      ...{ mortal: 0.5, messages: 6, peers: 2, crashes: 0, healMs: 3 * 86_400_000 },
+      faults: { drop: 0.7, double: 0, delayMaxMs: 400_000, kill: 0 },
+    },
+    finding: /^lost/m,
+    firstSeed: 26,
+  },
+  {
     name: "packets that are on their way are passed by the floor",
     plant: () => patch(Sender.prototype, "floorAt", () => (number: number) => number),
     options: {

@@ -14,7 +14,7 @@ test.each(bugs)("it finds it when $name", async ({ plant, options, finding, firs
       seed < firstSeed + seedsMax && !finding.test(violations.join("\n"));
       seed += 1
     ) {
-      violations.push(...(await history({ seed, ...options, healMs: 2 * 3_600_000 })).violations);
+      violations.push(...(await history({ seed, healMs: 2 * 3_600_000, ...options })).violations);
     }
   } finally {
     undo();
@@ -23,7 +23,8 @@ test.each(bugs)("it finds it when $name", async ({ plant, options, finding, firs
 });
 
 test("it finds nothing in the same histories without them", async () => {
-  for (const { options } of bugs.slice(0, 4)) {
-    expect((await history({ seed: 1, ...options })).violations).toEqual([]);
+  const some = bugs.filter(({ options }, index) => index < 4 || options.healMs !== undefined);
+  for (const { options, firstSeed: seed = 1 } of some) {
+    expect((await history({ seed, ...options })).violations).toEqual([]);
   }
 });

@@ -61,7 +61,7 @@ export const withoutRewriting = (disk: SimulatedDisk): Disk =>
 export const withoutDirectorySync = (disk: SimulatedDisk): Disk =>
   replacing(disk, { syncDirectory: () => disk.wait("sync") });
 
-const removal = Buffer.from('"RemoveMessage"');
+const removal = Buffer.from('"RemoveMessage');
 
 /** A replay takes records with deletions for damaged ones. */
 export const forgettingTombstones = (disk: SimulatedDisk): Disk =>

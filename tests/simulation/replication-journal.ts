@@ -43,6 +43,7 @@ export class JournalStorage implements SimulatedStorage {
     this.#limits = {
       segmentOctets: 6_000,
       inlineBodyOctetsMax: dice.chance(0.3) ? 6 : 1_000,
+      tombstonesPerPack: 3,
       checkpointOctets: 4_000,
       checkpointIdleMs: 1_500,
       openViewsMax: 2,

@@ -48,6 +48,7 @@ export function createEffects(ports: EffectPorts): Effects {
     made.on("status", ({ state }) => {
       if (state === "connected" || state === "offline") tell({ kind: "connection", state });
     });
+    made.on("chat", ({ user: other, line }) => tell({ kind: "chat", user: other, line }));
     return { kind: "loggedIn", user: made.user ?? user };
   }
 

@@ -113,6 +113,8 @@ export type Event =
   /** Every second. */
   | { readonly kind: "tick" }
   | { readonly kind: "connection"; readonly state: "connected" | "offline" }
+  /** A line of a chat came, or one of ours got somewhere. */
+  | { readonly kind: "chat"; readonly user: string; readonly line: ChatLine }
   | { readonly kind: "done"; readonly effect: Effect; readonly result: Result }
   | { readonly kind: "failed"; readonly effect: Effect; readonly why: string };
 

@@ -343,6 +343,21 @@ test("new mail comes by itself, and a lost connection is said", async () => {
   expect(person.screen).not.toMatch(/offline/);
 });
 
+test("a line of a chat is told on any screen, and shown where the chat is open", async () => {
+  const person = await loggedIn();
+  const at = new Date("2026-11-21T12:00:00Z");
+  const said = (id: string, text: string) =>
+    ({ id, from: "bob@ring.test", text, at, state: "received" }) as const;
+  person.ring.chat("bob@ring.test", said("1", "lunch?\u001b[2J"));
+  expect(person.screen).toMatch(/bob@ring\.test: lunch\?\^\[\[2J/);
+  await person.types("4", "<enter>");
+  expect(person.state.screen).toMatchObject({ kind: "chats", open: "bob@ring.test" });
+  person.ring.chat("bob@ring.test", said("2", "at noon"));
+  await person.quiet();
+  expect(person.screen).toMatch(/at noon/);
+  expect(person.screen).not.toMatch(/bob@ring\.test: at noon/);
+});
+
 describe("any keys at any size", () => {
   const keys =
     "up down left right home end pageup pagedown enter escape tab backtab backspace delete";

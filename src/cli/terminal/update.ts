@@ -26,6 +26,8 @@ export function update(state: State, event: Event): Step {
       return begun(onTick({ ...state, ticks: state.ticks + 1 }));
     case "connection":
       return only({ ...state, connection: event.state });
+    case "chat":
+      return begun(onChat(state, event));
     case "done":
       return begun(onResult(ended(state, event.effect), event.result));
     case "failed": {
@@ -81,6 +83,21 @@ function onInput(before: State, input: Input): Step {
       return unreachable(state.screen);
   }
 }
+
+/** Shown at once where chats are; elsewhere it is only told. */
+function onChat(state: State, { user, line }: Extract<Event, { kind: "chat" }>): Step {
+  const { screen } = state;
+  if (screen.kind === "chats") {
+    const { open } = screen;
+    const isOpen = open === user && !state.busy.includes("talk");
+    return { state, effects: [{ kind: "chats" }, ...(isOpen ? [talkWith(user)] : [])] };
+  }
+  // A question that waits for its answer is not covered.
+  if (line.state !== "received" || screen.kind === "login" || state.confirm) return only(state);
+  return only({ ...state, notice: { text: `${user}: ${line.text}`, isError: false } });
+}
+
+const talkWith = (user: string): Effect => ({ kind: "talk", user });
 
 function onTick(state: State): Step {
   const { screen, ticks } = state;

@@ -2,7 +2,7 @@
 import type { RingKeys } from "../../mailbox/ring-keys.js";
 import { queueMailbox } from "../../mailbox/folders.js";
 import { Quotas } from "../../mailbox/quotas.js";
-import type { QueueEntry } from "../../replication/peer-methods.js";
+import type { EntryTime, QueueEntry } from "../../replication/peer-methods.js";
 import type { Clock, Files, Randomness, Store } from "../../replication/ports.js";
 import type { Replication } from "../../replication/replication.js";
 import type { MailboxName, MemberUuid, MessageId } from "../../shared/ids.js";
@@ -19,8 +19,10 @@ import {
 import { Durable } from "./durable.js";
 import { redeliveredLine } from "./entry.js";
 import { createOperations } from "./operations.js";
+import { Overflow } from "./overflow.js";
 import { isPermitted } from "./permissions.js";
 import { Publisher } from "./publisher.js";
+import type { PushBatch } from "./queue-leader.js";
 import { Queues } from "./queues.js";
 
 export interface BrokerOptions {
@@ -71,13 +73,14 @@ export class RingBroker implements Broker {
   private readonly owned: Definitions<OwnedFields>;
   private readonly publisher: Publisher;
   private readonly leaders: Queues;
+  private readonly overflow: Overflow;
   private pusher: ((work: PushWork) => void) | undefined;
 
   constructor(private readonly options: BrokerOptions) {
     const { replication, clock, random, log, domain } = options;
-    const announceChanged = (register: string) => replication.announceChanged(register);
+    const tellChanged = (register: string) => replication.tellChanged(register);
     const { registers } = replication;
-    const kept = { registers, clock, random, announceChanged };
+    const kept = { registers, clock, random, tellChanged };
     const exchanges = new Definitions<ExchangeFields>("exchange", kept);
     const queues = new Definitions<QueueFields>("queue", kept);
     const owned = new Definitions<OwnedFields>("owned", kept);
@@ -85,21 +88,32 @@ export class RingBroker implements Broker {
     this.queues = queues;
     this.owned = owned;
     const durable = new Durable(options);
-    const deadLetters = new DeadLetters({ queues, durable, clock, random, domain, log });
+    const onMoved = (queue: string): void => {
+      this.overflow.note(queue);
+      void this.wake(queue);
+    };
+    const deadLetters = new DeadLetters({ queues, durable, clock, random, domain, log, onMoved });
     this.leaders = new Queues({
       ...{ replication, queues, deadLetters, domain, clock, random, log },
       onWake: (queue) => void this.woken(queue),
     });
+    const usageOf = (mailbox: MailboxName) => replication.usageOf(mailbox);
+    this.overflow = new Overflow({
+      ...{ queues, usageOf, domain, clock, log },
+      trim: async (queue) => (await this.leaders.call({ queue, command: "trim" })).kind === "done",
+    });
     const quotas = new Quotas({
-      standard: {},
-      usageOf: (mailbox) => replication.usageOf(mailbox),
+      ...{ standard: {}, usageOf },
       members: () => replication.roster.members.length,
       clock,
     });
     this.publisher = new Publisher({
       ...{ ...options, registers, exchanges, queues, durable, quotas },
       idTimeAfter: (ms) => replication.idTimeAfter(ms),
-      onPushed: (queue) => void this.wake(queue),
+      onPushed: (queue) => {
+        this.overflow.note(queue);
+        void this.wake(queue);
+      },
     });
     this.operations = createOperations({
       ...{ exchanges, queues, owned, random, domain },
@@ -115,6 +129,7 @@ export class RingBroker implements Broker {
 
   /** Gives up the queues that this node leads. */
   stop(): void {
+    this.overflow.stop();
     this.leaders.stop();
   }
 
@@ -133,15 +148,24 @@ export class RingBroker implements Broker {
     return this.publisher.publish(packet, sender);
   }
 
-  /** Hands out entries of a queue to one consumer. `max`: at most so many. */
-  async openQueue(queue: string, user: MailboxName, max?: number): Promise<QueueAnswer> {
+  /**
+   * Hands out entries of a queue to one consumer. `max`: at most so many. `recall`: of an exclusive queue, also
+   * what was handed out before and is not settled.
+   */
+  async openQueue(
+    queue: string,
+    user: MailboxName,
+    max?: number,
+    recall = false,
+  ): Promise<QueueAnswer> {
     const found = await this.queues.recall(queue);
     if (found.kind === "undecided") return { kind: "tempfail" };
     if (found.kind === "unknown") return { kind: "denied" };
     const { owner, consumers } = found.value;
     if (!isPermitted(user, owner, consumers)) return { kind: "denied" };
     const session = this.leaders.newSession();
-    const call = { queue, command: "open", session, ...(max !== undefined && { max }) } as const;
+    const more = { ...(max !== undefined && { max }), ...(recall && { recall }) };
+    const call = { queue, command: "open", session, ...more } as const;
     const reply = await this.leaders.call(call);
     if (reply.kind === "entries") {
       return { kind: "open", session: this.sessionOf(queue, session, reply.entries) };
@@ -181,24 +205,35 @@ export class RingBroker implements Broker {
     };
   }
 
-  /**
-   * Tells a pusher of queues with `push` that this node leads and that have got something. It takes
-   * what is in them by `openQueue` as the queue's owner, and settles by `operations.settle`.
-   */
+  /** Tells a pusher of queues with `push` that this node leads and that have something to be sent. */
   onPush(pusher: (work: PushWork) => void): void {
     this.pusher = pusher;
   }
 
-  /** All queues with `push` of which this node is the one to push: for after a start or a failure. */
+  /** What of a queue is to be sent to its owner now, in one mail; undefined: not by this node, or not now. */
+  takeToPush(queue: string): Promise<PushBatch | undefined> {
+    return this.leaders.takeToPush(queue);
+  }
+
+  /** What was pushed is not to be delivered there: again after a while. */
+  async pushFailed(queue: string, entries: readonly EntryTime[]): Promise<void> {
+    await this.leaders.call({ queue, command: "settle", nack: entries });
+  }
+
+  /**
+   * Queues with `push` that this node leads, or is to lead: for after a start or a failure, and when whoever
+   * added something died before the leader was told.
+   */
   async pushWork(): Promise<readonly PushWork[]> {
     const suffix = `@${this.options.domain}/queue`;
     const work: PushWork[] = [];
     for (const { mailbox, messages, pending } of this.options.store.catalog()) {
       if (!mailbox.endsWith(suffix) || (messages === 0 && !pending)) continue;
       const queue = mailbox.slice(0, -suffix.length);
+      if (!this.leaders.isOurs(queue)) continue;
       const found = await this.queues.recall(queue);
       if (found.kind !== "found" || !found.value.push) continue;
-      if (this.leaders.isOurs(queue)) work.push({ queue, owner: found.value.owner });
+      work.push({ queue, owner: found.value.owner });
     }
     return work;
   }

@@ -17,6 +17,8 @@ interface DeadLettersOptions {
   readonly clock: Clock;
   readonly random: Randomness;
   readonly domain: string;
+  /** An entry lies in this queue now. */
+  readonly onMoved: (queue: string) => void;
   readonly log: Log;
 }
 
@@ -55,7 +57,9 @@ export class DeadLetters {
     const body = await this.bodyOf(message, reader);
     const moved = movedTo(target, message, { domain, ...(dead && { dead }) });
     const copies = [{ mailbox: target.mailbox, message: moved }];
-    return (await durable.deliver(copies, body, message.digest)).kind === "stored";
+    const isMoved = (await durable.deliver(copies, body, message.digest)).kind === "stored";
+    if (isMoved) this.options.onMoved(target.queue);
+    return isMoved;
   }
 
   private async bodyOf(message: StoredMessage, reader: Reader): Promise<Buffer> {
@@ -122,6 +126,8 @@ function deadQueueFields(of: QueueFields, incarnation: string): QueueFields {
     deliveriesMax: brokerLimits.deliveriesOfEntry.standard,
     messagesMax: brokerLimits.messages.standard,
     octetsMax: brokerLimits.octets.standard,
+    // Whatever dies has a place to go.
+    overflow: "drop-oldest",
     push: false,
     boundTo: [],
   };

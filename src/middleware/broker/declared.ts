@@ -29,7 +29,7 @@ export function queueFields(
   const consumers = canonicalPermitted(ask.consumers, domain);
   const publishers = canonicalPermitted(ask.publishers, domain);
   if (consumers === undefined || publishers === undefined) return "not a list of users";
-  const { deadLetters, exclusive = false, push = false } = ask;
+  const { deadLetters, exclusive = false, push = false, overflow = "reject" } = ask;
   const { leaseMs: lease, deliveriesOfEntry, messages, octets } = brokerLimits;
   const { leaseMs = lease.standard, deliveriesMax = deliveriesOfEntry.standard } = ask;
   const { messagesMax = messages.standard, octetsMax = octets.standard } = ask;
@@ -44,6 +44,7 @@ export function queueFields(
     ...{ owner, exclusive, push, consumers, publishers },
     ...{ leaseMs, deliveriesMax, messagesMax, octetsMax },
     ...(deadLetters !== undefined && { deadLetters }),
+    ...(overflow === "drop-oldest" && { overflow }),
   };
 }
 
@@ -52,12 +53,13 @@ export const isSameExchange = (a: ExchangeFields, b: ExchangeFields): boolean =>
 
 const isSame = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
+/** Whether it is pushed is no property of the queue, but of where its owner's account is. */
 export function isSameQueue(
   a: QueueFields,
   b: Omit<QueueFields, "incarnation" | "boundTo">,
 ): boolean {
-  const { incarnation: _i, boundTo: _b, owner: _o, ...options } = a;
-  const { owner: _, ...wanted } = b;
+  const { incarnation: _i, boundTo: _b, owner: _o, push: _p, ...options } = a;
+  const { owner: _, push: _w, ...wanted } = b;
   const keys = new Set([...Object.keys(options), ...Object.keys(wanted)]);
   return [...keys].every((key) =>
     isSame((options as Record<string, unknown>)[key], (wanted as Record<string, unknown>)[key]),

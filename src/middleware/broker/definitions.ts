@@ -37,6 +37,8 @@ export interface QueueFields {
   readonly deliveriesMax: number;
   readonly deadLetters?: string;
   readonly messagesMax: number;
+  /** Absent: "reject". */
+  readonly overflow?: "drop-oldest";
   readonly octetsMax: number;
   readonly push: boolean;
   /** Exchanges that it may be bound to. */
@@ -64,9 +66,12 @@ export interface DefinitionsOptions {
   readonly registers: Pick<Registers, "read" | "change">;
   readonly clock: Clock;
   readonly random: Randomness;
-  /** Tells all members, this one too, to `forget` a register. */
-  readonly announceChanged: (register: string) => Promise<void>;
+  /** Tells all members, this one too, to `forget` a register; true when each of them has heard it. */
+  readonly tellChanged: (register: string) => Promise<boolean>;
 }
+
+/** A member that was not reached is tried again. */
+const tellAgainMs = 250;
 
 /** Registers of one kind, by name. */
 export class Definitions<T extends object> {
@@ -98,11 +103,13 @@ export class Definitions<T extends object> {
       return { kind: "found", value: known.value };
     }
     const { changes } = this;
+    const readAtMs = clock.monotonicMs();
     const answer = await this.read(name);
     // What was read before a change was told of may be what was there before it.
     if (answer.kind === "found" && changes === this.changes) {
       if (this.remembered.size >= brokerLimits.rememberedMax) this.remembered = new Map();
-      const untilMs = clock.monotonicMs() + brokerLimits.rememberedMs;
+      // From before the read: a change that this read missed waits as long, see `everywhere`.
+      const untilMs = readAtMs + brokerLimits.rememberedMs;
       this.remembered.set(name, { value: answer.value, untilMs });
     }
     return answer;
@@ -115,17 +122,30 @@ export class Definitions<T extends object> {
     this.remembered.delete(register.slice(this.kind.length + 1));
   }
 
+  /**
+   * As `change`, and when it resolves no member goes by what was there before: each was told of the
+   * change, or what it may remember is over.
+   */
+  async changeEverywhere<R extends string>(
+    name: string,
+    make: Parameters<typeof this.change<R>>[1],
+  ): Promise<"done" | "undecided" | R> {
+    return await this.change(name, make, { everywhere: true });
+  }
+
   /** Changes the value. `make` may run several times, on newer values. */
   async change<R extends string>(
     name: string,
     make: (
       before: T | undefined,
     ) => { readonly set: T | "nothing" } | { readonly same: true } | { readonly refuse: R },
+    { everywhere = false } = {},
   ): Promise<"done" | "undecided" | R> {
     const nonce = this.options.random.bytes(12).toString("base64url");
     let triedOn: string | undefined;
     const register = this.registerOf(name);
     let isChanged = false;
+    let wasThere = false;
     const answer = await this.options.registers.change<"done" | "undecided" | R>(
       register,
       (before) => {
@@ -133,17 +153,30 @@ export class Definitions<T extends object> {
         if (found === nonce) return { result: "done" };
         // An interrupted round may have made the change before others made theirs on top of it.
         if (triedOn !== undefined && triedOn !== found) return { result: "undecided" };
-        const made = make(valueOf<T>(before));
+        const known = valueOf<T>(before);
+        const made = make(known);
         if ("refuse" in made) return { result: made.refuse };
         if ("same" in made) return { result: "done" };
         triedOn = found;
         isChanged = true;
+        wasThere ||= known !== undefined;
         const fields = made.set === "nothing" ? { removed: true as const } : made.set;
         return { set: { value: { ...fields, nonce } }, result: "done" };
       },
     );
-    if (isChanged) await this.options.announceChanged(register);
+    // What was not there nobody remembers.
+    if (isChanged) await this.tell(register, everywhere && wasThere);
     return answer.kind === "undecided" ? "undecided" : answer.result;
+  }
+
+  private async tell(register: string, everywhere: boolean): Promise<void> {
+    const { tellChanged, clock } = this.options;
+    const untilMs = clock.monotonicMs() + brokerLimits.rememberedMs;
+    while (!(await tellChanged(register)) && everywhere) {
+      const leftMs = untilMs - clock.monotonicMs();
+      if (leftMs <= 0) return;
+      await clock.sleep(Math.min(leftMs, tellAgainMs));
+    }
   }
 }
 

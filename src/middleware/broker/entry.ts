@@ -21,7 +21,7 @@ export interface EntryFacts {
   readonly dead?: DeadFacts;
 }
 
-export type DeathReason = "expired" | "rejected" | "deliveries";
+export type DeathReason = "expired" | "rejected" | "deliveries" | "overflow";
 
 export interface DeadFacts {
   readonly queue: string;

@@ -48,6 +48,23 @@ test("what is gone from the mailbox is handed out no more", () => {
   expect(numbers(table.take("s", 9, at(0)))).toEqual([2]);
 });
 
+test("what is called back is handed out again in its place, but not more often than may be", () => {
+  const table = new LeaseTable(rules);
+  table.reconcile([entry(1), entry(2), entry(3)], at(0));
+  expect(numbers(table.take("s", 2, at(0)))).toEqual([1, 2]);
+  expect(table.recall()).toBe(2);
+  expect(numbers(table.take("t", 9, at(1)))).toEqual([1, 2, 3]);
+  // Shown and not looked at: that does not count.
+  for (const n of [2, 3]) table.giveBack(idOf(n), "t", at(1));
+  expect(table.recall()).toBe(1);
+  expect(numbers(table.take("u", 9, at(2)))).toEqual([1, 2, 3]);
+  // The first one has been handed out three times: it is left to who has it until its lease is over.
+  expect(table.recall()).toBe(2);
+  expect(numbers(table.take("v", 9, at(3)))).toEqual([2, 3]);
+  expect(table.takeDoomed(at(101)).map(({ why }) => why)).toEqual([]);
+  expect(table.takeDoomed(at(102)).map(({ message }) => message.id)).toEqual([idOf(1)]);
+});
+
 test("of a queue of dead letters nothing expires or dies of deliveries", () => {
   const table = new LeaseTable({ ...rules, isForDead: true });
   table.reconcile([entry(1, { expiresMs: 10 })], at(0));

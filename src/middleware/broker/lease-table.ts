@@ -4,6 +4,7 @@
  */
 import type { MessageId } from "../../shared/ids.js";
 import type { StoredMessage } from "../../shared/operation.js";
+import type { FormerDeliveries } from "./delivery-counts.js";
 import { type DeathReason, type EntryFacts, factsIn } from "./entry.js";
 import { Heap } from "./heap.js";
 
@@ -44,6 +45,8 @@ interface Entry {
   readonly facts: EntryFacts;
   state: "ready" | "delayed" | "leased" | "held";
   deliveries: number;
+  /** A former leader may have handed it out. */
+  maybe: boolean;
   /** Of what waits in a heap, only what has the present one counts. */
   version: number;
   session: string | undefined;
@@ -64,7 +67,16 @@ const isMoreUrgent = (a: Sorted, b: Sorted): boolean =>
   a.priority !== b.priority ? a.priority > b.priority : a.id < b.id;
 const isSooner = (a: Timed, b: Timed): boolean => a.atMs < b.atMs;
 
+const octetsOf = ({ bodyOctets, trace }: StoredMessage): number =>
+  bodyOctets + Buffer.byteLength(trace);
+
+/** At least so often, with what a former leader may have done. */
+const timesBefore = ({ deliveries, maybe }: Entry): number =>
+  Math.max(deliveries - 1, maybe ? 1 : 0);
+
 export class LeaseTable {
+  /** Changes when an entry comes back that was handed out. */
+  returns = 0;
   private readonly entries = new Map<MessageId, Entry>();
   private readonly ready = new Heap<Sorted>(isMoreUrgent);
   /** Ends of leases and of delays, by the monotonic clock. */
@@ -102,7 +114,7 @@ export class LeaseTable {
     const facts = factsIn(message);
     if (!facts) return;
     const entry: Entry = {
-      ...{ message, facts, state: "ready", deliveries: 0, version: 0 },
+      ...{ message, facts, state: "ready", deliveries: 0, maybe: false, version: 0 },
       session: undefined,
     };
     this.entries.set(message.id, entry);
@@ -152,6 +164,7 @@ export class LeaseTable {
     const { deliveriesMax, isForDead } = this.rules;
     const isWorn = !isForDead && entry.deliveries >= deliveriesMax;
     const isExpired = this.isExpired(entry, now);
+    if (entry.deliveries > 0) this.returns += 1;
     if (isExpired || isWorn) this.doom(entry, isExpired ? "expired" : "deliveries");
     else this.makeReady(entry);
     return !isExpired && !isWorn;
@@ -187,17 +200,65 @@ export class LeaseTable {
       }
       entry.session = session;
       entry.deliveries += 1;
+      if (entry.deliveries > 1) this.returns += 1;
       this.wait(entry, "leased", now.monotonicMs + this.rules.leaseMs);
       taken.push(entry);
     }
-    return taken.map(({ message, deliveries }) => ({ message, redelivered: deliveries - 1 }));
+    return taken.map((entry) => ({ message: entry.message, redelivered: timesBefore(entry) }));
+  }
+
+  /** What former leaders have done with the entries that are here. */
+  remember({ counts, uncertain }: FormerDeliveries, now: Now): void {
+    for (const entry of this.entries.values()) {
+      entry.deliveries = counts.get(entry.message.id) ?? 0;
+      entry.maybe = uncertain;
+      if (entry.state === "ready" && entry.deliveries > 0) this.comeBack(entry, now);
+    }
+  }
+
+  /** False while there is an entry of which only a former leader, who died, knew whether it was handed out. */
+  isCertain(): boolean {
+    return ![...this.entries.values()].some(({ maybe }) => maybe);
+  }
+
+  /** How often entries were handed out, those that are with their first consumer not counted. */
+  deliveries(): readonly (readonly [MessageId, number])[] {
+    return [...this.entries.values()].flatMap(({ message, deliveries, state }) =>
+      deliveries > (state === "leased" ? 1 : 0) ? [[message.id, deliveries] as const] : [],
+    );
+  }
+
+  hasReady(now: Now): boolean {
+    this.settle(now);
+    for (let first = this.ready.peek(); first; first = this.ready.peek()) {
+      if (this.entries.get(first.id)?.version === first.version) return true;
+      this.ready.pop();
+    }
+    return false;
+  }
+
+  /**
+   * Of an exclusive queue: what its one consumer has not settled is handed out again, in its place. Only it
+   * knows what had reached it when its connection broke or its process died, and nothing may pass what had
+   * not. What was handed out as often as may be keeps its lease. Answers how many.
+   */
+  recall(): number {
+    const { deliveriesMax, isForDead } = this.rules;
+    let recalled = 0;
+    for (const entry of this.entries.values()) {
+      const isWorn = !isForDead && entry.deliveries >= deliveriesMax;
+      if (entry.state !== "leased" || isWorn) continue;
+      this.makeReady(entry);
+      recalled += 1;
+    }
+    return recalled;
   }
 
   /** What a session has of this queue at the moment. */
   leasesOf(session: string): readonly Leased[] {
     return [...this.entries.values()]
       .filter((entry) => entry.session === session && entry.state === "leased")
-      .map(({ message, deliveries }) => ({ message, redelivered: deliveries - 1 }));
+      .map((entry) => ({ message: entry.message, redelivered: timesBefore(entry) }));
   }
 
   /** It was handed out but not looked at: as if it had not been. */
@@ -248,6 +309,30 @@ export class LeaseTable {
     if (entry && entry.state !== "held") this.doom(entry, "rejected");
   }
 
+  /**
+   * What is too much is to become dead letters: the oldest that nobody has at the moment. Answers how
+   * many. Those that are dying already are not counted as held by the queue.
+   */
+  dropOldest(bounds: { readonly messages: number; readonly octets: number }, now: Now): number {
+    this.settle(now);
+    const alive = [...this.entries.values()].filter(({ state }) => state !== "held");
+    let messages = alive.length;
+    let octets = alive.reduce((sum, { message }) => sum + octetsOf(message), 0);
+    const isTooMuch = (): boolean => messages > bounds.messages || octets > bounds.octets;
+    if (!isTooMuch()) return 0;
+    let dropped = 0;
+    alive.sort((a, b) => (a.message.id < b.message.id ? -1 : 1));
+    for (const entry of alive) {
+      if (!isTooMuch()) break;
+      if (entry.state === "leased") continue;
+      this.doom(entry, "overflow");
+      messages -= 1;
+      octets -= octetsOf(entry.message);
+      dropped += 1;
+    }
+    return dropped;
+  }
+
   /** Those that are to become dead letters; held until then. Each is answered once. */
   takeDoomed(now: Now): readonly Doomed[] {
     this.settle(now);
@@ -265,7 +350,7 @@ export class LeaseTable {
     this.settle(now);
     const counts = { ready: 0, delayed: 0, leased: 0, octets: 0 };
     for (const { state, message } of this.entries.values()) {
-      counts.octets += message.bodyOctets + Buffer.byteLength(message.trace);
+      counts.octets += octetsOf(message);
       if (state !== "held") counts[state] += 1;
     }
     return counts;

@@ -24,10 +24,32 @@ export const brokerLimits = {
   deliveriesOfEntry: { standard: 20, min: 1, max: 1_000 },
   messages: { standard: 100_000, min: 1, max: 10_000_000 },
   octets: { standard: 1024 ** 3, min: 1, max: 1024 ** 4 },
+  /** Of a queue that drops its oldest: how much it holds is looked at so long after something came. */
+  overflowLookMs: 500,
+  /** ... and what is that many times as much as it may hold is refused. */
+  overflowFactor: 2,
+  /** Entries of which it outlives a leader how often they came back: those that did most often. */
+  countsMax: 1_000,
+  countsEveryMs: 2_000,
+  /** A hand-out waits so long for being noted. */
+  countsNotedMs: 1_000,
   /** Of a nack, and of an extension. */
   delayMsMax: 7 * 24 * 60 * 60 * 1_000,
   /** Entries that one consumer is shown at a time. */
   shownMax: { competing: 32, exclusive: 256 },
+  /** Of what is on its way to an owner elsewhere, of one queue: what one mail holds. */
+  push: {
+    octetsMax: 4 * 1024 * 1024,
+    framesMax: 5_000,
+    /** A mail may wait for days to be fetched, so each delivery waits longer for its acknowledgement. */
+    leaseMsMax: 6 * 60 * 60 * 1_000,
+    /** How often a member looks for queues that nobody leads. */
+    scanMs: 15_000,
+    /** After what went wrong with one queue; and when there is nobody to send it to. */
+    againMs: 5_000,
+    nobodyMs: 30_000,
+    queuesMax: 10_000,
+  },
   /** Entries of one settlement. */
   settledMax: 10_000,
   /** Queues that one node leads. */

@@ -1,5 +1,5 @@
 /** What is asked of the ring about exchanges and queues. */
-import type { RefusalCode } from "../../ebm/index.js";
+import type { Binding, RefusalCode } from "../../ebm/index.js";
 import { isQueueName } from "../../mailbox/folders.js";
 import type { Randomness } from "../../replication/ports.js";
 import type { MailboxName } from "../../shared/ids.js";
@@ -20,6 +20,7 @@ import { settlementOf } from "./settlement.js";
 import { brokerLimits, deadSuffix } from "./limits.js";
 import { isPermitted } from "./permissions.js";
 import type { Queues } from "./queues.js";
+import { claimed, isUnclaimed, unclaimed, withBindings } from "./unclaimed.js";
 
 export interface OperationsOptions {
   readonly exchanges: Definitions<ExchangeFields>;
@@ -84,10 +85,14 @@ class Operations {
     const { name } = ask;
     const fields = exchangeFields(ask, user, domain);
     if (!isName(name) || !fields) return refuse("malformed", "not an exchange that can be made");
-    const room = await this.owned.own(user, `e ${name}`, () => exchanges.recall(name));
+    const room = await this.owned.own(user, `e ${name}`, async () => {
+      const found = await exchanges.recall(name);
+      return found.kind === "found" && isUnclaimed(found.value) ? { kind: "unknown" } : found;
+    });
     if (room !== "done") return outcome(room, user);
-    const kind = await exchanges.change<"exists">(name, (before) => {
+    const kind = await exchanges.changeEverywhere<"exists">(name, (before) => {
       if (!before) return { set: fields };
+      if (isUnclaimed(before)) return { set: claimed(before, fields) };
       return isSameExchange(before, fields) ? { same: true } : { refuse: "exists" };
     });
     if (kind === "exists")
@@ -98,7 +103,7 @@ class Operations {
   readonly removeExchange: Handler<"removeExchange"> = async ({ name }, user) => {
     const what = `exchange ${name}`;
     const kind = await this.options.exchanges.change<"unknown" | "forbidden">(name, (before) => {
-      if (!before) return { refuse: "unknown" };
+      if (!before || isUnclaimed(before)) return { refuse: "unknown" };
       return before.owner === user ? { set: "nothing" } : { refuse: "forbidden" };
     });
     if (kind === "done") await this.owned.disown(user, `e ${name}`);
@@ -118,7 +123,10 @@ class Operations {
     const incarnation = random.bytes(9).toString("base64url");
     const kind = await queues.change<"exists">(name, (before) => {
       if (!before) return { set: { ...made, incarnation, boundTo: [] } };
-      return isSameQueue(before, made) ? { same: true } : { refuse: "exists" };
+      if (!isSameQueue(before, made)) return { refuse: "exists" };
+      // An owner whose account has moved gets it another way from now on.
+      const isMoved = before.owner === user && before.push !== made.push;
+      return isMoved ? { set: { ...before, push: made.push } } : { same: true };
     });
     if (kind === "exists")
       await this.owned.disownUnless(user, `q ${name}`, () => queues.read(name));
@@ -140,7 +148,8 @@ class Operations {
     // Made by the ring, perhaps, with options of its own.
     const kind = await queues.change<"exists">(name, (before) => {
       if (!before) return { set: { ...made, incarnation, boundTo: [] } };
-      return before.owner === user ? { same: true } : { refuse: "exists" };
+      if (before.owner !== user) return { refuse: "exists" };
+      return before.push === made.push ? { same: true } : { set: { ...before, push: made.push } };
     });
     return outcome(kind, `the queue ${name}`);
   }
@@ -148,7 +157,8 @@ class Operations {
   readonly removeQueue: Handler<"removeQueue"> = async ({ name }, user) => {
     const { queues } = this.options;
     let removed: QueueFields | undefined;
-    const kind = await queues.change<"unknown" | "forbidden">(name, (before) => {
+    // Everywhere: one of this name that is made next is bound by its own incarnation.
+    const kind = await queues.changeEverywhere<"unknown" | "forbidden">(name, (before) => {
       if (!before) return { refuse: "unknown" };
       if (before.owner !== user) return { refuse: "forbidden" };
       removed = before;
@@ -174,7 +184,7 @@ class Operations {
         (one) => one.queue !== queue || one.incarnation !== incarnation,
       );
       if (bindings.length === before.bindings.length) return { same: true };
-      return { set: { ...before, bindings } };
+      return { set: withBindings(before, bindings) };
     });
   }
 
@@ -194,7 +204,7 @@ class Operations {
     if (there.kind !== "found") return outcome(there.kind, `queue ${queue}`);
     if (there.value.owner !== user) return outcome("forbidden", `the queue ${queue}`);
     const { incarnation } = there.value;
-    const refused = await this.maySubscribe(exchange, user);
+    const refused = await this.maySubscribe(ask, user);
     if (refused) return refused;
     // First noted with the queue, so that its removal finds every binding.
     const noted = await queues.change<"unknown" | "full">(queue, (before) => {
@@ -205,8 +215,10 @@ class Operations {
     });
     if (noted !== "done") return outcome(noted, `queue ${queue}`);
     const binding = bindingOf(ask, incarnation);
-    const kind = await exchanges.change<"unknown" | "forbidden" | "full">(exchange, (before) => {
-      if (!before) return { refuse: "unknown" };
+    type Refusals = "unknown" | "forbidden" | "full";
+    const kind = await exchanges.changeEverywhere<Refusals>(exchange, (now) => {
+      const before = now ?? (ask.early === true ? unclaimed : undefined);
+      if (!before || (isUnclaimed(before) && ask.early !== true)) return { refuse: "unknown" };
       if (!isPermitted(user, before.owner, before.subscribers)) return { refuse: "forbidden" };
       if (before.bindings.some((one) => isSameBinding(one, binding))) return { same: true };
       const others = before.bindings.filter((one) => !isFormer(one, binding));
@@ -216,8 +228,12 @@ class Operations {
     return outcome(kind, `exchange ${exchange}`);
   };
 
-  private async maySubscribe(exchange: string, user: MailboxName): Promise<Refusal | undefined> {
+  private async maySubscribe(
+    { exchange, early = false }: Binding,
+    user: MailboxName,
+  ): Promise<Refusal | undefined> {
     const found = await this.options.exchanges.read(exchange);
+    if (early && found.kind === "unknown") return undefined;
     if (found.kind !== "found") return outcome(found.kind, `exchange ${exchange}`) as Refusal;
     if (isPermitted(user, found.value.owner, found.value.subscribers)) return undefined;
     return refuse("forbidden", `${user} may not bind queues to ${exchange}`);
@@ -230,12 +246,12 @@ class Operations {
     if (there.kind !== "found") return outcome(there.kind, `queue ${queue}`);
     const { owner, incarnation } = there.value;
     const binding = bindingOf(ask, incarnation);
-    const kind = await exchanges.change<"unknown" | "forbidden">(exchange, (before) => {
+    const kind = await exchanges.changeEverywhere<"unknown" | "forbidden">(exchange, (before) => {
       if (!before) return { refuse: "unknown" };
       if (user !== owner && user !== before.owner) return { refuse: "forbidden" };
       const bindings = before.bindings.filter((one) => !isSameBinding(one, binding));
       if (bindings.length === before.bindings.length) return { same: true };
-      return { set: { ...before, bindings } };
+      return { set: withBindings(before, bindings) };
     });
     return outcome(kind, `exchange ${exchange}`);
   };

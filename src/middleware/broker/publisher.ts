@@ -159,7 +159,7 @@ export class Publisher {
     const verdict = await this.look(register, brought);
     if (verdict.kind !== "new") return verdict;
     const reserved = await this.room.reserve(verdict.frames, routesOf);
-    if (!reserved) return refused("full", "a queue has no room for it");
+    if ("full" in reserved) return refused("full", `no room in ${reserved.full}`);
     const facts = { nonce, takenAtMs: clock.wallMs(), coordinator: self, kid: key.kid, codec };
     const answer = await registers.change<Verdict | Refused>(register, (value) => {
       const state = flowOf(value, brought);

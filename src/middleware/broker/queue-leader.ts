@@ -11,10 +11,13 @@ import type { Log } from "../../shared/log.js";
 import type { StoredMessage } from "../../shared/operation.js";
 import type { QueueFields } from "./definitions.js";
 import type { DeadLetters } from "./dead-letters.js";
+import type { DeliveryCounts } from "./delivery-counts.js";
 import { inParallel } from "./durable.js";
 import { factsIn } from "./entry.js";
-import { type Doomed, LeaseTable, type Now } from "./lease-table.js";
+import { type Doomed, type Leased, LeaseTable, type Now } from "./lease-table.js";
 import { brokerLimits, deadSuffix } from "./limits.js";
+import { dropsOldest } from "./overflow.js";
+import { giveBack, hasToPush, takeToPush } from "./push-window.js";
 import { Removals } from "./removals.js";
 
 export interface LeaderOptions {
@@ -22,10 +25,19 @@ export interface LeaderOptions {
   readonly fields: QueueFields;
   readonly maildrop: ReplicatedMaildrop;
   readonly deadLetters: DeadLetters;
+  readonly deliveries: DeliveryCounts;
   /** Is the front node of a session known to be gone? */
   readonly isGone: (session: string) => boolean;
   readonly clock: Clock;
   readonly log: Log;
+}
+
+/** Entries for one mail to the owner, leased. */
+export interface PushBatch {
+  readonly entries: readonly Leased[];
+  readonly read: ReplicatedMaildrop["read"];
+  /** They were not sent, and count as not handed out. */
+  readonly giveBack: () => void;
 }
 
 const failed = (why: string): QueueReply => ({ kind: "failed", why });
@@ -53,9 +65,11 @@ export class QueueLeader {
     const { fields, maildrop, clock } = options;
     this.fields = fields;
     this.table = new LeaseTable(this.rulesOf(fields));
-    this.removals = new Removals((messages) => maildrop.remove(messages));
+    // Only the ids: nothing else is a try of an entry, and what is known of it is kept for ever.
+    this.removals = new Removals((gone) => maildrop.remove(gone.map(({ id }) => ({ id }))));
     this.askedAtMs = clock.monotonicMs();
     this.admit(maildrop.messages);
+    this.table.remember(options.deliveries.former, this.now());
   }
 
   get incarnation(): string {
@@ -118,14 +132,36 @@ export class QueueLeader {
         return { kind: "status", ...this.table.counts(this.now()) };
       case "redrive":
         return this.redrive(call);
+      case "trim":
+        return this.trim();
       case "wake":
       case "purge":
         return { kind: "done" };
     }
   }
 
+  /** What is more than the queue may hold goes to the dead letters, the oldest first. */
+  private async trim(): Promise<QueueReply> {
+    if (!(await this.refresh())) return failed("the queue can't be read now");
+    const { messagesMax, octetsMax } = this.fields;
+    if (!dropsOldest(this.fields)) return { kind: "done", moved: 0 };
+    const bounds = { messages: messagesMax, octets: octetsMax };
+    const dropped = this.table.dropOldest(bounds, this.now());
+    if (dropped > 0) {
+      const { queue, log } = this.options;
+      const where = this.table.rules.isForDead ? "deleted" : "moved to its dead letters";
+      log.warn(
+        { queue, dropped, messagesMax },
+        `the queue is full: its oldest messages are ${where}`,
+      );
+      void this.bury();
+    }
+    return { kind: "done", moved: dropped };
+  }
+
   /** Hands out entries. The list is made anew first, which also proves that the lock is held. */
-  private async open({ session = "", max }: QueueCall): Promise<QueueReply> {
+  private async open({ session = "", max, recall = false }: QueueCall): Promise<QueueReply> {
+    await this.options.deliveries.open();
     if (!(await this.refresh())) return failed("the queue can't be read now");
     const now = this.now();
     // A repeated question gets the same answer.
@@ -134,10 +170,32 @@ export class QueueLeader {
     }
     if (!this.hasRoomFor(now)) return { kind: "inUse" };
     this.sessions.set(session, now.monotonicMs);
+    // What it has in hand takes no room: it may be blocks of a message that is whole only with the next ones.
+    const recalled = recall && this.fields.exclusive ? this.table.recall() : 0;
     const { competing, exclusive } = brokerLimits.shownMax;
-    const shownMax = this.fields.exclusive ? exclusive : competing;
+    const shownMax = this.fields.exclusive ? exclusive + recalled : competing;
     const entries = this.table.take(session, Math.min(max ?? shownMax, shownMax), now);
     return { kind: "entries", entries };
+  }
+
+  /** Something waits to be sent to the queue's owner, and may be. */
+  hasToPush(): boolean {
+    return hasToPush(this.table, this.fields, this.now());
+  }
+
+  /** Undefined: the queue can't be read now. Nothing, when enough is on its way. */
+  async takeToPush(): Promise<PushBatch | undefined> {
+    const { maildrop, clock } = this.options;
+    this.askedAtMs = clock.monotonicMs();
+    if (!this.fields.push || !(await this.refresh())) return undefined;
+    const entries = takeToPush(this.table, this.fields, this.now());
+    return {
+      entries,
+      read: (message, signal) => maildrop.read(message, signal),
+      giveBack: () => {
+        for (const { message } of entries) giveBack(this.table, message.id, this.now());
+      },
+    };
   }
 
   private hasRoomFor({ monotonicMs }: Now): boolean {
@@ -274,7 +332,9 @@ export class QueueLeader {
 
   /** Background work: what is over becomes a dead letter. */
   async tick(): Promise<void> {
-    if (!this.lost) await this.bury();
+    if (this.lost) return;
+    await this.bury();
+    this.options.deliveries.keep(this.table.returns, () => this.table.deliveries());
   }
 
   /** Nobody asks, and nobody has anything. */
@@ -282,6 +342,13 @@ export class QueueLeader {
     const now = this.now();
     if (now.monotonicMs - this.askedAtMs < brokerLimits.idleMs) return false;
     return this.table.counts(now).leased === 0;
+  }
+
+  /** Nobody asks any more: what is known of deliveries is all that there is to know. */
+  async retire(): Promise<void> {
+    const { deliveries } = this.options;
+    if (!this.lost) await deliveries.close(this.table.deliveries(), this.table.isCertain());
+    this.release();
   }
 
   release(): void {

@@ -9,12 +9,16 @@ import type { MailboxName, MemberUuid } from "../../shared/ids.js";
 import type { Log } from "../../shared/log.js";
 import type { DeadLetters } from "./dead-letters.js";
 import type { Definitions, QueueFields } from "./definitions.js";
+import { DeliveryCounts } from "./delivery-counts.js";
 import { factsIn } from "./entry.js";
 import { brokerLimits } from "./limits.js";
-import { QueueLeader } from "./queue-leader.js";
+import { type PushBatch, QueueLeader } from "./queue-leader.js";
 
 export interface QueuesOptions {
-  readonly replication: Pick<Replication, "openMaildrop" | "groups" | "peers" | "roster">;
+  readonly replication: Pick<
+    Replication,
+    "openMaildrop" | "registers" | "groups" | "peers" | "roster"
+  >;
   readonly queues: Definitions<QueueFields>;
   readonly deadLetters: DeadLetters;
   /** The ring's first domain. */
@@ -62,8 +66,10 @@ export class Queues {
       for (const [queue, led] of this.leaders) {
         const leader = await led;
         if (!(leader instanceof QueueLeader) || signal.aborted) continue;
-        if (leader.lost || leader.isIdle()) this.resign(queue, leader);
+        if (leader.lost) this.resign(queue, leader);
+        else if (leader.isIdle()) this.retire(queue, leader);
         else {
+          if (leader.hasToPush()) this.options.onWake(queue);
           leader.tick().catch((error: unknown) => {
             log.warn({ queue, error: String(error) }, "dead letters were not moved");
           });
@@ -75,6 +81,12 @@ export class Queues {
   private resign(queue: string, leader: QueueLeader): void {
     this.leaders.delete(queue);
     leader.release();
+  }
+
+  /** As `resign`, when nobody needs the queue at the moment. */
+  private retire(queue: string, leader: QueueLeader): void {
+    this.leaders.delete(queue);
+    void leader.retire();
   }
 
   /** Asks the leader of a queue, wherever it is; there is one, or is soon. */
@@ -133,6 +145,16 @@ export class Queues {
     return heard[Math.floor(attempt / 8) % Math.max(1, heard.length)];
   }
 
+  /** Of a queue that this node leads, or is to lead. */
+  async takeToPush(queue: string): Promise<PushBatch | undefined> {
+    if (this.stopping.signal.aborted || !this.isOurs(queue)) return undefined;
+    const led = await this.lead(queue);
+    if (!(led instanceof QueueLeader)) return undefined;
+    const batch = await led.takeToPush();
+    if (led.lost) this.resign(queue, led);
+    return batch;
+  }
+
   leads(queue: string): boolean {
     return this.leaders.has(queue);
   }
@@ -164,7 +186,8 @@ export class Queues {
       this.resign(queue, led);
       return { kind: "elsewhere" };
     }
-    if (call.command === "wake") this.options.onWake(queue);
+    const isSettled = call.command === "settle";
+    if (call.command === "wake" || (isSettled && led.hasToPush())) this.options.onWake(queue);
     if (led.hasForeign) void this.sweep(queue, led);
     return reply;
   }
@@ -193,15 +216,20 @@ export class Queues {
     if (this.leaders.size >= brokerLimits.ledMax) return failed("this member leads many queues");
     const opened = await this.options.replication.openMaildrop(this.mailboxOf(queue));
     if (opened.kind !== "open") return elsewhere(opened);
-    const { deadLetters, clock, log } = this.options;
+    const { deadLetters, clock, random, log } = this.options;
     const { maildrop } = opened;
-    if (this.stopping.signal.aborted) {
+    const { registers } = this.options.replication;
+    const named = { name: queue, incarnation: fields.incarnation };
+    const deliveries = await DeliveryCounts.load({ registers, clock, random, log }, named);
+    if (!deliveries || this.stopping.signal.aborted) {
       maildrop.release();
-      return failed("the member is stopping");
+      return failed(deliveries ? "the member is stopping" : "too few members answer");
     }
     log.info({ queue, entries: maildrop.messages.length }, "leads the queue");
     const isGone = (session: string): boolean => this.isGone(session);
-    return new QueueLeader({ queue, fields, maildrop, deadLetters, isGone, clock, log });
+    return new QueueLeader({
+      ...{ queue, fields, maildrop, deadLetters, deliveries, isGone, clock, log },
+    });
   }
 
   /** A name for one consumer, by which its front node is known. */
@@ -255,7 +283,7 @@ async function removeLeft(
   const left = maildrop.messages.filter(
     (message) => incarnation === undefined || factsIn(message)?.incarnation !== incarnation,
   );
-  const isDone = left.length === 0 || (await maildrop.remove(left));
+  const isDone = left.length === 0 || (await maildrop.remove(left.map(({ id }) => ({ id }))));
   return isDone ? { kind: "done" } : failed("too few members answer");
 }
 

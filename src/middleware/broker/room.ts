@@ -3,6 +3,8 @@ import type { DataFrame } from "../../ebm/index.js";
 import type { Quotas, Reservation } from "../../mailbox/quotas.js";
 import type { Definitions, QueueFields } from "./definitions.js";
 import type { Destination } from "./flow.js";
+import { brokerLimits } from "./limits.js";
+import { dropsOldest } from "./overflow.js";
 import type { RoutesOf } from "./routes.js";
 
 interface RoomOptions {
@@ -20,7 +22,7 @@ export class Room {
   async reserve(
     frames: readonly DataFrame[],
     routesOf: RoutesOf,
-  ): Promise<Reservation | undefined> {
+  ): Promise<Reservation | { readonly full: string }> {
     const { queues, quotas } = this.options;
     // Of an exclusive queue, all that comes together is one entry.
     const wanted = new Map<Destination["mailbox"], { to: Destination; entries: number[] }>();
@@ -36,14 +38,18 @@ export class Room {
     for (const { to, entries } of wanted.values()) {
       const found = await queues.recall(to.queue);
       if (found.kind !== "found") continue;
-      const quota = { messages: found.value.messagesMax, octets: found.value.octetsMax };
+      // One that drops its oldest takes more, for the moment until its leader has done so.
+      const factor = dropsOldest(found.value) ? brokerLimits.overflowFactor : 1;
+      const { messagesMax, octetsMax } = found.value;
+      const quota = { messages: messagesMax * factor, octets: octetsMax * factor };
       const check = await quotas.check(to.mailbox, quota, entries[0] ?? 0);
-      if (check === "full") return undefined;
+      if (check === "full") return { full: to.queue };
     }
-    return quotas.reserve(
+    const reserved = await quotas.reserve(
       [...wanted].flatMap(([mailbox, { entries }]) =>
         entries.map((octets) => ({ mailbox, octets })),
       ),
     );
+    return reserved ?? { full: [...wanted.values()].map(({ to }) => to.queue).join(", ") };
   }
 }

@@ -94,6 +94,19 @@ test("headers: all or any of the binding's are there with the same value and typ
   );
 });
 
+test("headers: names that begin with x- count only where the binding says so", () => {
+  const wanted = { a: 1, "x-b": 2 };
+  const hits = (match: Pattern["match"], headers: Record<string, number>): boolean =>
+    matches("headers", { key: "", headers: wanted, match }, { headers });
+  const only = { a: { a: 1 }, b: { "x-b": 2 }, both: wanted };
+  expect([hits("all", only.a), hits("all", only.b), hits("all", only.both)]).toEqual([
+    ...[true, false, true],
+  ]);
+  expect([hits("any", only.a), hits("any", only.b)]).toEqual([true, false]);
+  expect([hits("all-with-x", only.a), hits("all-with-x", only.both)]).toEqual([false, true]);
+  expect([hits("any-with-x", only.a), hits("any-with-x", only.b)]).toEqual([true, true]);
+});
+
 test("headers that an object inherits are not there", () => {
   const wanted = JSON.parse('{"constructor": "x"}') as Record<string, string>;
   const pattern: Pattern = { key: "", headers: wanted, match: "any" };

@@ -1,5 +1,5 @@
 /** Which bindings a message matches. Pure. */
-import type { ExchangeType, MessageProperties } from "../../ebm/index.js";
+import type { ExchangeType, HeadersMatch, MessageProperties } from "../../ebm/index.js";
 
 type Headers = NonNullable<MessageProperties["headers"]>;
 
@@ -7,7 +7,7 @@ type Headers = NonNullable<MessageProperties["headers"]>;
 export interface Pattern {
   readonly key: string;
   readonly headers: Headers;
-  readonly match: "all" | "any";
+  readonly match: HeadersMatch;
 }
 
 export interface Routed {
@@ -53,6 +53,9 @@ export function matchesTopic(pattern: string, key: string): boolean {
 function matchesHeaders({ headers: wanted, match }: Pattern, headers: Headers): boolean {
   const isThere = ([name, value]: [string, string | number | boolean]): boolean =>
     Object.hasOwn(headers, name) && headers[name] === value;
-  const entries = Object.entries(wanted);
-  return match === "all" ? entries.every(isThere) : entries.some(isThere);
+  // RabbitMQ, "AMQP 0-9-1 Model Explained", headers exchange: `any` and `all` pass over `x-…`.
+  const withX = match === "all-with-x" || match === "any-with-x";
+  const entries = Object.entries(wanted).filter(([name]) => withX || !name.startsWith("x-"));
+  const isAll = match === "all" || match === "all-with-x";
+  return isAll ? entries.every(isThere) : entries.some(isThere);
 }

@@ -18,7 +18,7 @@ import type { Replication } from "../../replication/replication.js";
 import type { BodyDigest, MailboxName } from "../../shared/ids.js";
 import type { StoredMessage } from "../../shared/operation.js";
 import { OutgoingError } from "../outgoing.js";
-import type { Answers, Outgoing } from "../ports.js";
+import type { Addressee, Answers, Outgoing } from "../ports.js";
 import { controlLimits } from "./limits.js";
 
 /** An answer that could not be made durable. `message` is one line. */
@@ -71,12 +71,12 @@ export class RingAnswers implements Answers {
   }
 
   /** @throws AnswerError */
-  async send(
-    to: { readonly user: string; readonly address: string },
-    frames: readonly Frame[],
-  ): Promise<void> {
+  async send(to: Addressee, frames: readonly Frame[]): Promise<void> {
     const where = await this.whereIs(to.address);
     if (where === "undecided") throw undecidedError();
+    if (where === "here" && to.queue !== undefined) {
+      throw new AnswerError("forbidden", "its owner has an account here and fetches it");
+    }
     const octets = await this.compose(to, frames);
     if (where === "here") return this.deliver(to.user as MailboxName, octets);
     const { outgoing } = this.options;
@@ -96,16 +96,17 @@ export class RingAnswers implements Answers {
   }
 
   private async compose(
-    { user, address }: { readonly user: string; readonly address: string },
+    { user, address, queue }: Addressee,
     frames: readonly Frame[],
   ): Promise<Buffer> {
     const { keys, ring, clock, random } = this.options;
     const [key] = (await keys.current())?.keys ?? [];
     if (!key) throw undecidedError();
     const from = { user: ring, device: key.kid, epoch: 0 };
-    const connection = connectionId(from, user);
+    const reader = queue === undefined ? user : `queue:${queue}`;
+    const connection = connectionId(from, reader);
     const nowMs = clock.wallMs();
-    const header = { connection, packet: 0, from, to: user, expiresAtMs: nowMs + expiresMs };
+    const header = { connection, packet: 0, from, to: reader, expiresAtMs: nowMs + expiresMs };
     return composeMail({
       ...{ from: ring, to: address },
       index: { connection, packet: 0, type: typeOf(frames) },

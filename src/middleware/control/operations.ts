@@ -1,11 +1,11 @@
 /** What a proven sender may ask of the control address, besides what the broker does. */
-import type { OperationName } from "../../ebm/index.js";
+import type { OperationName, ResolvedRecord } from "../../ebm/index.js";
 import type { Accounts } from "../../mailbox/accounts.js";
 import type { Quotas } from "../../mailbox/quotas.js";
 import { parseLogin } from "../../mime/address.js";
 import type { BrokerOperation, OperationOutcome, ProvenSender } from "../ports.js";
 import type { PacketHeader, Ask } from "../../ebm/index.js";
-import type { Directory } from "./directory.js";
+import type { Directory, DirectoryEntry } from "./directory.js";
 import type { Contacts, ReadMarks } from "./lists.js";
 import { refuse, undecided } from "./refusal.js";
 import type { SignUp, SignUpOptions } from "./sign-up.js";
@@ -42,7 +42,7 @@ export function createOperations(options: OperationsOptions): Handlers {
       const mailbox = parseLogin(user, domain);
       const found = mailbox ? await directory.recall(mailbox) : undefined;
       if (found?.kind === "undecided") return undecided();
-      if (found?.kind === "entry") return { ok: true, answer: found.entry.record };
+      if (found?.kind === "entry") return { ok: true, answer: resolved(found.entry) };
       return refuse("unknown", "no such user has ever logged in here");
     },
     servers: async () => ({ ok: true, answer: { servers: await servers() } }),
@@ -59,6 +59,13 @@ export function createOperations(options: OperationsOptions): Handlers {
     },
     quota: (_, { user }) => quotaOf(options, user),
   };
+}
+
+function resolved({ record, devices }: DirectoryEntry): ResolvedRecord {
+  const believed = new Set(devices.map(({ device }) => device));
+  const named = record.devices.map(({ device }) => device);
+  const loggedOut = named.filter((device) => !believed.has(device));
+  return loggedOut.length === 0 ? record : { ...record, loggedOut };
 }
 
 function empty<R extends { readonly ok: boolean }>(done: R) {

@@ -57,7 +57,8 @@ const entriesMax = 10_000;
 const login: Shape = { password, record: isSoundRecord };
 const binding: Shape = {
   ...{ exchange: queue, queue, key: optional(text(255)) },
-  ...{ headers: optional(headers), match: optional(oneOf("all", "any")) },
+  match: optional(oneOf("all", "any", "all-with-x", "any-with-x")),
+  ...{ headers: optional(headers), early: optional(boolean) },
 };
 
 const shapes: Readonly<Record<OperationName, Shape>> = {
@@ -80,6 +81,7 @@ const shapes: Readonly<Record<OperationName, Shape>> = {
     deliveriesMax: optional(whole(1, 1_000_000)),
     deadLetters: optional(queue),
     messagesMax: optional(whole(1, 1_000_000_000)),
+    overflow: optional(oneOf("reject", "drop-oldest")),
     octetsMax: optional(whole(1, Number.MAX_SAFE_INTEGER)),
   },
   removeQueue: { name: queue },

@@ -113,10 +113,7 @@ export class ControlWorld {
         },
       } as unknown as MiddlewareOptions["files"],
       servers: () => Promise.resolve([{ smtp: "127.0.0.1:25", pop3: "127.0.0.1:110" }]),
-      createBroker: (answers) => {
-        this.answers = answers;
-        return this.broker();
-      },
+      broker: this.broker(),
       ...(reachesElsewhere && {
         outgoing: {
           send: (mail: { readonly to: string; readonly octets: Buffer }) => {
@@ -127,6 +124,7 @@ export class ControlWorld {
       }),
       log: { debug: note, info: note, warn: note, error: note },
     });
+    this.answers = this.middleware.answers;
   }
 
   get nowMs(): number {

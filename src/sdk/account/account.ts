@@ -2,7 +2,7 @@
 import { setMaxListeners } from "node:events";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Pop3Client } from "../../client/pop3-client.js";
-import type { AccountOptions, ConnectOptions, Folder } from "../api.js";
+import type { AccountOptions, ChatLine, ConnectOptions, Folder } from "../api.js";
 import { Broker } from "../broker/broker.js";
 import { Inbox } from "../consume/inbox.js";
 import { messageOf } from "../consume/message.js";
@@ -43,7 +43,13 @@ export interface AccountParts {
   readonly nowMs: () => number;
 }
 
-const defaultPoll = { minMs: 1_000, maxMs: 15_000 } as const;
+/** Each look is a login: a provider may take offence where a member does not. */
+const defaultPoll = {
+  ring: { minMs: 10, maxMs: 5_000 },
+  elsewhere: { minMs: 1_000, maxMs: 15_000 },
+} as const;
+/** Peers are not told of less: they are to wait for the next look, and it comes later when it was quiet. */
+const toldPollMs = 1_000;
 
 export class Account {
   readonly user: string;
@@ -68,9 +74,9 @@ export class Account {
     this.#parts = parts;
     const { user, journal, post, nowMs, options } = parts;
     this.user = user;
-    const { minMs = defaultPoll.minMs, maxMs = Math.max(defaultPoll.maxMs, minMs) } =
-      options.poll ?? {};
-    this.#poll = { minMs, maxMs };
+    const standard = defaultPoll[post.isElsewhere ? "elsewhere" : "ring"];
+    const { minMs = standard.minMs, maxMs = Math.max(standard.maxMs, minMs) } = options.poll ?? {};
+    this.#poll = { minMs: Math.min(minMs, maxMs), maxMs };
     const { signal } = this.#end;
     // All that waits hears of the end; Node takes more than ten for a leak.
     setMaxListeners(0, signal);
@@ -105,7 +111,9 @@ export class Account {
     this.inbox = new Inbox({ link, closing: signal });
     this.requests = new Requests(this.inbox, link);
     const idOf = (name: string): string => this.idOf(name);
-    this.chats = new Chats({ user, inbox: this.inbox, link, values, idOf });
+    const told = (withUser: string, line: ChatLine): void =>
+      parts.events.emit("chat", { user: withUser, line });
+    this.chats = new Chats({ user, inbox: this.inbox, link, values, idOf, told });
     this.contacts = new Contacts({ ask, values, idOf });
     this.mailbox = new MailboxFolders({
       ask,
@@ -123,10 +131,10 @@ export class Account {
     this.#data = new DataMaildrop({
       isShared: post.isElsewhere,
       receive: (mail, uid) => link.receive(mail, uid),
-      handle: async (received, uid) =>
+      handle: async (received) =>
         received.kind === "configuration"
           ? this.#answers.take(received.header, received.frames)
-          : await this.broker.takePushed(received.queue, uid, received.messages),
+          : await this.broker.takePushed(received.queue, received.pushed ?? []),
       nowMs,
     });
   }
@@ -195,7 +203,7 @@ export class Account {
         directory: this.directory,
         session: () => this.#session.answer,
         address: this.#address,
-        sent: () => this.#expectMail(),
+        sent: () => this.expectMail(),
       }),
       keyVerdict: async (header) => {
         if (header.from.user === this.#ring) {
@@ -222,14 +230,15 @@ export class Account {
     return {
       user: this.user,
       ring: this.#parts.ring,
-      pollMs: () => this.#poller?.pollMs ?? this.#poll.minMs,
+      pollMs: () => Math.max(this.#poller?.pollMs ?? 0, toldPollMs),
       ...(windowOctets === undefined ? {} : { windowOctets }),
       ...(blockOctets === undefined ? {} : { blockOctets }),
       ...(lingerMs === undefined ? {} : { lingerMs }),
     };
   }
 
-  #expectMail(): void {
+  /** Somebody waits for messages, or will be answered: looks soon, and often for a while. */
+  expectMail(): void {
     this.#poller?.poke();
     this.broker?.poke();
   }
@@ -277,8 +286,8 @@ export class Account {
   }
 
   async #openQueue(name: string, use: (client: Pop3Client) => Promise<void>): Promise<void> {
-    // Its entries come to the account by themselves.
-    if (this.#parts.post.isElsewhere) return;
+    // Its entries come to the account by themselves; there is room for those that wait there.
+    if (this.#parts.post.isElsewhere) return this.#data.lookAgain(name);
     await this.#open(`queue/${name}`, use);
   }
 

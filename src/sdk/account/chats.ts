@@ -17,6 +17,8 @@ export interface ChatsOptions {
   readonly values: Values;
   /** `bob` → `bob@ring.test` */
   readonly idOf: (name: string) => string;
+  /** A line came, or one of ours got somewhere. */
+  readonly told: (user: string, line: ChatLine) => void;
 }
 
 /** Of one conversation; older ones are forgotten. Under 1 MiB together. */
@@ -80,6 +82,7 @@ export class Chats {
     this.#change(user, (lines) =>
       lines.map((line) => (line.id === id ? { ...line, state: states[state] } : line)),
     ).catch(() => undefined);
+    this.#tell(user, id);
   }
 
   async #listen(): Promise<void> {
@@ -92,8 +95,14 @@ export class Chats {
         atMs: sentAt.getTime(),
         state: "received",
       });
+      this.#tell(from, id);
       await message.ack();
     }
+  }
+
+  #tell(user: string, id: string): void {
+    const line = this.#lines(user).find((one) => one.id === id);
+    if (line !== undefined) this.#options.told(user, line);
   }
 
   /** Once, however often it comes. */

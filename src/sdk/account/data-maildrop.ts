@@ -13,8 +13,6 @@ export interface DataMaildropOptions {
   /** What the link leaves to the client. True: DELE. */
   readonly handle: (
     received: Extract<Received, { kind: "configuration" | "entry" }>,
-    uid: string,
-    mail: Buffer,
   ) => Promise<boolean>;
   readonly nowMs: () => number;
 }
@@ -27,6 +25,8 @@ const looksAtOnce = 100;
 interface Left {
   againAtMs: number;
   waitMs: number;
+  /** It has entries of this queue, for which nobody had room. */
+  readonly queue?: string;
 }
 
 export class DataMaildrop {
@@ -36,6 +36,11 @@ export class DataMaildrop {
 
   constructor(options: DataMaildropOptions) {
     this.#options = options;
+  }
+
+  /** Somebody has room for what was pushed of a queue. */
+  lookAgain(queue: string): void {
+    for (const left of this.#left.values()) if (left.queue === queue) left.againAtMs = 0;
   }
 
   /** One session's work. True when there was something for us. */
@@ -91,8 +96,11 @@ export class DataMaildrop {
         return true;
       case "configuration":
       case "entry":
-        if (await this.#options.handle(received, uid, mail)) return true;
-        this.#leave(uid);
+        if (await this.#options.handle(received)) {
+          this.#left.delete(uid);
+          return true;
+        }
+        this.#leave(uid, undefined, received.kind === "entry" ? received.queue : undefined);
         return false;
       case "foreign":
         this.#leave(uid, Number.POSITIVE_INFINITY);
@@ -103,10 +111,11 @@ export class DataMaildrop {
     }
   }
 
-  #leave(uid: string, forMs?: number): void {
+  #leave(uid: string, forMs?: number, queue?: string): void {
     const before = this.#left.get(uid);
     const waitMs = forMs ?? Math.min((before?.waitMs ?? keepMs.first / 2) * 2, keepMs.max);
     if (this.#left.size >= rememberedMax) this.#left.clear();
-    this.#left.set(uid, { waitMs, againAtMs: this.#options.nowMs() + waitMs });
+    const againAtMs = this.#options.nowMs() + waitMs;
+    this.#left.set(uid, { waitMs, againAtMs, ...(queue !== undefined && { queue }) });
   }
 }

@@ -1,11 +1,11 @@
 /** Where users answer now, and with which keys: asked of the ring, remembered while fresh. */
-import { type DirectoryRecord, isSoundRecord, type PacketHeader } from "../../ebm/index.js";
+import { isSoundRecord, type PacketHeader, type ResolvedRecord } from "../../ebm/index.js";
 import { RingpostError } from "../errors.js";
 import type { Values } from "../journal/ports.js";
 import type { KeyVerdict } from "../link/ports.js";
 
 export interface DirectoryOptions {
-  readonly ask: (user: string) => Promise<DirectoryRecord>;
+  readonly ask: (user: string) => Promise<ResolvedRecord>;
   readonly values: Values;
   readonly nowMs: () => number;
 }
@@ -19,14 +19,14 @@ const strangerMs = 900_000;
 const rememberedMax = 10_000;
 
 interface Known {
-  readonly record: DirectoryRecord;
+  readonly record: ResolvedRecord;
   readonly askedAtMs: number;
 }
 
 export class Directory {
   readonly #options: DirectoryOptions;
   readonly #known = new Map<string, Known>();
-  readonly #asking = new Map<string, Promise<DirectoryRecord>>();
+  readonly #asking = new Map<string, Promise<ResolvedRecord>>();
   /** Keys that no record names, since when. */
   readonly #strangers = new Map<string, number>();
 
@@ -35,7 +35,7 @@ export class Directory {
   }
 
   /** @throws RingpostError `unknown`, `unreachable` … */
-  async resolve(user: string): Promise<DirectoryRecord> {
+  async resolve(user: string): Promise<ResolvedRecord> {
     const known = this.#recall(user);
     const nowMs = this.#options.nowMs();
     const isFresh =
@@ -44,7 +44,7 @@ export class Directory {
   }
 
   /** The newest, from the ring. */
-  ask(user: string): Promise<DirectoryRecord> {
+  ask(user: string): Promise<ResolvedRecord> {
     const asking = this.#asking.get(user) ?? this.#ask(user);
     this.#asking.set(user, asking);
     return asking;
@@ -54,8 +54,12 @@ export class Directory {
   async keyVerdict({ from, key }: PacketHeader): Promise<KeyVerdict> {
     const known = this.#recall(from.user);
     const before = known && verdictOf(known.record, from.device, key);
-    if (before === "theirs") return before;
     const nowMs = this.#options.nowMs();
+    if (known !== undefined && before === "theirs") {
+      // Whether the device has logged out since is known for the next packet.
+      if (nowMs - known.askedAtMs > freshMs) this.ask(from.user).catch(() => undefined);
+      return before;
+    }
     if (known !== undefined && nowMs - known.askedAtMs < askAgainMs) {
       return this.#strangerVerdict(from.device, key, before ?? "unknown");
     }
@@ -92,7 +96,7 @@ export class Directory {
     return isSoundRecord(record) ? { record, askedAtMs: 0 } : undefined;
   }
 
-  async #ask(user: string): Promise<DirectoryRecord> {
+  async #ask(user: string): Promise<ResolvedRecord> {
     try {
       const record = await this.#options.ask(user);
       if (!isSoundRecord(record) || record.user !== user) {
@@ -103,7 +107,7 @@ export class Directory {
       const newest = known && known.record.version > record.version ? known.record : record;
       if (this.#known.size >= rememberedMax) this.#known.clear();
       this.#known.set(user, { record: newest, askedAtMs: this.#options.nowMs() });
-      if (known?.record.version !== newest.version) {
+      if (!isSame(known?.record, newest)) {
         await this.#options.values.set(`record:${user}`, newest);
       }
       return newest;
@@ -113,8 +117,12 @@ export class Directory {
   }
 }
 
-function verdictOf(record: DirectoryRecord, device: string, key: string): KeyVerdict {
+const isSame = (a: ResolvedRecord | undefined, b: ResolvedRecord): boolean =>
+  a?.version === b.version && a.loggedOut?.join() === b.loggedOut?.join();
+
+function verdictOf(record: ResolvedRecord, device: string, key: string): KeyVerdict {
   const known = record.devices.find((one) => one.device === device);
-  if (known === undefined) return "unknown";
+  // One that has logged out may log in again.
+  if (known === undefined || record.loggedOut?.includes(device) === true) return "unknown";
   return known.key === key ? "theirs" : "not theirs";
 }

@@ -82,9 +82,17 @@ export class Login {
     await this.#options.record.nameAllDevices();
   }
 
+  /** With a token that is void already: with a new one, so that the device is taken off the record. */
   async leave(): Promise<void> {
+    try {
+      await this.ask("logout", {});
+    } catch (error) {
+      const isVoid = error instanceof RingpostError && error.code === "denied";
+      // Neither token nor password are good for anything: nobody is logged in.
+      if (!isVoid) throw error;
+    }
     this.#password = undefined;
-    await this.#options.control.ask("logout", {});
+    clearTimeout(this.#refreshing);
     this.#options.session.forget();
   }
 

@@ -98,16 +98,20 @@ export class OwnRecord {
   async #nameDevices(): Promise<void> {
     const { user, journal, directory, announce, nowMs } = this.#options;
     const { values, identity } = journal;
-    const known = (values.get("devices") ?? []) as DirectoryRecord["devices"];
     const current = await directory.ask(user);
-    const named = new Set(current.devices.map(({ device }) => device));
+    const loggedOut = new Set(current.loggedOut);
+    const isIn = ({ device }: { readonly device: string }): boolean => !loggedOut.has(device);
+    const devices = current.devices.filter(isIn);
+    const known = ((values.get("devices") ?? []) as DirectoryRecord["devices"]).filter(isIn);
+    const named = new Set(devices.map(({ device }) => device));
     const missing = known.filter(({ device }) => !named.has(device));
     const isFresh = current.expiresAtMs - nowMs() > recordLifeMs / 2;
     this.#version = Math.max(this.#version, current.version);
-    if (!named.has(identity.device) || !isFresh || missing.length > 0) {
-      const record = this.make([...current.devices, ...missing]);
+    const isWhole = missing.length === 0 && loggedOut.size === 0;
+    if (!named.has(identity.device) || !isFresh || !isWhole) {
+      const record = this.make([...devices, ...missing]);
       await announce(record);
       await values.set("devices", record.devices);
-    } else await values.set("devices", current.devices);
+    } else await values.set("devices", devices);
   }
 }

@@ -1,14 +1,15 @@
-/** How often to look for mail: at once after a find, then less and less often. */
+/**
+ * How often to look for mail: at once when there is something to expect, then less and less often. Each wait is twice
+ * as long as the one before: what comes after a silence waits about as long as that lasted, at most `maxMs`.
+ */
 export interface PollerOptions {
+  /** The first wait after a find, a poke, or the start. */
   readonly minMs: number;
   readonly maxMs: number;
   /** Looks once; true when there was something. A rejection counts as nothing found. */
   readonly look: () => Promise<boolean>;
   readonly signal: AbortSignal;
 }
-
-/** After a poke it looks so soon, and doubles the wait from there. */
-const eagerMs = 10;
 
 export class Poller {
   readonly #options: PollerOptions;
@@ -26,13 +27,13 @@ export class Poller {
 
   /** The wait between two looks as it is now. */
   get pollMs(): number {
-    return Math.max(this.#waitMs, this.#options.minMs);
+    return this.#waitMs;
   }
 
   /** Something is expected: look soon, and often for a while. */
   poke(): void {
     this.#isPoked = true;
-    this.#waitMs = eagerMs;
+    this.#waitMs = this.#options.minMs;
     this.#wake();
   }
 
@@ -41,7 +42,7 @@ export class Poller {
     while (!signal.aborted) {
       this.#isPoked = false;
       const found = await look().catch(() => false);
-      if (found) this.#waitMs = Math.min(eagerMs, minMs);
+      if (found) this.#waitMs = minMs;
       else if (!this.#isPoked) this.#waitMs = Math.min(2 * this.#waitMs, maxMs);
       if (!signal.aborted) await this.#sleep();
     }

@@ -16,7 +16,7 @@ import { QueueConsumer } from "../consume/queue-consumer.js";
 import { Settler } from "../consume/settler.js";
 import { RingpostError } from "../errors.js";
 import type { Values } from "../journal/ports.js";
-import type { InboundMessage, Link } from "../link/ports.js";
+import type { Link, PushedEntry } from "../link/ports.js";
 import { sendMessage } from "../outbox.js";
 
 export interface BrokerOptions {
@@ -36,6 +36,7 @@ export interface BrokerOptions {
 type BindingOptions = Omit<Binding, "exchange" | "queue">;
 
 const defaultLeaseMs = 30_000;
+const deadSuffix = ".dead";
 /** Those of one turn share a mail; under load, what comes while one is on its way does. */
 const settleLingerMs = 1;
 
@@ -117,7 +118,7 @@ export class Broker {
       unbind: async (exchange, binding = {}) =>
         void (await ask("unbind", bindingTo(exchange, binding))),
       status: () => ask("queueStatus", { name }),
-      deadLetters: () => this.queueNamed(options.deadLetters ?? `${name}.dead`),
+      deadLetters: () => this.queueNamed(options.deadLetters ?? `${name}${deadSuffix}`),
       redrive: async (redrive = {}) => (await ask("redrive", { queue: name, ...redrive })).moved,
       remove: async () => void (await ask("removeQueue", { name })),
     };
@@ -129,9 +130,11 @@ export class Broker {
   ): Promise<Consumer> {
     const { ask, values } = this.#options;
     const name = this.#subscriptionOf(event);
-    const queue = await this.queue(name, { exclusive: true });
+    // A program that is gone for long loses its oldest events to the dead letters, and stops nobody.
+    const queue = await this.queue(name, { exclusive: true, overflow: "drop-oldest" });
     const before = values.get(`subscription:${event}`) as { readonly key: string } | undefined;
-    await ask("bind", { exchange: event, queue: name, key });
+    // Whoever publishes it first makes it: what is published from then on is ours, too.
+    await ask("bind", { exchange: event, queue: name, key, early: true });
     if (before !== undefined && before.key !== key) await queue.unbind(event, before);
     if (before?.key !== key) await values.set(`subscription:${event}`, { key });
     const consumer = queue.consume(consume);
@@ -152,15 +155,16 @@ export class Broker {
     await values.set(`subscription:${event}`, undefined);
   }
 
-  /** An entry of a queue that was pushed. False: nobody consumes it here, it waits. */
-  async takePushed(
-    queue: string,
-    uid: string,
-    messages: readonly InboundMessage[],
-  ): Promise<boolean> {
-    const consumer = [...(this.#consumers.get(queue) ?? [])].find((one) => one.stream.room > 0);
+  /** Entries of a queue that were pushed. False: nobody here has room for them, they wait. */
+  async takePushed(queue: string, pushed: readonly PushedEntry[]): Promise<boolean> {
+    const consumers = [...(this.#consumers.get(queue) ?? [])];
+    const consumer = consumers.find((one) => one.stream.room > 0);
     if (consumer === undefined) return false;
-    await consumer.take(uid, messages, 0);
+    for (const { entry, ...shown } of pushed) {
+      // The same mail once more, and no further delivery.
+      if (consumers.some((one) => one.has(entry, shown))) continue;
+      await consumer.take(entry, shown, 0);
+    }
     return true;
   }
 
@@ -185,7 +189,11 @@ export class Broker {
   }
 
   #consume(name: string, consume: ConsumeOptions): Consumer {
-    const { link, openQueue, poll, failed, closing } = this.#options;
+    const { ask, isPushed, link, openQueue, poll, failed, closing } = this.#options;
+    // The ring makes queues of dead letters by itself, and sends them to nobody who has not asked.
+    if (isPushed && name.endsWith(deadSuffix)) {
+      ask("declareQueue", { name, push: true }).catch((error: unknown) => failed(name, error));
+    }
     return new QueueConsumer(
       {
         queue: name,

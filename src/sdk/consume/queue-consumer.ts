@@ -7,10 +7,10 @@ import type { Pop3Client } from "../../client/pop3-client.js";
 import type { ConsumeOptions, Consumer } from "../api.js";
 import { Poller } from "../account/poller.js";
 import { headerField } from "../header-field.js";
-import type { InboundMessage, Link } from "../link/ports.js";
+import type { InboundMessage, Link, Shown } from "../link/ports.js";
 import { batchesOf } from "./batches.js";
 import { messageOf } from "./message.js";
-import type { Settler } from "./settler.js";
+import type { Settler, Wish } from "./settler.js";
 import { DeliveryStream, type Settle } from "./stream.js";
 
 export interface QueueConsumerOptions {
@@ -46,7 +46,12 @@ export class QueueConsumer {
   readonly #options: QueueConsumerOptions;
   readonly #end = new AbortController();
   readonly #poller: Poller;
-  readonly #entries = new Set<Entry>();
+  /** In hand, by unique-id. */
+  readonly #entries = new Map<string, Entry>();
+  /** Those that have blocks of a message, in front of the one that made it whole. */
+  readonly #blocks = new Map<InboundMessage, Entry[]>();
+  /** The ring may not know yet what became of them. */
+  readonly #settling = new Set<string>();
   readonly #leases: NodeJS.Timeout;
   /** Something was left in the queue because there was no room for it. */
   #isShort = false;
@@ -81,17 +86,24 @@ export class QueueConsumer {
     this.#poller.poke();
   }
 
+  /** Is this delivery of an entry, by its first message, in hand here and not settled? */
+  has(uid: string, { messages, waiting }: Shown): boolean {
+    const first = messages[0] ?? waiting[0];
+    const left = [...(this.#entries.get(uid)?.left ?? [])];
+    return left.some((one) => one.redelivered === first?.redelivered);
+  }
+
   /** Also of entries that were pushed, as mails. */
-  async take(uid: string, messages: readonly InboundMessage[], redelivered: number): Promise<void> {
-    if (messages.length === 0) {
-      this.#settle(this.#options.settler.put({ kind: "ack", entry: uid }));
-      return;
-    }
-    const left = new Set(messages);
-    const isSingle = messages.length === 1;
+  async take(uid: string, { messages, waiting }: Shown, redelivered: number): Promise<void> {
+    const left = new Set([...messages, ...waiting]);
+    if (left.size === 0) return this.#settle(this.#put({ kind: "ack", entry: uid }));
+    const isSingle = left.size === 1 && waiting.length === 0;
     const state = { isRejected: false, isReleased: false };
-    const entry: Entry = { uid, redelivered, isSingle, left, kept: new Set(messages), ...state };
-    this.#entries.add(entry);
+    const entry: Entry = { uid, redelivered, isSingle, left, kept: new Set(left), ...state };
+    this.#entries.set(uid, entry);
+    for (const message of waiting) {
+      this.#blocks.set(message, [...(this.#blocks.get(message) ?? []), entry]);
+    }
     for (const message of messages) await this.#offer(entry, message, 0);
   }
 
@@ -99,9 +111,11 @@ export class QueueConsumer {
     this.#isShort = !this.stream.hasMuchRoom;
     if (this.#isShort) return false;
     let found = false;
+    // As it is before the queue is listed: what is settled meanwhile is still in the list.
+    const known = new Set([...this.#entries.keys(), ...this.#settling]);
     try {
       await this.#options.open(async (client) => {
-        found = await this.#collect(client);
+        found = await this.#collect(client, known);
       });
     } catch (error) {
       if (!this.#end.signal.aborted) this.#options.failed(error);
@@ -109,11 +123,14 @@ export class QueueConsumer {
     return found;
   }
 
-  async #collect(client: Pop3Client): Promise<boolean> {
+  async #collect(client: Pop3Client, known: ReadonlySet<string>): Promise<boolean> {
     const listed = await client.list();
     const uids = listed.length === 0 ? [] : await client.uidl();
+    // An exclusive queue shows what is in hand as well, since a process before this one may have had it; any
+    // queue does, when its leader has died.
+    const fresh = listed.filter(([number]) => !known.has(uids[number - 1] ?? ""));
     let found = false;
-    for (const batch of batchesOf(listed)) {
+    for (const batch of batchesOf(fresh)) {
       this.#isShort = this.stream.room < batch.length;
       // What is not retrieved goes back to the queue at the end of the session.
       const numbers = batch.slice(0, Math.max(0, this.stream.room));
@@ -128,17 +145,17 @@ export class QueueConsumer {
   }
 
   async #receive(mail: Buffer, uid: string): Promise<boolean> {
-    const { link, settler, queue } = this.#options;
+    const { link, queue } = this.#options;
     const received = await link.receive(mail, uid, queue);
     switch (received.kind) {
       case "entry":
-        await this.take(uid, received.messages, Number(headerField(mail, "Ringpost-Redelivered")));
+        await this.take(uid, received, Number(headerField(mail, "Ringpost-Redelivered")));
         return true;
       case "dead":
-        this.#settle(settler.put({ kind: "reject", entry: uid }));
+        this.#settle(this.#put({ kind: "reject", entry: uid }));
         return true;
       case "done":
-        this.#settle(settler.put({ kind: "ack", entry: uid }));
+        this.#settle(this.#put({ kind: "ack", entry: uid }));
         return true;
       default:
         // Its lease runs out, and it comes again.
@@ -152,6 +169,7 @@ export class QueueConsumer {
       this.stream.offer(message, this.#settleOf(entry, inbound, again), again > 0);
     } catch (error) {
       this.#options.failed(error);
+      this.#settle(this.#done(entry, inbound, true));
     }
   }
 
@@ -166,7 +184,7 @@ export class QueueConsumer {
       nack: async (delayMs) => {
         if (entry.isSingle) {
           this.#drop(entry);
-          await settler.put({ kind: "nack", entry: uid, delayMs });
+          await this.#put({ kind: "nack", entry: uid, delayMs });
           return;
         }
         // The others of the entry are under way: this one waits here.
@@ -174,26 +192,47 @@ export class QueueConsumer {
         const timer = setTimeout(() => void this.#offer(entry, inbound, again + 1), delayMs);
         timer.unref();
       },
-      reject: async () => {
-        entry.isRejected = true;
-        await this.#done(entry, inbound);
-      },
+      reject: () => this.#done(entry, inbound, true),
       working: () => settler.put({ kind: "extend", entry: uid, ms: leaseMs }),
       release: () => this.#release(entry),
-      handed: () => void entry.kept.delete(inbound),
+      handed: () => {
+        for (const each of this.#with(entry, inbound)) each.kept.delete(inbound);
+      },
     };
   }
 
+  /** All entries that have a part of the message. */
+  #with(entry: Entry, inbound: InboundMessage): readonly Entry[] {
+    return [...(this.#blocks.get(inbound) ?? []), entry];
+  }
+
+  async #done(entry: Entry, inbound: InboundMessage, isRejected = false): Promise<void> {
+    const entries = this.#with(entry, inbound);
+    this.#blocks.delete(inbound);
+    for (const each of entries) each.isRejected ||= isRejected;
+    await Promise.all(entries.map((each) => this.#doneIn(each, inbound)));
+  }
+
   /** Waits for the ring where others compete for the entry; else our journal knows that it is done. */
-  async #done(entry: Entry, inbound: InboundMessage): Promise<void> {
+  async #doneIn(entry: Entry, inbound: InboundMessage): Promise<void> {
     entry.left.delete(inbound);
     entry.kept.delete(inbound);
     if (entry.left.size > 0) return;
     this.#drop(entry);
     const kind = entry.isRejected ? "reject" : "ack";
-    const settled = this.#options.settler.put({ kind, entry: entry.uid });
+    const settled = this.#put({ kind, entry: entry.uid });
     if (entry.isSingle) await settled;
     else this.#settle(settled);
+  }
+
+  /** Until the ring has done it, it may show the entry once more. */
+  async #put(wish: Wish): Promise<void> {
+    this.#settling.add(wish.entry);
+    try {
+      await this.#options.settler.put(wish);
+    } finally {
+      this.#settling.delete(wish.entry);
+    }
   }
 
   /** The consumer has ended: another one may have it at once. */
@@ -208,7 +247,7 @@ export class QueueConsumer {
   }
 
   #drop(entry: Entry): void {
-    this.#entries.delete(entry);
+    this.#entries.delete(entry.uid);
   }
 
   /** Nobody waits for it; what fails comes again. */
@@ -221,7 +260,7 @@ export class QueueConsumer {
   /** What waits for the application stays ours; what it has in hand it keeps by `working`. */
   #keepLeases(): void {
     const { settler, leaseMs } = this.#options;
-    for (const { uid, kept } of this.#entries) {
+    for (const { uid, kept } of this.#entries.values()) {
       if (kept.size === 0) continue;
       this.#settle(settler.put({ kind: "extend", entry: uid, ms: leaseMs }));
     }

@@ -10,7 +10,7 @@ export interface SettlerOptions {
   readonly signal: AbortSignal;
 }
 
-type Wish =
+export type Wish =
   | { readonly kind: "ack"; readonly entry: string }
   | { readonly kind: "nack"; readonly entry: string; readonly delayMs: number }
   | { readonly kind: "reject"; readonly entry: string }

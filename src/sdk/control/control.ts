@@ -51,6 +51,7 @@ export interface AskOptions {
 
 const packetLifeMs = 300_000;
 const deadlineMs = { ring: 60_000, elsewhere: 600_000 } as const;
+const overtakenMax = 3;
 const againMs = { first: 100, max: 5_000, answerElsewhere: 60_000 } as const;
 
 /** Their answer says no more than the reply to the mail did. */
@@ -109,9 +110,14 @@ export class Control {
 
   async #askUntil(request: ConfigurationRequest, signal: AbortSignal): Promise<object> {
     const id = randomUUID();
+    let overtaken = 0;
     for (let waitMs: number = againMs.first; ; waitMs = Math.min(2 * waitMs, againMs.max)) {
-      const outcome = await this.#askOnce(id, request, signal);
-      if (outcome !== undefined) return outcome;
+      try {
+        const outcome = await this.#askOnce(id, request, signal);
+        if (outcome !== undefined) return outcome;
+      } catch (error) {
+        if (!isOvertaken(error) || (overtaken += 1) > overtakenMax) throw error;
+      }
       await delay(waitMs, signal);
       if (signal.aborted) throw new RingpostError("timeout", request.operation, true);
     }
@@ -234,6 +240,16 @@ function refusal(what: string, code: RefusalCode, why: string): RingpostError {
 }
 
 /** By a mail server, before the ring was asked. */
+/**
+ * A mail system may double a question, and hand on the reply to the copy that came second: refused, since the
+ * first was done. Asked with a new number, nothing is lost by that; a store that was put back to an older state,
+ * whose numbers are all used up, is told so after a few tries.
+ */
+const isOvertaken = (error: unknown): boolean =>
+  error instanceof RingpostError &&
+  error.code === "denied" &&
+  /\bpacket number\b/.test(error.message);
+
 function refusedByMail({ code, text }: SmtpReply): RingpostError {
   const hint = code === 550 ? "; name the ring's domain: alice@its.domain" : "";
   return new RingpostError("unknown", `the mail to the ring was refused: ${text}${hint}`, false);

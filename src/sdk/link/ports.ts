@@ -154,6 +154,17 @@ export interface DeadLetter {
   body(): Promise<Buffer>;
 }
 
+/** What of an entry was not consumed before. */
+export interface Shown {
+  readonly messages: readonly InboundMessage[];
+  /** Of which it has a block, and others are missing: the entry is settled when they are consumed, too. */
+  readonly waiting: readonly InboundMessage[];
+}
+
+export interface PushedEntry extends Shown {
+  readonly entry: string;
+}
+
 /** What became of a mail of the maildrop. */
 export type Received =
   /** Durable, or known already: DELE. */
@@ -172,11 +183,12 @@ export type Received =
    * An entry of a broker's queue: what of it was not consumed before, in order. None: it is to be
    * settled as acknowledged. The queue keeps it until then, the link does not.
    */
-  | {
+  | (Shown & {
       readonly kind: "entry";
       readonly queue: string;
-      readonly messages: readonly InboundMessage[];
-    }
+      /** Of a mail that was pushed: the entries in it, by what settles them. They share out all of the above. */
+      readonly pushed?: readonly PushedEntry[];
+    })
   /** Never to be understood; kept among the dead letters, DELE. */
   | { readonly kind: "dead"; readonly why: string };
 

@@ -1,0 +1,111 @@
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Pop3Client } from "../../client/pop3-client.js";
+import type { Settlement } from "../../ebm/index.js";
+import type { Delivery } from "../api.js";
+import type { InboundMessage, Link, Received } from "../link/ports.js";
+import { QueueConsumer } from "./queue-consumer.js";
+import { Settler } from "./settler.js";
+
+/** An entry that has one message, or parts of them. */
+type Shown = Omit<Extract<Received, { kind: "entry" }>, "kind" | "queue">;
+
+function messageNamed(id: string): InboundMessage {
+  const origin = { user: "ann@ring.test", device: "d", epoch: 1 };
+  return {
+    ...{ id, origin, stream: "main", sequence: 1, octets: 1, redelivered: 0, queue: "q" },
+    ...{ properties: { sentAtMs: 0 }, body: async () => Buffer.from(id) },
+  };
+}
+
+/** A queue that shows all that is not settled, at each look. */
+const queue = new Map<string, Shown>();
+const retrieved: string[] = [];
+let looks = 0;
+let closing: AbortController;
+let consumer: QueueConsumer;
+
+const client = {
+  list: async () => [...queue.keys()].map((_, index) => [index + 1, 10] as const),
+  uidl: async () => [...queue.keys()],
+  retrMany: async (numbers: readonly number[]) =>
+    numbers.map((number) => Buffer.from([...queue.keys()][number - 1] ?? "")),
+} as unknown as Pop3Client;
+
+beforeEach(() => {
+  queue.clear();
+  retrieved.length = 0;
+  looks = 0;
+  closing = new AbortController();
+  const { signal } = closing;
+  const settle = async ({ ack = [], reject = [] }: Settlement): Promise<void> => {
+    for (const uid of [...ack, ...reject]) queue.delete(uid);
+  };
+  const link = {
+    receive: async (mail: Buffer): Promise<Received> => {
+      retrieved.push(String(mail));
+      const { messages, waiting } = queue.get(String(mail)) ?? { messages: [], waiting: [] };
+      return { kind: "entry", queue: "q", messages, waiting };
+    },
+    consume: async () => undefined,
+  } as unknown as Link;
+  consumer = new QueueConsumer(
+    {
+      ...{ queue: "q", link, leaseMs: 30_000, poll: { minMs: 1, maxMs: 5 } },
+      settler: new Settler({ queue: "q", settle, lingerMs: 1, signal }),
+      open: async (use) => {
+        await use(client);
+        looks += 1;
+      },
+      ...{ failed: () => undefined, closing: signal },
+      ...{ opened: () => undefined, closed: () => undefined },
+    },
+    { prefetch: 32 },
+  );
+});
+afterEach(() => closing.abort());
+
+const moreLooks = async (count: number): Promise<void> => {
+  const until = looks + count;
+  await expect.poll(() => looks >= until, { interval: 2 }).toBe(true);
+};
+
+async function next(): Promise<Delivery> {
+  const { value } = await consumer.stream[Symbol.asyncIterator]().next();
+  return value as Delivery;
+}
+
+test("what is shown again while it is in hand is neither fetched nor handed out a second time", async () => {
+  queue.set("u1", { messages: [messageNamed("m1")], waiting: [] });
+  const first = await next();
+  await moreLooks(3);
+  expect(retrieved).toEqual(["u1"]);
+  queue.set("u2", { messages: [messageNamed("m2")], waiting: [] });
+  const second = await next();
+  expect([first.id, second.id]).toEqual(["m1", "m2"]);
+  await Promise.all([first.ack(), second.ack()]);
+  expect([...queue.keys()]).toEqual([]);
+  expect(retrieved).toEqual(["u1", "u2"]);
+});
+
+test("entries with blocks of a message are settled when it is consumed, not before", async () => {
+  const large = messageNamed("large");
+  queue.set("u1", { messages: [], waiting: [large] });
+  queue.set("u2", { messages: [messageNamed("small")], waiting: [large] });
+  const small = await next();
+  await small.ack();
+  await moreLooks(2);
+  expect([...queue.keys()]).toEqual(["u1", "u2"]);
+  queue.set("u3", { messages: [large], waiting: [] });
+  const whole = await next();
+  expect(whole.id).toBe("large");
+  await whole.ack();
+  await expect.poll(() => [...queue.keys()]).toEqual([]);
+  expect(retrieved).toEqual(["u1", "u2", "u3"]);
+});
+
+test("a message that can't be read goes to the dead letters with all that it came in", async () => {
+  const broken = { ...messageNamed("broken"), body: () => Promise.reject(new Error("no")) };
+  queue.set("u1", { messages: [], waiting: [broken] });
+  queue.set("u2", { messages: [broken], waiting: [] });
+  await expect.poll(() => [...queue.keys()]).toEqual([]);
+});
