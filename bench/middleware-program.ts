@@ -84,11 +84,13 @@ async function ringConsumers(task: Task): Promise<Program> {
     };
     return { work: work() };
   };
-  const consuming = await Promise.all(
-    Array.from({ length: subscribers }, (_, n) => {
-      const client = clients[n % clients.length];
-      if (client === undefined) throw new Error("no client");
-      return subscribe(client, `${exchange}.${n}`);
+  // Of each program one after the other: a question has a deadline, and a hundred at a time take long.
+  const consuming: { work: Promise<void> }[] = [];
+  await Promise.all(
+    clients.map(async (client, first) => {
+      for (let n = first; n < subscribers; n += clients.length) {
+        consuming.push(await subscribe(client, `${exchange}.${n}`));
+      }
     }),
   );
   return {

@@ -23,7 +23,7 @@ export async function sendMessage(
   if (signal?.aborted === true) throw reasonOf(signal);
   const { bytes, contentType } = encodeBody(body);
   const nowMs = Date.now();
-  const { id, accepted, delivered, consumed } = await link.send({
+  return await link.send({
     to,
     stream,
     body: bytes,
@@ -37,7 +37,6 @@ export async function sendMessage(
       ...(priority === undefined ? {} : { priority }),
     },
   });
-  return { id, accepted, delivered, consumed };
 }
 
 function encodeBody(body: Body): { bytes: Buffer; contentType: string } {

@@ -11,4 +11,17 @@ export const linkClock: LinkClock = {
   },
 };
 
-export const linkDice: Dice = (octets) => randomBytes(octets);
+const poolOctets = 4_096;
+let pool = randomBytes(poolOctets);
+let used = 0;
+
+/** A call of the system for many ids at a time; no octet is given twice. */
+export const linkDice: Dice = (octets) => {
+  if (octets > poolOctets / 16) return randomBytes(octets);
+  if (used + octets > poolOctets) {
+    pool = randomBytes(poolOctets);
+    used = 0;
+  }
+  used += octets;
+  return pool.subarray(used - octets, used);
+};

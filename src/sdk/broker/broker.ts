@@ -37,7 +37,8 @@ type BindingOptions = Omit<Binding, "exchange" | "queue">;
 
 const defaultLeaseMs = 30_000;
 const deadSuffix = ".dead";
-const settleLingerMs = 5;
+/** Those of one turn share a mail; under load, what comes while one is on its way does. */
+const settleLingerMs = 1;
 
 export class Broker {
   readonly #options: BrokerOptions;

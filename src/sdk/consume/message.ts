@@ -7,7 +7,7 @@ export async function messageOf(inbound: InboundMessage, redelivered = 0): Promi
   const bytes = await inbound.body();
   const { id, origin, stream, sequence, properties } = inbound;
   const { exchange, routingKey, correlationId } = properties;
-  return {
+  const message: { -readonly [K in keyof Message]: Message[K] } = {
     id,
     from: origin.user,
     stream,
@@ -17,10 +17,11 @@ export async function messageOf(inbound: InboundMessage, redelivered = 0): Promi
     sentAt: new Date(properties.sentAtMs),
     redelivered: inbound.redelivered + redelivered,
     bytes,
-    ...(exchange === undefined ? {} : { exchange }),
-    ...(routingKey === undefined ? {} : { routingKey }),
-    ...(correlationId === undefined ? {} : { correlationId }),
     text: () => bytes.toString("utf8"),
     json: () => JSON.parse(bytes.toString("utf8")) as unknown,
   };
+  if (exchange !== undefined) message.exchange = exchange;
+  if (routingKey !== undefined) message.routingKey = routingKey;
+  if (correlationId !== undefined) message.correlationId = correlationId;
+  return message;
 }

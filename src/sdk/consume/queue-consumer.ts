@@ -53,14 +53,19 @@ export class QueueConsumer {
   /** The ring may not know yet what became of them. */
   readonly #settling = new Set<string>();
   readonly #leases: NodeJS.Timeout;
+  /** Something was left in the queue because there was no room for it. */
+  #isShort = false;
 
   constructor(options: QueueConsumerOptions, consume: ConsumeOptions) {
     this.#options = options;
     this.stream = new DeliveryStream({
       ...consume,
       closing: options.closing,
+      // Else the queue is looked into when its time has come: for a hundred queues that is much.
       onRoom: () => {
-        if (this.stream.hasMuchRoom) this.#poller.poke();
+        if (!this.#isShort || !this.stream.hasMuchRoom) return;
+        this.#isShort = false;
+        this.#poller.poke();
       },
       // It may be closed already, before this object is whole.
       onClose: () => queueMicrotask(() => this.#close()),
@@ -103,7 +108,8 @@ export class QueueConsumer {
   }
 
   async #look(): Promise<boolean> {
-    if (!this.stream.hasMuchRoom) return false;
+    this.#isShort = !this.stream.hasMuchRoom;
+    if (this.#isShort) return false;
     let found = false;
     // As it is before the queue is listed: what is settled meanwhile is still in the list.
     const known = new Set([...this.#entries.keys(), ...this.#settling]);
@@ -125,6 +131,7 @@ export class QueueConsumer {
     const fresh = listed.filter(([number]) => !known.has(uids[number - 1] ?? ""));
     let found = false;
     for (const batch of batchesOf(fresh)) {
+      this.#isShort = this.stream.room < batch.length;
       // What is not retrieved goes back to the queue at the end of the session.
       const numbers = batch.slice(0, Math.max(0, this.stream.room));
       if (numbers.length === 0 || this.#end.signal.aborted) break;

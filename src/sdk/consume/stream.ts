@@ -63,7 +63,7 @@ export class DeliveryStream implements Consumer {
     return !this.#ended && this.room * 2 >= this.#prefetch;
   }
 
-  /** `first`: before those that wait. */
+  /** `message` becomes the delivery. `first`: before those that wait. */
   offer(message: Message, settle: Settle, first = false): void {
     if (this.#ended) return settle.release();
     const entry: Entry = { delivery: this.#deliveryOf(message, settle), settle, isSettled: false };
@@ -124,13 +124,12 @@ export class DeliveryStream implements Consumer {
         if (!this.#ended) this.#options.onRoom();
       }
     };
-    const delivery: Delivery = {
-      ...message,
+    const delivery: Delivery = Object.assign(message, {
       ack: () => settled(() => settle.ack()),
       nack: ({ delayMs = 0 } = {}) => settled(() => settle.nack(delayMs)),
       reject: (reason = "rejected") => settled(() => settle.reject(reason)),
       working: () => settle.working(),
-    };
+    });
     return delivery;
   }
 

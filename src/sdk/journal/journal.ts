@@ -174,14 +174,20 @@ export class Journal implements ClientJournal {
     if (!this.#log) throw new RingpostError("store", "the journal is not open", false);
     if (this.#failure) throw unwritable(this.#failure);
     this.state.apply(record, body ?? Buffer.alloc(0));
-    const released = [...this.#released];
-    this.#released.clear();
+    const released = this.#takeReleased();
     try {
       await this.#log.append(encodeRecord(record, body));
     } catch (error) {
       throw unwritable(error);
     }
     for (const file of released) await this.#unlink(file);
+  }
+
+  #takeReleased(): readonly string[] {
+    if (this.#released.size === 0) return [];
+    const released = [...this.#released];
+    this.#released.clear();
+    return released;
   }
 
   /** What need not be waited for; a failure is told by `onFailure`. */

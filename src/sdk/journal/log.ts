@@ -130,10 +130,10 @@ export class Log {
   }
 
   async #commit(batch: readonly Append[]): Promise<void> {
-    const records = batch.flatMap(({ content }) => encode(content, this.salt, this.octets));
-    const octets = octetsOf(records);
+    const contents = batch.map(({ content }) => content);
+    const octets = contents.reduce((sum, content) => sum + prefixOctets + octetsOf(content), 0);
     if (this.octets + octets > this.#compactAt) return this.#compact();
-    await writeFully(this.file, records, this.octets);
+    await writeFully(this.file, [encode(contents, this.salt, this.octets)], this.octets);
     await this.file.sync();
     this.octets += octets;
   }
@@ -160,7 +160,7 @@ async function writeNew({ files, directory, salt: chooseSalt, snapshot }: LogOpt
   const header = Buffer.alloc(fileHeaderOctets);
   fileMagic.copy(header);
   header.writeUInt32BE(salt, 4);
-  const records = [...snapshot()].flatMap((content) => encode(content, salt, 0));
+  const records = [...snapshot()].map((content) => encode([content], salt, 0));
   const file = files.open(`${path}.new`, "create");
   await writeFully(file, [header, ...records], 0);
   await file.sync();
@@ -169,16 +169,22 @@ async function writeNew({ files, directory, salt: chooseSalt, snapshot }: LogOpt
   return { file, salt, octets: fileHeaderOctets + octetsOf(records) };
 }
 
-function encode(content: readonly Buffer[], salt: number, durable: number): Buffer[] {
-  const prefix = Buffer.alloc(prefixOctets);
-  magic.copy(prefix);
-  prefix.writeUInt32BE(octetsOf(content), 8);
-  prefix.writeBigUInt64BE(BigInt(durable), 12);
-  // Of nothing at all, zlib's crc32 is 0, whatever it was begun with.
-  const parts = content.filter(({ length }) => length > 0);
-  const sum = parts.reduce((crc, part) => crc32(part, crc), crc32(prefix.subarray(8), salt));
-  prefix.writeUInt32BE(sum, 4);
-  return [prefix, ...parts];
+/** Records one behind the other. */
+function encode(contents: readonly (readonly Buffer[])[], salt: number, durable: number): Buffer {
+  const octets = contents.reduce((sum, content) => sum + prefixOctets + octetsOf(content), 0);
+  const records = Buffer.allocUnsafe(octets);
+  let at = 0;
+  for (const content of contents) {
+    const from = at;
+    at += prefixOctets;
+    for (const part of content) at += part.copy(records, at);
+    magic.copy(records, from);
+    records.writeUInt32BE(at - from - prefixOctets, from + 8);
+    records.writeUInt32BE(Math.floor(durable / 2 ** 32), from + 12);
+    records.writeUInt32BE(durable % 2 ** 32, from + 16);
+    records.writeUInt32BE(crc32(records.subarray(from + 8, at), salt), from + 4);
+  }
+  return records;
 }
 
 /** Where the sound part ends. @throws Error when something durable is damaged */

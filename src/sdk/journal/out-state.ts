@@ -93,7 +93,13 @@ export class OutState {
     if (stream.messages.has(record.sequence)) return;
     const { id, to, properties, octets, digest, sequence } = record;
     stream.messages.set(sequence, {
-      ...{ id, to, stream: record.stream, sequence, properties, octets, digest },
+      id,
+      to,
+      stream: record.stream,
+      sequence,
+      properties,
+      octets,
+      digest,
       content: record.file === undefined ? copyOf(body) : { file: record.file },
       delivered: record.delivered ?? false,
       isVoid: record.isVoid ?? false,

@@ -124,10 +124,12 @@ export type JournalRecord =
   | { readonly kind: "value"; readonly key: string; readonly value?: unknown };
 
 export function encodeRecord(record: JournalRecord, body?: Buffer): readonly Buffer[] {
-  const json = Buffer.from(JSON.stringify(record));
-  const length = Buffer.alloc(4);
-  length.writeUInt32BE(json.length);
-  return body === undefined ? [length, json] : [length, json, body];
+  const json = JSON.stringify(record);
+  const octets = Buffer.byteLength(json);
+  const head = Buffer.allocUnsafe(4 + octets);
+  head.writeUInt32BE(octets);
+  head.write(json, 4);
+  return body === undefined ? [head] : [head, body];
 }
 
 export function decodeRecord(content: Buffer): { record: JournalRecord; body: Buffer } {

@@ -1,5 +1,5 @@
 /** Puts the parts of the link together: see `ports.ts` for what it promises. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import {
   type AckFrame,
   connectionId,
@@ -160,7 +160,7 @@ class JournaledLink implements Link {
     const sequence = this.journal.state.outStream(to, stream).next;
     const record: OutRecord = {
       ...{ kind: "out", to, stream, sequence, id, properties: whole, octets: body.length },
-      digest: createHash("sha256").update(body).digest("base64url"),
+      digest: hash("sha256", body, "base64url"),
       ...(file !== undefined && { file }),
     };
     const sender = this.#senderTo(to);

@@ -6,13 +6,6 @@ export function uuidv7(nowMs: number, random: Buffer): string {
   octets[6] = ((octets[6] ?? 0) & 0x0f) | 0x70;
   octets[8] = ((octets[8] ?? 0) & 0x3f) | 0x80;
   const hex = octets.toString("hex");
-  return [
-    [0, 8],
-    [8, 12],
-    [12, 16],
-    [16, 20],
-    [20, 32],
-  ]
-    .map(([a, b]) => hex.slice(a, b))
-    .join("-");
+  const at = (from: number, to: number): string => hex.slice(from, to);
+  return `${at(0, 8)}-${at(8, 12)}-${at(12, 16)}-${at(16, 20)}-${at(20, 32)}`;
 }
