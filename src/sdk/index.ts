@@ -18,5 +18,6 @@ export type {
   QueueStatus,
   QuotaAnswer,
   RefusalCode,
+  ResolvedRecord,
   ServerEndpoints,
 } from "../ebm/index.js";

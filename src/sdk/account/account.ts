@@ -82,7 +82,7 @@ export class Account {
     setMaxListeners(0, signal);
     this.#session = new Session(nowMs);
     this.#answers = new Answers({
-      open: (use) => this.#open("config", use),
+      open: (use) => this.#openAnswers(use),
       isShared: post.isElsewhere,
       nowMs,
       signal,
@@ -105,7 +105,8 @@ export class Account {
       announce: (made) => ask("announce", { record: made }),
     });
     const learn = parts.servers.learn.bind(parts.servers);
-    this.#login = new Login({ control, session: this.#session, record, learn, signal });
+    const renewed = (): void => this.link.retry();
+    this.#login = new Login({ control, session: this.#session, record, learn, renewed, signal });
     const link = createLink(journal, this.#linkPorts(), this.#linkOptions());
     this.link = link;
     this.inbox = new Inbox({ link, closing: signal });
@@ -119,7 +120,8 @@ export class Account {
       ask,
       address: parts.elsewhere?.address ?? user,
       open: (folder, use) => this.#openFolder(folder, use),
-      submit: (make) => post.submit(make, { user, token: this.#session.answer.token }),
+      submit: (make) =>
+        this.#login.renewing(() => post.submit(make, { user, token: this.#session.answer.token })),
     });
     this.broker = new Broker({
       ...{ user, ask, link, values, poll: this.#poll, closing: signal },
@@ -204,6 +206,7 @@ export class Account {
         session: () => this.#session.answer,
         address: this.#address,
         sent: () => this.expectMail(),
+        renewing: (use) => this.#login.renewing(use),
       }),
       keyVerdict: async (header) => {
         if (header.from.user === this.#ring) {
@@ -272,10 +275,26 @@ export class Account {
   }
 
   async #open<T>(name: MaildropName, use: (client: Pop3Client) => Promise<T>): Promise<T> {
+    const { post } = this.#parts;
     const login = this.#login;
-    const open = (): Promise<T> => this.#parts.post.open(this.user, name, login.credentials, use);
-    // A login's own answer is fetched with the password: what is denied then is not tried again.
-    return this.isLoggedIn ? await login.renewing(open) : await open();
+    return await login.renewing(() => post.open(this.user, name, login.credentials, use));
+  }
+
+  /**
+   * A login waits for what is fetched here, so this can't wait for a login. What is denied is tried
+   * again if there is one under way, or done, by then.
+   */
+  async #openAnswers(use: (client: Pop3Client) => Promise<void>): Promise<void> {
+    const { post } = this.#parts;
+    const { credentials } = this.#login;
+    try {
+      await post.open(this.user, "config", credentials, use);
+    } catch (error) {
+      const now = this.#login.credentials;
+      const isDenied = error instanceof RingpostError && error.code === "denied";
+      if (!isDenied || JSON.stringify(now) === JSON.stringify(credentials)) throw error;
+      await post.open(this.user, "config", now, use);
+    }
   }
 
   #openFolder<T>(folder: Folder, use: (client: Pop3Client) => Promise<T>): Promise<T> {

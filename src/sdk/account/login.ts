@@ -12,6 +12,8 @@ export interface LoginOptions {
   readonly record: OwnRecord;
   /** The ring has told of members. */
   readonly learn: (servers: SessionAnswer["servers"]) => void;
+  /** There is a new token, after one that was denied: what was put off may be tried at once. */
+  readonly renewed: () => void;
   readonly signal: AbortSignal;
 }
 
@@ -25,15 +27,21 @@ export class Login {
   #password: string | undefined;
   #refreshing: NodeJS.Timeout | undefined;
   #renewing: Promise<void> | undefined;
+  /** Logins under way. */
+  #entering = 0;
 
   constructor(options: LoginOptions) {
     this.#options = options;
   }
 
-  /** @throws RingpostError `loginNeeded` */
+  /**
+   * The password while there is no valid token: the answer to a login is fetched with it.
+   * @throws RingpostError `loginNeeded`
+   */
   get credentials(): Credentials {
     const { token } = this.#options.session;
-    if (token !== undefined) return { token };
+    const isEntering = this.#entering > 0 && this.#password !== undefined;
+    if (token !== undefined && !isEntering) return { token };
     if (this.#password !== undefined) return { password: this.#password };
     throw new RingpostError("loginNeeded", "log in first, or register", false);
   }
@@ -120,18 +128,25 @@ export class Login {
   async #renew(password: string): Promise<void> {
     await this.#login(password);
     await this.#options.record.nameAllDevices();
+    this.#options.renewed();
   }
 
   async #login(password: string, signal?: AbortSignal): Promise<void> {
-    await this.#options.record.put(async (record) => {
-      const question = { password, record };
-      this.#taken(await this.#options.control.ask("login", question, { signal }));
-    });
+    this.#entering += 1;
+    try {
+      await this.#options.record.put(async (record) => {
+        const question = { password, record };
+        this.#taken(await this.#options.control.ask("login", question, { signal }));
+      });
+    } finally {
+      this.#entering -= 1;
+    }
   }
 
   #taken(answer: SessionAnswer): void {
-    const { session, learn } = this.#options;
+    const { session, record, learn } = this.#options;
     session.take(answer);
+    record.believed(answer.devices ?? []);
     learn(answer.servers);
     clearTimeout(this.#refreshing);
     this.#refreshing = setTimeout(() => {
