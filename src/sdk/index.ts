@@ -13,6 +13,7 @@ export type {
   DirectoryRecord,
   ExchangeOptions,
   ExchangeType,
+  HeadersMatch,
   Permitted,
   QueueOptions,
   QueueStatus,
