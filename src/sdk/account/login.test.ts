@@ -121,3 +121,16 @@ test("logging out with a void token takes the device off with a new one; then no
   await vi.advanceTimersByTimeAsync(2 * lifeMs);
   expect(world.asked).toHaveLength(4);
 });
+
+test("what is denied while logging out does not log in again: that would put the device back", async () => {
+  const world = new World();
+  await world.login.enter("login", "wonderland");
+  world.asked.length = 0;
+  const leaving = world.login.leave();
+  const denied = world.login.renewing(() =>
+    Promise.reject(new RingpostError("denied", "no", false)),
+  );
+  await expect(denied).rejects.toMatchObject({ code: "denied" });
+  await leaving;
+  expect(world.asked).toEqual(["logout"]);
+});

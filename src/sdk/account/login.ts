@@ -27,6 +27,7 @@ export class Login {
   #password: string | undefined;
   #refreshing: NodeJS.Timeout | undefined;
   #renewing: Promise<void> | undefined;
+  #isLeaving = false;
   /** Logins under way. */
   #entering = 0;
 
@@ -90,18 +91,29 @@ export class Login {
     await this.#options.record.nameAllDevices();
   }
 
-  /** With a token that is void already: with a new one, so that the device is taken off the record. */
+  /**
+   * With a token that is void already: with a new one, so that the device is taken off the record. Nobody else
+   * renews meanwhile: that would put it back.
+   */
   async leave(): Promise<void> {
+    const { control, session } = this.#options;
+    this.#isLeaving = true;
     try {
-      await this.ask("logout", {});
+      await this.#renewing?.catch(() => undefined);
+      await control.ask("logout", {}).catch(async (error: unknown) => {
+        if (!isDenied(error) || this.#password === undefined) throw error;
+        await this.#login(this.#password);
+        await control.ask("logout", {});
+      });
     } catch (error) {
-      const isVoid = error instanceof RingpostError && error.code === "denied";
       // Neither token nor password are good for anything: nobody is logged in.
-      if (!isVoid) throw error;
+      if (!isDenied(error)) throw error;
+    } finally {
+      this.#isLeaving = false;
     }
     this.#password = undefined;
     clearTimeout(this.#refreshing);
-    this.#options.session.forget();
+    session.forget();
   }
 
   close(): void {
@@ -112,8 +124,8 @@ export class Login {
   /** True when there is a new token: the question may be put again. */
   async #canRenew(error: unknown): Promise<boolean> {
     const password = this.#password;
-    const isDenied = error instanceof RingpostError && error.code === "denied";
-    if (!isDenied || password === undefined || this.#options.signal.aborted) return false;
+    if (!isDenied(error) || password === undefined || this.#isLeaving) return false;
+    if (this.#options.signal.aborted) return false;
     this.#renewing ??= this.#renew(password).finally(() => {
       this.#renewing = undefined;
     });
@@ -156,3 +168,6 @@ export class Login {
     this.#refreshing.unref();
   }
 }
+
+const isDenied = (error: unknown): boolean =>
+  error instanceof RingpostError && error.code === "denied";
