@@ -26,8 +26,7 @@ async function someFile(octets) {
   return path;
 }
 
-async function sendFile(ring, to, path) {
-  const stream = `file-${randomUUID()}`;
+async function sendFile(ring, to, stream, path) {
   const hash = createHash("sha256");
   const underWay = [];
   for await (const block of createReadStream(path, { highWaterMark: blockOctets })) {
@@ -40,10 +39,15 @@ async function sendFile(ring, to, path) {
   await (await ring.send(to, end, { stream, headers: { end: true } })).consumed;
 }
 
-async function receiveFile(ring, path) {
+async function receiveFile(ring, stream, path) {
   const file = createWriteStream(path);
   const hash = createHash("sha256");
   for await (const message of ring.inbox({ prefetch: underWayMax })) {
+    if (message.stream !== stream) {
+      // Somebody else wrote, too: that comes again, later.
+      await message.nack({ delayMs: 60_000 });
+      continue;
+    }
     if (message.headers.end === true) {
       file.end();
       await once(file, "close");
@@ -64,8 +68,9 @@ try {
   const { size } = await stat(path);
   const [alice, bob] = await Promise.all([connectAs("alice"), connectAs("bob")]);
   const startMs = performance.now();
-  const receiving = receiveFile(bob, join(folder, "received"));
-  await Promise.all([sendFile(alice, bob.user, path), receiving]);
+  const stream = `file-${randomUUID()}`;
+  const receiving = receiveFile(bob, stream, join(folder, "received"));
+  await Promise.all([sendFile(alice, bob.user, stream, path), receiving]);
   const seconds = (performance.now() - startMs) / 1_000;
   if (!(await receiving)) throw new Error("what came is not what was sent");
   const rate = (size / seconds / 1_000_000).toFixed(1);

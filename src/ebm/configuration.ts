@@ -6,7 +6,7 @@
  * `register` and `login` prove who asks by a password; all others by the session token in the
  * packet's header, and a device key that the ring has on record.
  */
-import type { DirectoryRecord } from "./record.js";
+import type { DeviceKey, DirectoryRecord } from "./record.js";
 
 /** Where a member is reached, `host:port`; absent where it does not listen. */
 export interface ServerEndpoints {
@@ -30,6 +30,8 @@ export interface SessionAnswer {
   readonly broker: string;
   /** All members, for when this one fails. */
   readonly servers: readonly ServerEndpoints[];
+  /** That the ring believes to be the user's: for a record that names all of them. */
+  readonly devices?: readonly DeviceKey[];
 }
 
 export type ExchangeType = "direct" | "fanout" | "topic" | "headers";

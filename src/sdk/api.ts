@@ -6,7 +6,7 @@
 import type {
   Binding,
   Contact,
-  DirectoryRecord,
+  ResolvedRecord,
   ExchangeOptions,
   ExchangeType,
   QueueOptions,
@@ -277,7 +277,7 @@ export interface Ringpost extends AsyncDisposable {
     open(user: string): Promise<Chat>;
   };
   /** Where a user answers now; remembered while it is fresh. */
-  resolve(user: string): Promise<DirectoryRecord>;
+  resolve(user: string): Promise<ResolvedRecord>;
 
   on<E extends keyof RingpostEvents>(event: E, listener: (value: RingpostEvents[E]) => void): this;
   off<E extends keyof RingpostEvents>(event: E, listener: (value: RingpostEvents[E]) => void): this;

@@ -1,6 +1,6 @@
 /** The client: what `connect` answers. */
 import { setMaxListeners } from "node:events";
-import type { DirectoryRecord } from "../ebm/index.js";
+import type { ResolvedRecord } from "../ebm/index.js";
 import { Account } from "./account/account.js";
 import { domainOf, userId } from "./account/names.js";
 import type {
@@ -134,7 +134,7 @@ export class Client implements Ringpost {
     open: (user) => this.#try((account) => account.chats.open(user)),
   };
 
-  resolve(user: string): Promise<DirectoryRecord> {
+  resolve(user: string): Promise<ResolvedRecord> {
     return this.#try((account) => account.directory.resolve(account.idOf(user)));
   }
 

@@ -13,10 +13,12 @@ export type {
   DirectoryRecord,
   ExchangeOptions,
   ExchangeType,
+  HeadersMatch,
   Permitted,
   QueueOptions,
   QueueStatus,
   QuotaAnswer,
   RefusalCode,
+  ResolvedRecord,
   ServerEndpoints,
 } from "../ebm/index.js";

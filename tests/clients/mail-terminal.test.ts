@@ -138,3 +138,36 @@ test("a mail is read and answered, a chat goes both ways, on a ring", async () =
   expect(one.isAsBefore).toBe(true);
   expect(one.output).not.toMatch(/\u001b\]|\u0007/);
 });
+
+test("a new user: the outbox, a contact, a deleted mail, and a chat that is told elsewhere", async () => {
+  const ring = await scope.start({ members: 1 });
+  await ring.addUsers(["alice", "bob"]);
+  const bob = await connect({ servers: [ring.entry.addr], account: { user: "bob", password } });
+  try {
+    await bob.mailbox.send({ to: [`alice@${domain}`], subject: "first", text: "1" });
+    const one = opened({}, ring.entry.addr);
+    await one.shows(/⏎ log in/);
+    one.type(`${password}\r`);
+    await one.shows(/● .*first/);
+    one.type("d");
+    await one.shows(/Delete .*\?/i);
+    one.type("y");
+    await one.shows(/No mail\./);
+    one.type("3");
+    await one.shows(/No contacts/i);
+    one.type("a");
+    one.type("bob@ring.test Bob\r");
+    await one.shows(/Bob +bob@ring\.test/);
+    await (await bob.chats.open(`alice@${domain}`)).send("are you there?");
+    await one.shows(/bob@ring\.test: are you there\?/);
+    one.type("4");
+    await one.shows(/bob@ring\.test +are you there\?|are you there\?/);
+    one.type("2");
+    await one.shows(/No mail\./);
+    one.type(ctrlC);
+    expect(await one.ended()).toBe(0);
+    expect(await bob.mailbox.list("outbox")).toHaveLength(1);
+  } finally {
+    await bob.close();
+  }
+});

@@ -279,12 +279,14 @@ export class SignUp {
     const { keys, ring, broker, servers } = this.options;
     const current = await keys.current();
     if (!current) return undecided();
+    const found = await this.options.directory.recall(token.mailbox);
     const answer: SessionAnswer = {
       ...{ user: token.mailbox, token: token.token, expiresAtMs: token.expiresAtMs },
       ringKeys: Object.fromEntries(
         current.keys.map(({ kid, publicKey }) => [kid, publicKeyText(publicKey)]),
       ),
       ...{ ring, broker, servers: await servers() },
+      ...(found.kind === "entry" && { devices: found.entry.devices }),
     };
     return { ok: true, answer };
   }

@@ -5,14 +5,13 @@ import type { Pop3Client } from "../../client/pop3-client.js";
 import type { AccountOptions, ChatLine, ConnectOptions, Folder } from "../api.js";
 import { Broker } from "../broker/broker.js";
 import { Inbox } from "../consume/inbox.js";
-import { messageOf } from "../consume/message.js";
 import { Answers } from "../control/answers.js";
 import { Control } from "../control/control.js";
 import { RingpostError } from "../errors.js";
 import type { Events } from "../events.js";
 import type { Journal } from "../journal/journal.js";
 import { createLink } from "../link/link.js";
-import type { DeadLetter, Link, LinkPorts, ReceiptEvent } from "../link/ports.js";
+import type { Link, LinkPorts, ReceiptEvent } from "../link/ports.js";
 import type { MaildropName, Post } from "../transport/post.js";
 import type { Servers } from "../transport/servers.js";
 import { closedError } from "../waiting.js";
@@ -20,13 +19,14 @@ import { Chats } from "./chats.js";
 import { Contacts } from "./contacts.js";
 import { createCourier, dataAddressOf } from "./courier.js";
 import { DataMaildrop } from "./data-maildrop.js";
+import { tellDeadLetter } from "./dead-letter.js";
 import { Directory } from "./directory.js";
 import { linkClock, linkDice } from "./link-ports.js";
 import { type Entering, Login } from "./login.js";
 import { MailboxFolders } from "./mailbox.js";
 import { domainOf, userId } from "./names.js";
 import { OwnRecord } from "./own-record.js";
-import { Poller } from "./poller.js";
+import { Poller, pollOf } from "./poller.js";
 import { Requests } from "./requests.js";
 import { Session } from "./session.js";
 
@@ -43,11 +43,6 @@ export interface AccountParts {
   readonly nowMs: () => number;
 }
 
-/** Each look is a login: a provider may take offence where a member does not. */
-const defaultPoll = {
-  ring: { minMs: 10, maxMs: 5_000 },
-  elsewhere: { minMs: 1_000, maxMs: 15_000 },
-} as const;
 /** Peers are not told of less: they are to wait for the next look, and it comes later when it was quiet. */
 const toldPollMs = 1_000;
 
@@ -74,15 +69,13 @@ export class Account {
     this.#parts = parts;
     const { user, journal, post, nowMs, options } = parts;
     this.user = user;
-    const standard = defaultPoll[post.isElsewhere ? "elsewhere" : "ring"];
-    const { minMs = standard.minMs, maxMs = Math.max(standard.maxMs, minMs) } = options.poll ?? {};
-    this.#poll = { minMs: Math.min(minMs, maxMs), maxMs };
+    this.#poll = pollOf(options.poll, post.isElsewhere);
     const { signal } = this.#end;
     // All that waits hears of the end; Node takes more than ten for a leak.
     setMaxListeners(0, signal);
     this.#session = new Session(nowMs);
     this.#answers = new Answers({
-      open: (use) => this.#open("config", use),
+      open: (use) => this.#openAnswers(use),
       isShared: post.isElsewhere,
       nowMs,
       signal,
@@ -105,7 +98,8 @@ export class Account {
       announce: (made) => ask("announce", { record: made }),
     });
     const learn = parts.servers.learn.bind(parts.servers);
-    this.#login = new Login({ control, session: this.#session, record, learn, signal });
+    const renewed = (): void => this.link.retry();
+    this.#login = new Login({ control, session: this.#session, record, learn, renewed, signal });
     const link = createLink(journal, this.#linkPorts(), this.#linkOptions());
     this.link = link;
     this.inbox = new Inbox({ link, closing: signal });
@@ -119,7 +113,8 @@ export class Account {
       ask,
       address: parts.elsewhere?.address ?? user,
       open: (folder, use) => this.#openFolder(folder, use),
-      submit: (make) => post.submit(make, { user, token: this.#session.answer.token }),
+      submit: (make) =>
+        this.#login.renewing(() => post.submit(make, { user, token: this.#session.answer.token })),
     });
     this.broker = new Broker({
       ...{ user, ask, link, values, poll: this.#poll, closing: signal },
@@ -204,6 +199,7 @@ export class Account {
         session: () => this.#session.answer,
         address: this.#address,
         sent: () => this.expectMail(),
+        renewing: (use) => this.#login.renewing(use),
       }),
       keyVerdict: async (header) => {
         if (header.from.user === this.#ring) {
@@ -217,7 +213,7 @@ export class Account {
       },
       ready: () => this.inbox?.poke(),
       receipt: (event) => this.#receipt(event),
-      deadLetter: (letter) => void this.#deadLetter(letter),
+      deadLetter: (letter) => void tellDeadLetter(events, letter),
       failed: (error) => {
         events.emit("status", { state: "offline" });
         events.emit("deadLetter", { id: "journal", why: error.message });
@@ -249,22 +245,6 @@ export class Account {
     this.#parts.events.emit("receipt", { id, state });
   }
 
-  async #deadLetter(letter: DeadLetter): Promise<void> {
-    const { id, why, properties, stream, sequence, user } = letter;
-    const { events } = this.#parts;
-    if (letter.direction === "out" || !properties || stream === undefined) {
-      return events.emit("deadLetter", { id, why });
-    }
-    const origin = { user, device: "", epoch: 0 };
-    const inbound = { id, origin, stream, sequence: sequence ?? 0, properties, octets: 0 };
-    try {
-      const message = await messageOf({ ...inbound, redelivered: 0, body: () => letter.body() });
-      events.emit("deadLetter", { id, why, message });
-    } catch {
-      events.emit("deadLetter", { id, why });
-    }
-  }
-
   async #look(): Promise<boolean> {
     const found = await this.#open("data", (client) => this.#data.collect(client));
     this.link.polled();
@@ -272,10 +252,26 @@ export class Account {
   }
 
   async #open<T>(name: MaildropName, use: (client: Pop3Client) => Promise<T>): Promise<T> {
+    const { post } = this.#parts;
     const login = this.#login;
-    const open = (): Promise<T> => this.#parts.post.open(this.user, name, login.credentials, use);
-    // A login's own answer is fetched with the password: what is denied then is not tried again.
-    return this.isLoggedIn ? await login.renewing(open) : await open();
+    return await login.renewing(() => post.open(this.user, name, login.credentials, use));
+  }
+
+  /**
+   * A login waits for what is fetched here, so this can't wait for a login. What is denied is tried
+   * again if there is one under way, or done, by then.
+   */
+  async #openAnswers(use: (client: Pop3Client) => Promise<void>): Promise<void> {
+    const { post } = this.#parts;
+    const { credentials } = this.#login;
+    try {
+      await post.open(this.user, "config", credentials, use);
+    } catch (error) {
+      const now = this.#login.credentials;
+      const isDenied = error instanceof RingpostError && error.code === "denied";
+      if (!isDenied || JSON.stringify(now) === JSON.stringify(credentials)) throw error;
+      await post.open(this.user, "config", now, use);
+    }
   }
 
   #openFolder<T>(folder: Folder, use: (client: Pop3Client) => Promise<T>): Promise<T> {

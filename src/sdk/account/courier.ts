@@ -3,7 +3,7 @@ import type { SessionAnswer } from "../../ebm/index.js";
 import { RingpostError } from "../errors.js";
 import type { Carrier, Outgoing, Submission } from "../link/ports.js";
 import type { Post } from "../transport/post.js";
-import type { SmtpReply } from "../transport/reply.js";
+import { ringWord, type SmtpReply } from "../transport/reply.js";
 import type { Directory } from "./directory.js";
 
 export interface CourierOptions {
@@ -15,13 +15,15 @@ export interface CourierOptions {
   readonly address: string;
   /** Something was sent that is answered by mail. */
   readonly sent: () => void;
+  /** Tries a second time after a login, where `denied` is thrown. */
+  readonly renewing: <T>(use: () => Promise<T>) => Promise<T>;
 }
 
 export function createCourier(options: CourierOptions): Carrier {
   return {
     async submit(outgoing): Promise<Submission> {
       try {
-        const { code, text } = await send(options, outgoing);
+        const { code, text } = await options.renewing(() => send(options, outgoing));
         options.sent();
         return { kind: "reply", code, text };
       } catch (error) {
@@ -37,11 +39,11 @@ async function send(options: CourierOptions, outgoing: Outgoing): Promise<SmtpRe
   const { token } = session;
   if (outgoing.to === session.ring) {
     const to = session.broker;
-    return await post.toRing(() => ({
-      from,
-      to: [to],
-      octets: outgoing.mail({ from, to, token: session.token }),
-    }));
+    const octets = () => outgoing.mail({ from, to, token });
+    const reply = await post.toRing(() => ({ from, to: [to], octets: octets() }));
+    const word = ringWord(reply);
+    if (word?.kind !== "refused" || word.code !== "denied") return reply;
+    throw new RingpostError("denied", word.why, false);
   }
   const { to, isOfRing } = await whereTo(options, outgoing.to);
   const make = () => ({ from, to: [to], octets: outgoing.mail({ from, to }) });
@@ -74,8 +76,11 @@ async function whereTo(
 
 function submissionOf(error: unknown): Submission {
   const why = error instanceof Error ? error.message : String(error);
-  const isNobody = error instanceof RingpostError && error.code === "unknown";
-  return isNobody ? { kind: "reply", code: 550, text: `5.1.1 ${why}` } : { kind: "none", why };
+  const code = error instanceof RingpostError ? error.code : undefined;
+  if (code === "unknown") return { kind: "reply", code: 550, text: `5.1.1 ${why}` };
+  // Of the session, not of the message: it waits for the next login.
+  if (code === "denied") return { kind: "reply", code: 451, text: `4.7.8 ${why}` };
+  return { kind: "none", why };
 }
 
 /** Where programs of a user of the ring are written to, unless its record says otherwise. */

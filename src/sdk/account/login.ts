@@ -12,6 +12,8 @@ export interface LoginOptions {
   readonly record: OwnRecord;
   /** The ring has told of members. */
   readonly learn: (servers: SessionAnswer["servers"]) => void;
+  /** There is a new token, after one that was denied: what was put off may be tried at once. */
+  readonly renewed: () => void;
   readonly signal: AbortSignal;
 }
 
@@ -25,15 +27,22 @@ export class Login {
   #password: string | undefined;
   #refreshing: NodeJS.Timeout | undefined;
   #renewing: Promise<void> | undefined;
+  #isLeaving = false;
+  /** Logins under way. */
+  #entering = 0;
 
   constructor(options: LoginOptions) {
     this.#options = options;
   }
 
-  /** @throws RingpostError `loginNeeded` */
+  /**
+   * The password while there is no valid token: the answer to a login is fetched with it.
+   * @throws RingpostError `loginNeeded`
+   */
   get credentials(): Credentials {
     const { token } = this.#options.session;
-    if (token !== undefined) return { token };
+    const isEntering = this.#entering > 0 && this.#password !== undefined;
+    if (token !== undefined && !isEntering) return { token };
     if (this.#password !== undefined) return { password: this.#password };
     throw new RingpostError("loginNeeded", "log in first, or register", false);
   }
@@ -82,18 +91,29 @@ export class Login {
     await this.#options.record.nameAllDevices();
   }
 
-  /** With a token that is void already: with a new one, so that the device is taken off the record. */
+  /**
+   * With a token that is void already: with a new one, so that the device is taken off the record. Nobody else
+   * renews meanwhile: that would put it back.
+   */
   async leave(): Promise<void> {
+    const { control, session } = this.#options;
+    this.#isLeaving = true;
     try {
-      await this.ask("logout", {});
+      await this.#renewing?.catch(() => undefined);
+      await control.ask("logout", {}).catch(async (error: unknown) => {
+        if (!isDenied(error) || this.#password === undefined) throw error;
+        await this.#login(this.#password);
+        await control.ask("logout", {});
+      });
     } catch (error) {
-      const isVoid = error instanceof RingpostError && error.code === "denied";
       // Neither token nor password are good for anything: nobody is logged in.
-      if (!isVoid) throw error;
+      if (!isDenied(error)) throw error;
+    } finally {
+      this.#isLeaving = false;
     }
     this.#password = undefined;
     clearTimeout(this.#refreshing);
-    this.#options.session.forget();
+    session.forget();
   }
 
   close(): void {
@@ -104,8 +124,8 @@ export class Login {
   /** True when there is a new token: the question may be put again. */
   async #canRenew(error: unknown): Promise<boolean> {
     const password = this.#password;
-    const isDenied = error instanceof RingpostError && error.code === "denied";
-    if (!isDenied || password === undefined || this.#options.signal.aborted) return false;
+    if (!isDenied(error) || password === undefined || this.#isLeaving) return false;
+    if (this.#options.signal.aborted) return false;
     this.#renewing ??= this.#renew(password).finally(() => {
       this.#renewing = undefined;
     });
@@ -120,18 +140,25 @@ export class Login {
   async #renew(password: string): Promise<void> {
     await this.#login(password);
     await this.#options.record.nameAllDevices();
+    this.#options.renewed();
   }
 
   async #login(password: string, signal?: AbortSignal): Promise<void> {
-    await this.#options.record.put(async (record) => {
-      const question = { password, record };
-      this.#taken(await this.#options.control.ask("login", question, { signal }));
-    });
+    this.#entering += 1;
+    try {
+      await this.#options.record.put(async (record) => {
+        const question = { password, record };
+        this.#taken(await this.#options.control.ask("login", question, { signal }));
+      });
+    } finally {
+      this.#entering -= 1;
+    }
   }
 
   #taken(answer: SessionAnswer): void {
-    const { session, learn } = this.#options;
+    const { session, record, learn } = this.#options;
     session.take(answer);
+    record.believed(answer.devices ?? []);
     learn(answer.servers);
     clearTimeout(this.#refreshing);
     this.#refreshing = setTimeout(() => {
@@ -141,3 +168,6 @@ export class Login {
     this.#refreshing.unref();
   }
 }
+
+const isDenied = (error: unknown): boolean =>
+  error instanceof RingpostError && error.code === "denied";

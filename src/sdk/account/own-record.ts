@@ -31,6 +31,8 @@ const devicesMax = 16;
 export class OwnRecord {
   readonly #options: OwnRecordOptions;
   #watching: NodeJS.Timeout | undefined;
+  /** By the ring, at the last login or refresh. */
+  #believed: DirectoryRecord["devices"] = [];
   /** Of the last record that was made or seen. */
   #version = 0;
 
@@ -50,6 +52,10 @@ export class OwnRecord {
       { user, version, addresses: [address], devices, expiresAtMs, pollMs, signedBy: device },
       privateKey,
     );
+  }
+
+  believed(devices: DirectoryRecord["devices"]): void {
+    this.#believed = devices;
   }
 
   /** Other programs of the user may put theirs at the same time, or have a clock that is ahead. */
@@ -97,21 +103,16 @@ export class OwnRecord {
 
   async #nameDevices(): Promise<void> {
     const { user, journal, directory, announce, nowMs } = this.#options;
-    const { values, identity } = journal;
     const current = await directory.ask(user);
     const loggedOut = new Set(current.loggedOut);
     const isIn = ({ device }: { readonly device: string }): boolean => !loggedOut.has(device);
     const devices = current.devices.filter(isIn);
-    const known = ((values.get("devices") ?? []) as DirectoryRecord["devices"]).filter(isIn);
     const named = new Set(devices.map(({ device }) => device));
-    const missing = known.filter(({ device }) => !named.has(device));
+    const missing = this.#believed.filter((one) => isIn(one) && !named.has(one.device));
     const isFresh = current.expiresAtMs - nowMs() > recordLifeMs / 2;
     this.#version = Math.max(this.#version, current.version);
     const isWhole = missing.length === 0 && loggedOut.size === 0;
-    if (!named.has(identity.device) || !isFresh || !isWhole) {
-      const record = this.make([...devices, ...missing]);
-      await announce(record);
-      await values.set("devices", record.devices);
-    } else await values.set("devices", devices);
+    if (named.has(journal.identity.device) && isFresh && isWhole) return;
+    await announce(this.make([...devices, ...missing]));
   }
 }

@@ -1,3 +1,23 @@
+/** When a client looks for mail. */
+import type { ConnectOptions } from "../api.js";
+
+/** Each look is a login: a provider may take offence where a member does not. */
+const defaultPoll = {
+  ring: { minMs: 10, maxMs: 5_000 },
+  elsewhere: { minMs: 1_000, maxMs: 15_000 },
+} as const;
+
+export interface Poll {
+  readonly minMs: number;
+  readonly maxMs: number;
+}
+
+export function pollOf(wanted: ConnectOptions["poll"], isElsewhere: boolean): Poll {
+  const standard = defaultPoll[isElsewhere ? "elsewhere" : "ring"];
+  const { minMs = standard.minMs, maxMs = Math.max(standard.maxMs, minMs) } = wanted ?? {};
+  return { minMs: Math.min(minMs, maxMs), maxMs };
+}
+
 /**
  * How often to look for mail: at once when there is something to expect, then less and less often. Each wait is twice
  * as long as the one before: what comes after a silence waits about as long as that lasted, at most `maxMs`.

@@ -52,12 +52,16 @@ export class Post {
     );
   }
 
-  /** To any address, as a user who is logged in. */
-  submit(mail: MailMaker, login: { user: string; token: string }): Promise<SmtpReply> {
-    if (this.isElsewhere) return this.#throughAccount(mail);
-    return this.#options.servers.attempt((endpoints, patience) =>
+  /**
+   * To any address, as a user who is logged in.
+   * @throws RingpostError `denied`: the token is over
+   */
+  async submit(mail: MailMaker, login: { user: string; token: string }): Promise<SmtpReply> {
+    if (this.isElsewhere) return await this.#throughAccount(mail);
+    const reply = await this.#options.servers.attempt((endpoints, patience) =>
       this.#sender.send({ ...submissionOf(endpoints), login }, mail, patience),
     );
+    return believed(reply);
   }
 
   /**
@@ -133,7 +137,8 @@ export class Post {
     return reachable(() => withMaildrop({ at, tls, login, patience: patient, signal }, use));
   }
 
-  #throughAccount(mail: MailMaker): Promise<SmtpReply> {
+  /** @throws RingpostError `denied`: the account's own password is wrong */
+  async #throughAccount(mail: MailMaker): Promise<SmtpReply> {
     const { elsewhere } = this.#options;
     if (elsewhere === undefined) throw new Error("no account elsewhere");
     const { password, username = elsewhere.address } = elsewhere;
@@ -142,8 +147,14 @@ export class Post {
       implicitTls: implicitPorts.has(portOf(elsewhere.smtp)),
       login: { user: username, password },
     };
-    return reachable((patience) => this.#sender.send(route, mail, patience));
+    return believed(await reachable((patience) => this.#sender.send(route, mail, patience)));
   }
+}
+
+/** RFC 4954 §6: what is wrong is the login, not the mail; that one can be sent after another login. */
+function believed(reply: SmtpReply): SmtpReply {
+  if (reply.code !== 535) return reply;
+  throw new RingpostError("denied", `the login was refused: ${reply.text}`, false);
 }
 
 /** RFC 8314 §7.3. */
