@@ -3,9 +3,10 @@
  * and the devices that are believed to be the user's.
  *
  * A record is signed, so the ring can't add to it or take away from it. Which devices it believes is its
- * own business: each one has come in with a login, or was named by one that had; the last 16 stay
- * until they log out, also when the newest record does not name them. So that a second device need
- * not know of the first to log in, and the first can put a record in place that names both.
+ * own business: each one has come in with a login of its own. The 16 that were heard of last stay until
+ * they log out, also when the newest record does not name them: a second device need not know of the
+ * first to log in, and the first can put a record in place that names both. A record makes nobody
+ * believed but who signed it, or programs that name each other would push out those that are new.
  */
 import type { DeviceKey, DirectoryRecord } from "../../ebm/index.js";
 import type { Clock } from "../../replication/ports.js";
@@ -62,10 +63,10 @@ export class Directory {
   put(user: MailboxName, record: DirectoryRecord): Promise<"done" | "older" | "undecided"> {
     return this.change(user, (before) => {
       // Its own work, after an interrupted round, or a question that comes again.
-      if (before?.record.signature === record.signature && believes(before, record.devices))
-        return "done";
+      const signer = signerOf(record);
+      if (before?.record.signature === record.signature && believes(before, signer)) return "done";
       if (before && before.record.version >= record.version) return "older";
-      return { record, devices: merged(record.devices, before?.devices ?? []) };
+      return { record, devices: merged(signer, before?.devices ?? []) };
     });
   }
 
@@ -76,7 +77,7 @@ export class Directory {
   async admit(user: MailboxName, record: DirectoryRecord): Promise<"done" | "undecided"> {
     const done = await this.put(user, record);
     if (done !== "older") return done;
-    const own = record.devices.filter(({ device }) => device === record.signedBy);
+    const own = signerOf(record);
     const admitted = await this.change(user, (before) => {
       if (!before) return { record, devices: own };
       const isBelieved = believes(before, own);
@@ -119,6 +120,9 @@ const believes = ({ devices }: DirectoryEntry, others: readonly DeviceKey[]): bo
   others.every(({ device, key }) =>
     devices.some((one) => one.device === device && one.key === key),
   );
+
+const signerOf = ({ devices, signedBy }: DirectoryRecord): readonly DeviceKey[] =>
+  devices.filter(({ device }) => device === signedBy);
 
 /** The newer ones first; of one device only its newest key. */
 function merged(newer: readonly DeviceKey[], older: readonly DeviceKey[]): readonly DeviceKey[] {

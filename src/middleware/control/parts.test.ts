@@ -59,7 +59,7 @@ describe("packet numbers", () => {
 describe("the directory", () => {
   const record = (version: number, devices: readonly string[]) =>
     ({
-      ...{ user, version, signature: `${version}` },
+      ...{ user, version, signature: `${version}`, signedBy: devices[0] },
       devices: devices.map((device) => ({ device, key: `key of ${device}` })),
     }) as unknown as DirectoryRecord;
   const found = async (directory: Directory) => {
@@ -101,6 +101,20 @@ describe("the directory", () => {
     const devices = await devicesOf(directory);
     expect(devices).toHaveLength(controlLimits.devicesMax);
     expect(devices.slice(0, 2)).toEqual(["d20", "d19"]);
+  });
+
+  test("a record that names others makes none of them believed, and pushes out none", async () => {
+    const directory = create();
+    const { devicesMax } = controlLimits;
+    for (let n = 1; n <= devicesMax; n += 1) await directory.put(user, record(n, [`d${n}`]));
+    const former = Array.from({ length: devicesMax - 1 }, (_, n) => `former${n}`);
+    await directory.put(user, record(100, ["d1", ...former]));
+    const devices = await devicesOf(directory);
+    expect(devices[0]).toBe("d1");
+    expect(new Set(devices)).toEqual(new Set(Array.from(devices, (_, n) => `d${n + 1}`)));
+    // Heard of last, it stays when another one comes.
+    await directory.put(user, record(101, ["new"]));
+    expect(await devicesOf(directory)).toEqual(["new", "d1", ...devices.slice(1, -1)]);
   });
 
   test("remembers for a while, unless it is told of a change", async () => {

@@ -20,13 +20,14 @@ class World {
   #valid = { token: "", untilMs: 0 };
   readonly session = new Session(Date.now);
   renewed = 0;
+  nameAllDevices: () => Promise<void> = () => Promise.resolve();
   readonly login = new Login({
     control: { ask: (operation: string, ask: object) => this.#ask(operation, ask) } as Control,
     session: this.session,
     record: {
       put: (put: (record: object) => Promise<void>) => put({}),
       believed: () => undefined,
-      nameAllDevices: () => Promise.resolve(),
+      nameAllDevices: () => this.nameAllDevices(),
       watch: () => undefined,
       close: () => undefined,
     } as unknown as OwnRecord,
@@ -80,6 +81,25 @@ test("offline past the end of the token: the next question logs in again, once f
   await Promise.all([world.login.ask("quota", {}), world.login.ask("listContacts", {})]);
   expect(world.asked).toEqual(["quota", "listContacts", "login", "quota", "listContacts"]);
   expect(world.renewed).toBe(1);
+  world.login.close();
+});
+
+test("a renewal ends although what follows it is denied as well", async () => {
+  const world = new World();
+  await world.login.enter("login", "wonderland");
+  world.void();
+  // Another program's login takes the token away once more, just when the record is looked at.
+  let times = 0;
+  world.nameAllDevices = async () => {
+    times += 1;
+    if (times === 1) world.void();
+    await world.login.ask("resolve", { user: "alice@ring.test" });
+  };
+  await Promise.race([
+    world.login.ask("quota", {}).catch(() => undefined),
+    vi.advanceTimersByTimeAsync(lifeMs).then(() => Promise.reject(new Error("it hangs"))),
+  ]);
+  expect(world.asked.filter((one) => one === "login").length).toBeGreaterThan(1);
   world.login.close();
 });
 

@@ -78,10 +78,14 @@ export class Login {
 
   /** Tried a second time after a login, if the token was denied. */
   async renewing<T>(use: () => Promise<T>): Promise<T> {
+    const { session } = this.#options;
+    const { token } = session;
     try {
       return await use();
     } catch (error) {
-      if (!(await this.#canRenew(error))) throw error;
+      // Somebody else's question has renewed it meanwhile.
+      const isNew = isDenied(error) && session.token !== undefined && session.token !== token;
+      if (!isNew && !(await this.#canRenew(error))) throw error;
       return await use();
     }
   }
@@ -126,9 +130,11 @@ export class Login {
     const password = this.#password;
     if (!isDenied(error) || password === undefined || this.#isLeaving) return false;
     if (this.#options.signal.aborted) return false;
-    this.#renewing ??= this.#renew(password).finally(() => {
-      this.#renewing = undefined;
-    });
+    this.#renewing ??= this.#login(password)
+      .then(() => this.#renewed())
+      .finally(() => {
+        this.#renewing = undefined;
+      });
     try {
       await this.#renewing;
       return true;
@@ -137,10 +143,11 @@ export class Login {
     }
   }
 
-  async #renew(password: string): Promise<void> {
-    await this.#login(password);
-    await this.#options.record.nameAllDevices();
-    this.#options.renewed();
+  /** The record comes behind: its questions may be denied as well, and would wait for the renewal they are part of. */
+  #renewed(): void {
+    const { record, renewed } = this.#options;
+    record.nameAllDevices().catch(() => undefined);
+    renewed();
   }
 
   async #login(password: string, signal?: AbortSignal): Promise<void> {
