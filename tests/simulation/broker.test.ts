@@ -4,6 +4,7 @@
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { seeded } from "../../src/store/simulated-disk.js";
+import type { MessageId } from "../../src/shared/ids.js";
 import { queueMailbox } from "../../src/mailbox/folders.js";
 import { brokerLimits } from "../../src/middleware/broker/limits.js";
 import { BrokerWorld, message, sender } from "./broker-world.js";
@@ -356,6 +357,27 @@ describe("queues that are pushed", () => {
     expect(more).toEqual([]);
     expect(second?.index).not.toBe(first?.index);
     expect(second?.texts).toEqual(first?.texts.slice(4));
+  });
+
+  test("what the owner's server refuses comes again later, and of an exclusive queue in its place", async () => {
+    await declare("work", { push: true, exclusive: true, leaseMs: 5_000 });
+    await ring.publish(0, numbered(1, 2, { routingKey: "work" }));
+    const [first] = await takeAll("work");
+    const refused = (first?.texts ?? []).map((entry) => ({
+      entry: entry as MessageId,
+      ms: 20_000,
+    }));
+    expect(refused.length).toBeGreaterThan(0);
+    await ring.must(first?.index ?? 0, (broker) =>
+      broker.pushFailed("work", refused).then(() => true),
+    );
+    await ring.publish(0, numbered(3, 4, { routingKey: "work" }));
+    await ring.world.clock.advance(10_000);
+    expect(await takeAll("work")).toEqual([]);
+    await ring.world.clock.advance(11_000);
+    const [second] = await takeAll("work");
+    expect(second?.texts.slice(0, refused.length)).toEqual(first?.texts);
+    expect(second?.texts.length).toBeGreaterThan(refused.length);
   });
 
   test("what a settlement makes room for is told, and what comes back from the dead", async () => {
