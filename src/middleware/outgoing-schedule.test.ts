@@ -30,6 +30,18 @@ test("one mail of a recipient at a time, the oldest first, however the name is w
   expect(schedule.take(at(0))).toBe(mails[1]);
 });
 
+test("an older mail that is seen only while a newer one is on its way waits for it, and neither is sent twice", () => {
+  const [older, newer] = [mail(1, "ann@x"), mail(2, "ann@x")];
+  const schedule = scheduleOf(newer);
+  expect(schedule.take(at(0))).toBe(newer);
+  schedule.update([older, newer]);
+  expect(schedule.take(at(0))).toBeUndefined();
+  expect(schedule.settle(newer, "taken", at(0))).toBe("done");
+  expect(schedule.take(at(0))).toBe(older);
+  expect(schedule.settle(older, "taken", at(0))).toBe("done");
+  expect(schedule.isEmpty).toBe(true);
+});
+
 test("nobody's mail waits for that of another sender to the same recipient", () => {
   const mails = [mail(1, "ann@x", 0, "alice@r"), mail(2, "ann@x", 0, "bob@r")] as const;
   const schedule = scheduleOf(...mails);

@@ -66,17 +66,22 @@ export class OutgoingSchedule {
   /** All that waits, in order of arrival. What is on its way is known. */
   update(waiting: readonly WaitingMail[]): void {
     const before = this.lanes;
+    const waitingNow = new Set(waiting.map(({ id }) => id));
     this.lanes = new Map();
     for (const mail of waiting) {
       const key = laneKey(mail);
       let lane = this.lanes.get(key);
       if (!lane) {
         const known = before.get(key);
-        const isSame = known?.mails[0]?.id === mail.id;
-        lane = isSame && known ? { ...known, mails: [] } : fresh(this.turn);
+        const [head] = known?.mails ?? [];
+        // What is on its way stays in front of one that was taken before it and is seen only now: else it would
+        // be sent once more while it is.
+        const isKept = known?.isBusy === true && head !== undefined && waitingNow.has(head.id);
+        const isSame = isKept || head?.id === mail.id;
+        lane = isSame && known ? { ...known, mails: isKept ? [head] : [] } : fresh(this.turn);
         this.lanes.set(key, lane);
       }
-      lane.mails.push(mail);
+      if (lane.mails[0]?.id !== mail.id) lane.mails.push(mail);
     }
   }
 

@@ -3,8 +3,14 @@ import type { MemberUuid } from "../shared/ids.js";
 import { type Disk, readFileBounded, replaceFile } from "../shared/disk.js";
 import type { StoreSystem } from "./system.js";
 
-/** The format that this program writes. A higher number in the directory is refused. */
-const formatVersion = 1;
+/**
+ * The format that this program writes. A higher number in the directory is refused; a lower one is raised at the
+ * start, before anything else is written, so that an older program refuses what it would misread.
+ *
+ * 2: many removals in one operation of a record (`packed-removals.ts`), packs of tombstones and marks in
+ * view files (`tombstones.ts`, `view-file.ts`). All that 1 has is read as before.
+ */
+const formatVersion = 2;
 
 /** The data directory cannot be used by this program: newer, damaged or not a store. */
 export class StoreVersionError extends Error {
@@ -53,7 +59,13 @@ export async function readOrMakeIdentity(
   { randomBytes, randomUuid }: Pick<StoreSystem, "randomBytes" | "randomUuid">,
 ): Promise<StoreIdentity> {
   const content = readFileBounded(disk, layout.version, 64 * 1024);
-  if (content !== undefined) return parseIdentity(layout, content.toString("utf8"));
+  if (content !== undefined) {
+    const found = parseIdentity(layout, content.toString("utf8"));
+    if (found.format === formatVersion) return found;
+    const raised = { ...found, format: formatVersion };
+    await writeIdentity(disk, layout, raised);
+    return raised;
+  }
   if ((await disk.list(layout.journal)).length > 0) {
     throw new StoreVersionError(
       `${layout.directory} has a journal but no "version" file. Restore that file from a backup; ` +
@@ -65,9 +77,12 @@ export async function readOrMakeIdentity(
     member: randomUuid() as MemberUuid,
     salt: randomBytes(4).readUInt32BE(0),
   };
-  await replaceFile(disk, layout.version, Buffer.from(`${JSON.stringify(identity)}\n`));
+  await writeIdentity(disk, layout, identity);
   return identity;
 }
+
+const writeIdentity = (disk: Disk, { version }: Layout, identity: StoreIdentity): Promise<void> =>
+  replaceFile(disk, version, Buffer.from(`${JSON.stringify(identity)}\n`));
 
 function parseIdentity(layout: Layout, text: string): StoreIdentity {
   let parsed: Partial<StoreIdentity>;
@@ -83,7 +98,8 @@ function parseIdentity(layout: Layout, text: string): StoreIdentity {
         `this program knows ${formatVersion}). Start the newer program, or use another directory.`,
     );
   }
-  if (format !== formatVersion || typeof member !== "string" || typeof salt !== "number") {
+  const isFormat = typeof format === "number" && Number.isInteger(format) && format >= 1;
+  if (!isFormat || typeof member !== "string" || typeof salt !== "number") {
     throw new StoreVersionError(`${layout.version} is damaged: a field is missing`);
   }
   return { format, member, salt };

@@ -200,9 +200,12 @@ test("members are killed while consumers compete: each message is there until ac
   const everyOther = (index: number): boolean => index % 2 === 0;
   const round = async (member: Member): Promise<void> => {
     let meant: readonly string[] = [];
+    // A lease may run out under a consumer that is slow; then two have the same until one of them acknowledges.
+    // Who comes only after the +OK to a QUIT is shown nothing that it acknowledged, whoever leads by then.
+    const doneBefore = new Set(done);
     try {
       await consume(member, "work", everyOther, (consumed) => {
-        again.push(...allOf(consumed).filter((text) => done.has(text)));
+        again.push(...allOf(consumed).filter((text) => doneBefore.has(text)));
         meant = allOf(consumed.filter((_, index) => everyOther(index)));
       });
       for (const text of meant) done.add(text);
@@ -230,6 +233,6 @@ test("members are killed while consumers compete: each message is there until ac
   );
   expect([...new Set([...done, ...doubtful])].sort()).toEqual(texts(frames).sort());
   expect(done.size).toBeGreaterThan(total / 2);
-  // What was acknowledged did not come again.
+  // What was acknowledged was shown to nobody who came after that.
   expect(again).toEqual([]);
 });

@@ -4,7 +4,9 @@
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { seeded } from "../../src/store/simulated-disk.js";
+import type { MessageId } from "../../src/shared/ids.js";
 import { queueMailbox } from "../../src/mailbox/folders.js";
+import { brokerLimits } from "../../src/middleware/broker/limits.js";
 import { BrokerWorld, message, sender } from "./broker-world.js";
 
 let ring: BrokerWorld;
@@ -357,6 +359,27 @@ describe("queues that are pushed", () => {
     expect(second?.texts).toEqual(first?.texts.slice(4));
   });
 
+  test("what the owner's server refuses comes again later, and of an exclusive queue in its place", async () => {
+    await declare("work", { push: true, exclusive: true, leaseMs: 5_000 });
+    await ring.publish(0, numbered(1, 2, { routingKey: "work" }));
+    const [first] = await takeAll("work");
+    const refused = (first?.texts ?? []).map((entry) => ({
+      entry: entry as MessageId,
+      ms: 20_000,
+    }));
+    expect(refused.length).toBeGreaterThan(0);
+    await ring.must(first?.index ?? 0, (broker) =>
+      broker.pushFailed("work", refused).then(() => true),
+    );
+    await ring.publish(0, numbered(3, 4, { routingKey: "work" }));
+    await ring.world.clock.advance(10_000);
+    expect(await takeAll("work")).toEqual([]);
+    await ring.world.clock.advance(11_000);
+    const [second] = await takeAll("work");
+    expect(second?.texts.slice(0, refused.length)).toEqual(first?.texts);
+    expect(second?.texts.length).toBeGreaterThan(refused.length);
+  });
+
   test("what a settlement makes room for is told, and what comes back from the dead", async () => {
     await declare("work", { push: true });
     await ring.publish(0, numbered(1, 40, { routingKey: "work" }));
@@ -667,6 +690,46 @@ describe("publishing", () => {
     expect(texts(await ring.drain(2, "q1"))).toEqual([]);
     expect(texts(await ring.drain(2, "q2"))).toEqual(expected(1, 4));
     expect(texts(await ring.drain(2, "mine"))).toEqual(expected(1, 4));
+  });
+
+  test("a packet of which a part is taken is undecided until all of it is, however full it gets", async () => {
+    await declare("one");
+    await declare("two", { messagesMax: 2 });
+    const [one, two] = [{ routingKey: "one" }, { routingKey: "two" }];
+    // More copies than one step has, so that what goes to the second queue is of a step of its own.
+    const frames = [...numbered(1, brokerLimits.copiesPerStepMax, one)];
+    const last = brokerLimits.copiesPerStepMax + 1;
+    frames.push(message(last, two));
+    ring.refusing.add(queueMailbox("one", "ring.test"));
+    expect(await ring.publish(0, frames)).toMatchObject({ code: "undecided" });
+    ring.refusing.clear();
+    const others = numbered(1, 2, two);
+    expect(await ring.publish(0, others, sender("alice", 1, "d2"))).toMatchObject({
+      kind: "taken",
+    });
+    await ring.world.clock.advance(6_000);
+    expect(await ring.publish(0, frames)).toMatchObject({ kind: "refused", code: "undecided" });
+    expect(texts(await ring.drain(1, "two"))).toEqual(["m1", "m2"]);
+    await ring.world.clock.advance(6_000);
+    expect(await ring.publishFirmly(frames)).toMatchObject({ kind: "taken" });
+    expect(texts(await ring.drain(1, "two"))).toEqual([`m${last}`]);
+    expect(texts(await ring.drain(1, "one"))).toEqual(expected(1, last - 1));
+  });
+
+  test("a packet of more than a queue holds is taken as there is room, in order and once", async () => {
+    await declare("work", { messagesMax: 5 });
+    const frames = numbered(1, 12, { routingKey: "work" });
+    const got: string[] = [];
+    for (let attempt = 0; attempt < 20 && got.length < 12; attempt += 1) {
+      const outcome = await ring.publish(attempt % 3, frames);
+      // Nothing at all was taken, or else that is not known.
+      if (attempt === 0) expect(outcome).toMatchObject({ kind: "refused", code: "undecided" });
+      got.push(...texts(await ring.drain(1, "work")));
+      await ring.world.clock.advance(6_000);
+    }
+    expect(got).toEqual(expected(1, 12));
+    expect(await ring.publishFirmly(frames)).toMatchObject({ kind: "taken" });
+    expect(texts(await ring.drain(1, "work"))).toEqual([]);
   });
 
   test("what a former queue of the name left is neither shown nor kept", async () => {

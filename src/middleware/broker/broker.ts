@@ -219,7 +219,11 @@ export class RingBroker implements Broker {
 
   /** What was pushed is not to be delivered there: again after a while. */
   async pushFailed(queue: string, entries: readonly EntryTime[]): Promise<void> {
-    await this.leaders.call({ queue, command: "settle", nack: entries });
+    const found = await this.queues.recall(queue);
+    // Of an exclusive queue it counts as on its way until then, so that nothing passes it.
+    const isInOrder = found.kind === "found" && found.value.exclusive;
+    const times = isInOrder ? { extend: entries } : { nack: entries };
+    await this.leaders.call({ queue, command: "settle", ...times });
   }
 
   /**

@@ -12,6 +12,13 @@ export class Heap<T> {
     return this.items[0];
   }
 
+  /** Forgets all others. */
+  keep(isWanted: (item: T) => boolean): void {
+    const wanted = this.items.filter(isWanted).sort((a, b) => (this.isBefore(a, b) ? -1 : 1));
+    this.items.length = 0;
+    for (const item of wanted) this.items.push(item);
+  }
+
   push(item: T): void {
     const { items } = this;
     let at = items.length;

@@ -5,6 +5,8 @@ import { brokerLimits } from "./limits.js";
 export class KnownFlows {
   /** The one that was used last is the last one. */
   private readonly states = new Map<string, FlowState>();
+  /** Of all together. */
+  private streams = 0;
 
   get(register: string): FlowState | undefined {
     return this.states.get(register);
@@ -13,18 +15,22 @@ export class KnownFlows {
   /** Without what only planning and delivering need, which is large. */
   note(register: string, { last, ...state }: FlowState): void {
     const streams = Object.entries(state.streams).map(([stream, { next }]) => [stream, { next }]);
-    this.states.delete(register);
+    this.forget(register);
+    this.streams += streams.length;
     this.states.set(register, {
       ...{ ...state, streams: Object.fromEntries(streams) },
       ...(last && { last: { ...last, destinations: [], bodies: [] } }),
     });
-    const [oldest] = this.states.keys();
-    if (this.states.size > brokerLimits.rememberedMax && oldest !== undefined) {
-      this.states.delete(oldest);
+    for (const oldest of this.states.keys()) {
+      const isTooMuch = this.streams > brokerLimits.rememberedStreamsMax;
+      if (this.states.size <= brokerLimits.rememberedMax && !isTooMuch) return;
+      this.forget(oldest);
     }
   }
 
   forget(register: string): void {
+    const known = this.states.get(register);
+    if (known) this.streams -= Object.keys(known.streams).length;
     this.states.delete(register);
   }
 }

@@ -48,6 +48,43 @@ test("what is gone from the mailbox is handed out no more", () => {
   expect(numbers(table.take("s", 9, at(0)))).toEqual([2]);
 });
 
+describe("memory does not follow what has passed through", () => {
+  const bound = 3 * 1_100;
+
+  test("of a queue whose oldest are dropped while nobody consumes", () => {
+    const table = new LeaseTable(rules);
+    let most = 0;
+    for (let n = 1; n <= 4_000; n += 1) {
+      table.reconcile([entry(n, { expiresMs: 1e9 })], at(n));
+      if (n % 2 === 0) table.dropOldest({ messages: 0, octets: 0 }, at(n));
+      most = Math.max(most, table.waiting);
+    }
+    expect(most).toBeLessThan(bound);
+    expect(numbers(table.take("s", 9, at(20_000)))).toEqual([]);
+    table.reconcile([entry(10_001)], at(20_000));
+    expect(numbers(table.take("s", 9, at(20_000)))).toEqual([10_001]);
+  });
+
+  test("of leases that are long, and extended", () => {
+    const table = new LeaseTable({ ...rules, leaseMs: 1e9 });
+    let [most, handedOut] = [0, 0];
+    const held = [entry(20_001), entry(20_002)];
+    table.reconcile(held, at(0));
+    expect(table.take("t", 9, at(0))).toHaveLength(2);
+    for (let n = 1; n <= 4_000; n += 1) {
+      table.reconcile([entry(n), ...held], at(n));
+      handedOut += table.take("s", 9, at(n)).length;
+      table.extend(idOf(20_001), 1e8, at(n));
+      most = Math.max(most, table.waiting);
+    }
+    expect(handedOut).toBe(4_000);
+    expect(most).toBeLessThan(bound);
+    table.reconcile(held, at(1e7));
+    expect(numbers(table.take("u", 9, at(2e8)))).toEqual([20_001]);
+    expect(numbers(table.take("u", 9, at(2e9)))).toEqual([20_001, 20_002]);
+  });
+});
+
 test("what is called back is handed out again in its place, but not more often than may be", () => {
   const table = new LeaseTable(rules);
   table.reconcile([entry(1), entry(2), entry(3)], at(0));

@@ -63,6 +63,9 @@ interface Sorted extends Waiting {
   readonly priority: number;
 }
 
+/** Of what is over, in a heap. */
+const sparesMax = 1_000;
+
 const isMoreUrgent = (a: Sorted, b: Sorted): boolean =>
   a.priority !== b.priority ? a.priority > b.priority : a.id < b.id;
 const isSooner = (a: Timed, b: Timed): boolean => a.atMs < b.atMs;
@@ -121,6 +124,7 @@ export class LeaseTable {
     const { deliverAtMs = 0, expiresAtMs } = facts;
     if (expiresAtMs !== undefined && !this.rules.isForDead) {
       this.ends.push({ id: message.id, version: 0, atMs: expiresAtMs });
+      this.tidy(this.ends, ({ id }) => this.entries.has(id));
     }
     const delayMs = deliverAtMs - now.wallMs;
     if (delayMs > 0) this.wait(entry, "delayed", now.monotonicMs + delayMs);
@@ -133,12 +137,27 @@ export class LeaseTable {
     entry.version += 1;
     const { message, facts, version } = entry;
     this.ready.push({ id: message.id, version, priority: facts.priority });
+    this.tidy(this.ready, this.isCurrent);
   }
 
   private wait(entry: Entry, state: "delayed" | "leased", untilMs: number): void {
     entry.state = state;
     entry.version += 1;
     this.timers.push({ id: entry.message.id, version: entry.version, atMs: untilMs });
+    this.tidy(this.timers, this.isCurrent);
+  }
+
+  private readonly isCurrent = ({ id, version }: Waiting): boolean =>
+    this.entries.get(id)?.version === version;
+
+  /** What is over comes to the top of a heap late, or never: where nobody takes anything, or for long leases. */
+  private tidy<T extends Waiting>(heap: Heap<T>, isWanted: (item: T) => boolean): void {
+    if (heap.size > 2 * this.entries.size + sparesMax) heap.keep(isWanted);
+  }
+
+  /** What it keeps in mind besides its entries. */
+  get waiting(): number {
+    return this.ready.size + this.timers.size + this.ends.size;
   }
 
   /** What is due happens: leases and delays end, lives end. */

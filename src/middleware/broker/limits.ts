@@ -64,6 +64,8 @@ export const brokerLimits = {
   redriveMax: 10_000,
   rememberedMs: 5_000,
   rememberedMax: 10_000,
+  /** Of all flows that are remembered. */
+  rememberedStreamsMax: 100_000,
 } as const;
 
 /** What stands behind a queue's name for its dead letters, unless it says otherwise. */

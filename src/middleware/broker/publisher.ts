@@ -115,11 +115,13 @@ export class Publisher {
     const routes = await this.routes.routesOf(brought.frames, sender);
     if (routes.kind === "refused") return routes;
     const sums: Sums = { routed: 0, copies: Infinity, copiesWanted: 0 };
+    let hasBegun = false;
     for (let step = 0; step < stepsMax; step += 1) {
       const agreed = await this.agree(register, brought, routes.of);
-      if (agreed.kind === "refused") return agreed;
-      const outcome = await this.follow(agreed, { register, sender, sums });
-      if (outcome) return outcome;
+      hasBegun ||= agreed.kind === "again";
+      const outcome =
+        agreed.kind === "refused" ? agreed : await this.follow(agreed, { register, sender, sums });
+      if (outcome) return hasBegun ? inPart(outcome) : outcome;
     }
     return undecided("the flow does not come to rest");
   }
@@ -160,13 +162,14 @@ export class Publisher {
     if (verdict.kind !== "new") return verdict;
     const reserved = await this.room.reserve(verdict.frames, routesOf);
     if ("full" in reserved) return refused("full", `no room in ${reserved.full}`);
+    const fitting = reserved.frames;
     const facts = { nonce, takenAtMs: clock.wallMs(), coordinator: self, kid: key.kid, codec };
     const answer = await registers.change<Verdict | Refused>(register, (value) => {
       const state = flowOf(value, brought);
       const now = judge(state, brought, isDone);
       if (now.kind !== "new") return { result: now };
       const idMs = idTimeAfter(state.lastIdMs);
-      const { frames } = now;
+      const frames = now.frames.slice(0, fitting);
       const planned = plan(state, { brought, frames, routesOf, facts: { ...facts, idMs } });
       if (planned.kind === "refused") return { result: refused("full", planned.why) };
       const { intention } = planned;
@@ -279,6 +282,17 @@ function takenBy({ routed, copies, copiesWanted }: Sums, before: number): Publis
     copies: Number.isFinite(copies) ? copies : 0,
     copiesWanted,
   };
+}
+
+/**
+ * Of a packet that has been agreed on, be it in part: only what says that nothing of it was taken lets its sender
+ * use the same numbers for something else.
+ */
+function inPart(outcome: PublishOutcome): PublishOutcome {
+  if (outcome.kind === "taken") return outcome;
+  return undecided(
+    outcome.kind === "refused" ? `taken in part: ${outcome.why}` : "taken in part, and too early",
+  );
 }
 
 /** What no publisher sends. */

@@ -42,6 +42,9 @@ class World {
   asked = 0;
   address: string | undefined = "ann@else.test";
   refusal: Error | undefined;
+  inOrder = false;
+  isOpen = true;
+  afterGiveBack: () => void = () => undefined;
   unreadable = new Set<number>();
   wake: (work: PushWork) => void = () => undefined;
   readonly pusher: Pusher;
@@ -69,7 +72,7 @@ class World {
   }
 
   private take(): PushBatch {
-    const numbers = this.waiting.splice(0, 2);
+    const numbers = this.isOpen ? this.waiting.splice(0, 2) : [];
     return {
       entries: numbers.map((n) => ({ message: message(n), redelivered: n })),
       read: async ({ id }) => {
@@ -77,9 +80,11 @@ class World {
         if (this.unreadable.has(n)) throw new Error("no sound copy");
         return Buffer.concat([Buffer.from(trace), mailOf("queue:*", [frame(n)])]);
       },
-      giveBack: () => {
+      inOrder: this.inOrder,
+      giveBack: (unsent) => {
         this.givenBack += 1;
-        this.waiting.unshift(...numbers);
+        this.waiting.unshift(...unsent.map(({ message: { id } }) => Number.parseInt(id, 16)));
+        this.afterGiveBack();
       },
     };
   }
@@ -143,6 +148,18 @@ test("what can't be read now stays leased, and holds nothing up", async () => {
   await world.woken();
   expect(world.sent.flatMap(({ frames }) => frames.map(({ entry }) => entry))).toEqual([idOf(2)]);
   expect(world.givenBack).toBe(0);
+});
+
+test("what can't be read now is passed by nothing of a queue that is in order", async () => {
+  const world = new World();
+  world.inOrder = true;
+  world.waiting = [1, 2];
+  world.unreadable.add(1);
+  // What is leased by then holds the rest back.
+  world.afterGiveBack = () => (world.isOpen = false);
+  await world.woken();
+  expect(world.sent).toEqual([]);
+  expect(world.waiting).toEqual([2]);
 });
 
 test("so many mails to one address in a minute: nobody is flooded by who names them as their own", async () => {

@@ -127,17 +127,23 @@ export class Pusher {
     if (!batch || batch.entries.length === 0) return false;
     // Whoever answers at somebody else's address, as they say, must not flood them.
     if (!this.sent.take(to.address)) {
-      batch.giveBack();
+      batch.giveBack(batch.entries);
       this.pause(queue, againMs);
       return false;
     }
     const frames: Frame[] = [];
-    for (const entry of batch.entries) frames.push(...(await this.framesOf(entry, batch, queue)));
+    for (const [index, entry] of batch.entries.entries()) {
+      const own = await this.framesOf(entry, batch, queue);
+      frames.push(...own);
+      if (own.length > 0 || !batch.inOrder) continue;
+      batch.giveBack(batch.entries.slice(index + 1));
+      break;
+    }
     if (frames.length === 0) return true;
     try {
       await answers.send(to, frames);
     } catch (error) {
-      batch.giveBack();
+      batch.giveBack(batch.entries);
       if (!(error instanceof AnswerError) || error.code !== "forbidden") throw error;
       log.info({ queue, why: error.message }, "a queue can't be pushed to its owner");
       this.pause(queue, nobodyMs);

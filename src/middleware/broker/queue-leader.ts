@@ -36,8 +36,10 @@ export interface LeaderOptions {
 export interface PushBatch {
   readonly entries: readonly Leased[];
   readonly read: ReplicatedMaildrop["read"];
+  /** Where nothing may pass what is in front of it. */
+  readonly inOrder: boolean;
   /** They were not sent, and count as not handed out. */
-  readonly giveBack: () => void;
+  readonly giveBack: (unsent: readonly Leased[]) => void;
 }
 
 const failed = (why: string): QueueReply => ({ kind: "failed", why });
@@ -195,8 +197,9 @@ export class QueueLeader {
     return {
       entries,
       read: (message, signal) => maildrop.read(message, signal),
-      giveBack: () => {
-        for (const { message } of entries) giveBack(this.table, message.id, this.now());
+      inOrder: this.fields.exclusive,
+      giveBack: (unsent) => {
+        for (const { message } of unsent) giveBack(this.table, message.id, this.now());
       },
     };
   }

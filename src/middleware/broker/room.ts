@@ -12,17 +12,41 @@ interface RoomOptions {
   readonly quotas: Pick<Quotas, "check" | "reserve">;
 }
 
+interface Full {
+  /** Names of queues. */
+  readonly full: string;
+}
+
 /** Octets of the trace, the packet's header and the mail around it; about. */
 const overheadOctets = 1_500;
 
 export class Room {
   constructor(private readonly options: RoomOptions) {}
 
-  /** Room for what will be stored, about: how large the mails are is known when they are sealed. */
+  /**
+   * Room for what will be stored, about: how large the mails are is known when they are sealed. For the first
+   * frames only, where there is none for all: a packet may hold more than a queue ever does.
+   */
   async reserve(
     frames: readonly DataFrame[],
     routesOf: RoutesOf,
-  ): Promise<Reservation | { readonly full: string }> {
+  ): Promise<(Reservation & { readonly frames: number }) | Full> {
+    for (let count = frames.length; ; count >>= 1) {
+      const reserved = await this.reserveAll(frames.slice(0, count), routesOf);
+      if (!("full" in reserved)) return { end: reserved.end, frames: count };
+      if (count <= 1) return reserved;
+      if (count < frames.length) continue;
+      // Mostly there is room for nothing: that is to be known at once.
+      const first = await this.reserveAll(frames.slice(0, 1), routesOf);
+      if ("full" in first) return first;
+      first.end(false);
+    }
+  }
+
+  private async reserveAll(
+    frames: readonly DataFrame[],
+    routesOf: RoutesOf,
+  ): Promise<Reservation | Full> {
     const { queues, quotas } = this.options;
     // Of an exclusive queue, all that comes together is one entry.
     const wanted = new Map<Destination["mailbox"], { to: Destination; entries: number[] }>();
