@@ -102,6 +102,49 @@ test("what is called back is handed out again in its place, but not more often t
   expect(table.takeDoomed(at(102)).map(({ message }) => message.id)).toEqual([idOf(1)]);
 });
 
+test("what a consumer is shown while it works on it is not noted as having come back", () => {
+  const table = new LeaseTable({ ...rules, leaseMs: 10_000, deliveriesMax: 20 });
+  table.reconcile([entry(1), entry(2)], at(0));
+  table.take("first", 9, at(0));
+  // It has them in hand, asks again and again, and looks at nothing twice.
+  for (let poll = 1; poll <= 100; poll += 1) {
+    table.recall();
+    table.take(`poll ${poll}`, 9, at(poll));
+    expect(table.deliveries()).toEqual([1, 2].map((n) => [idOf(n), 1]));
+    for (const n of [1, 2]) table.giveBack(idOf(n), `poll ${poll}`, at(poll));
+  }
+  expect(table.returns).toBe(0);
+  expect(table.take("it", 9, at(101)).map(({ redelivered }) => redelivered)).toEqual([1, 1]);
+});
+
+test("what a consumer that died had, and one after it, is noted as having come back", () => {
+  const table = new LeaseTable({ ...rules, leaseMs: 10_000, deliveriesMax: 20 });
+  table.reconcile([entry(1)], at(0));
+  let noted = -1;
+  for (let life = 0; life < 5; life += 1) {
+    table.recall();
+    if (life > 1) expect(table.returns).toBeGreaterThan(noted);
+    noted = table.returns;
+    expect(table.deliveries()).toEqual(life === 0 ? [] : [[idOf(1), life]]);
+    table.take(`life ${life}`, 9, at(life));
+  }
+});
+
+test("what was shown to many, and looked at by nobody, is not noted as having come back again", () => {
+  const table = new LeaseTable(rules);
+  table.reconcile([entry(1)], at(0));
+  table.take("it dies", 9, at(0));
+  expect(table.hasReady(at(100))).toBe(true);
+  const { returns } = table;
+  expect(returns).toBe(1);
+  for (let poll = 0; poll < 10; poll += 1) {
+    table.take(`poll ${poll}`, 9, at(101));
+    table.giveBack(idOf(1), `poll ${poll}`, at(101));
+  }
+  expect(table.returns).toBe(returns);
+  expect(table.deliveries()).toEqual([[idOf(1), 1]]);
+});
+
 test("of a queue of dead letters nothing expires or dies of deliveries", () => {
   const table = new LeaseTable({ ...rules, isForDead: true });
   table.reconcile([entry(1, { expiresMs: 10 })], at(0));

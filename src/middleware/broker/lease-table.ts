@@ -78,7 +78,7 @@ const timesBefore = ({ deliveries, maybe }: Entry): number =>
   Math.max(deliveries - 1, maybe ? 1 : 0);
 
 export class LeaseTable {
-  /** Changes when an entry comes back that was handed out. */
+  /** Changes when an entry comes back that was handed out; not when it was only shown. */
   returns = 0;
   private readonly entries = new Map<MessageId, Entry>();
   private readonly ready = new Heap<Sorted>(isMoreUrgent);
@@ -166,7 +166,9 @@ export class LeaseTable {
       if (first.atMs > now.monotonicMs) break;
       this.timers.pop();
       const entry = this.entries.get(first.id);
-      if (entry?.version === first.version) this.comeBack(entry, now);
+      if (entry?.version !== first.version) continue;
+      if (entry.state === "leased") this.returns += 1;
+      this.comeBack(entry, now);
     }
     for (let first = this.ends.peek(); first; first = this.ends.peek()) {
       if (first.atMs > now.wallMs) break;
@@ -183,7 +185,6 @@ export class LeaseTable {
     const { deliveriesMax, isForDead } = this.rules;
     const isWorn = !isForDead && entry.deliveries >= deliveriesMax;
     const isExpired = this.isExpired(entry, now);
-    if (entry.deliveries > 0) this.returns += 1;
     if (isExpired || isWorn) this.doom(entry, isExpired ? "expired" : "deliveries");
     else this.makeReady(entry);
     return !isExpired && !isWorn;
@@ -219,7 +220,6 @@ export class LeaseTable {
       }
       entry.session = session;
       entry.deliveries += 1;
-      if (entry.deliveries > 1) this.returns += 1;
       this.wait(entry, "leased", now.monotonicMs + this.rules.leaseMs);
       taken.push(entry);
     }
@@ -240,11 +240,12 @@ export class LeaseTable {
     return ![...this.entries.values()].some(({ maybe }) => maybe);
   }
 
-  /** How often entries were handed out, those that are with their first consumer not counted. */
+  /** How often entries were handed out, without who has them now: it may turn out that they were only shown. */
   deliveries(): readonly (readonly [MessageId, number])[] {
-    return [...this.entries.values()].flatMap(({ message, deliveries, state }) =>
-      deliveries > (state === "leased" ? 1 : 0) ? [[message.id, deliveries] as const] : [],
-    );
+    return [...this.entries.values()].flatMap(({ message, deliveries, state }) => {
+      const before = state === "leased" ? deliveries - 1 : deliveries;
+      return before > 0 ? [[message.id, before] as const] : [];
+    });
   }
 
   hasReady(now: Now): boolean {
@@ -267,6 +268,9 @@ export class LeaseTable {
     for (const entry of this.entries.values()) {
       const isWorn = !isForDead && entry.deliveries >= deliveriesMax;
       if (entry.state !== "leased" || isWorn) continue;
+      // Who was shown it gave it back, if it was no more than that: this one was with somebody twice. The first
+      // time it may still be with its consumer, who asks for what comes next.
+      if (entry.deliveries > 1) this.returns += 1;
       this.makeReady(entry);
       recalled += 1;
     }
@@ -292,6 +296,7 @@ export class LeaseTable {
   nack(id: MessageId, delayMs: number, now: Now): void {
     const entry = this.entries.get(id);
     if (entry?.state !== "leased") return;
+    this.returns += 1;
     const isBack = this.comeBack(entry, now);
     if (isBack && delayMs > 0) this.wait(entry, "delayed", now.monotonicMs + delayMs);
   }

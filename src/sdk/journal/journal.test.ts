@@ -95,3 +95,13 @@ test("it is written anew when it is mostly of the past, and files that nothing n
   expect(readdirSync(join(directory, "spool"))).toEqual([]);
   await again.close();
 });
+
+test("it is written anew also by programs that live shortly, each of which adds a little", async () => {
+  const text = "x".repeat(500_000);
+  for (let life = 0; life < 20; life += 1) {
+    const journal = await openJournal({ directory, user });
+    await journal.values.set("one", text + life);
+    await journal.close();
+  }
+  expect(statSync(join(directory, "journal")).size).toBeLessThan(5 * 1024 * 1024);
+});

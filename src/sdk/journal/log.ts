@@ -46,8 +46,9 @@ export class Log {
     private file: JournalFile,
     private salt: number,
     private octets: number,
+    snapshotOctets: number,
   ) {
-    this.#compactAt = Math.max(options.compactFromOctets, 2 * octets);
+    this.#compactAt = Math.max(options.compactFromOctets, 2 * snapshotOctets);
   }
 
   /** @throws Error when the file is damaged */
@@ -65,7 +66,7 @@ export class Log {
       throw new Error(`${path} is not a journal of this program`);
     }
     const salt = header.readUInt32BE(4);
-    const end = await scan(file, salt, replay).catch((error: unknown) => {
+    const { end, snapshotEnd } = await scan(file, salt, replay).catch((error: unknown) => {
       file.close();
       throw error;
     });
@@ -73,11 +74,11 @@ export class Log {
       await file.truncate(end);
       await file.sync();
     }
-    return new Log(options, file, salt, end);
+    return new Log(options, file, salt, end, snapshotEnd);
 
     async function create(of: LogOptions): Promise<Log> {
       const made = await writeNew(of);
-      return new Log(of, made.file, made.salt, made.octets);
+      return new Log(of, made.file, made.salt, made.octets, made.octets);
     }
   }
 
@@ -187,22 +188,21 @@ function encode(contents: readonly (readonly Buffer[])[], salt: number, durable:
   return records;
 }
 
-/** Where the sound part ends. @throws Error when something durable is damaged */
-async function scan(
-  file: JournalFile,
-  salt: number,
-  replay: (content: Buffer) => void,
-): Promise<number> {
+/** Where the sound part ends, and in it what the file began with. @throws Error when something durable is damaged */
+async function scan(file: JournalFile, salt: number, replay: (content: Buffer) => void) {
   const size = file.size();
-  let at = fileHeaderOctets;
+  let end = fileHeaderOctets;
+  let snapshotEnd = end;
   for (;;) {
-    const record = await recordAt(file, salt, at, size);
+    const record = await recordAt(file, salt, end, size);
     if (!record) break;
     replay(record.content);
-    at += prefixOctets + record.content.length;
+    end += prefixOctets + record.content.length;
+    // When it was written, there was no file.
+    if (record.durable === 0) snapshotEnd = end;
   }
-  await refuseDamage(file, salt, at, size);
-  return at;
+  await refuseDamage(file, salt, end, size);
+  return { end, snapshotEnd };
 }
 
 async function recordAt(file: JournalFile, salt: number, at: number, size: number) {

@@ -1,6 +1,6 @@
 /**
- * One peer is killed at each step of its journal: the first process at the first step, the next one,
- * which goes on with what that left, at the second, and so on until one ends before its step.
+ * One peer is killed at moments of its journal: the first process at the first, the next one, which goes
+ * on with what that left, at the second, and so on until a few in a row end before theirs.
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { readFileSync, existsSync } from "node:fs";
@@ -10,6 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { waitUntil } from "../../../src/drill/wait.js";
 import { password, type Ring } from "../../support/ring.js";
 import { brisk } from "./chances.js";
+import type { Moment } from "./crashing-files.js";
 import { type Judgement, judge } from "./judge.js";
 import { PeerProcess } from "./peer-process.js";
 import { type PlanOptions, planOf } from "./plan.js";
@@ -19,15 +20,15 @@ import type { PeerTask } from "./task.js";
 export interface WalkOptions {
   readonly side: "sender" | "receiver";
   readonly seed: number;
-  /** Steps from one life to the next; 1: every step. */
-  readonly stride: number;
-  /** No further than that. */
-  readonly stepMax: number;
+  /** One for each life. */
+  readonly moments: readonly Moment[];
 }
 
 export interface Walked {
   /** What the processes were killed at, in order. */
   readonly killedAt: readonly string[];
+  /** What they did not come to before their work was done. */
+  readonly missed: readonly string[];
   readonly judgement: Judgement;
 }
 
@@ -74,18 +75,26 @@ class Walker {
   }
 
   async walk(): Promise<Walked> {
-    const { side, stride, stepMax } = this.options;
+    const { side, moments } = this.options;
     const isSender = side === "sender";
     const steady = this.#process();
     await steady.begin({
       ...this.#task(this.#names[1], 1),
       ...(isSender ? { sendUpTo: 0 } : { sendUpTo: messagesMax, unsettledMax: 2 * sizes.length }),
     });
+    const missed: string[] = [];
     let [life, ends] = [0, 0];
-    for (let step = 1; step <= stepMax && ends < endsInARow; step += stride) {
-      const hasEnded = await this.#live((life += 1), step);
-      ends = hasEnded ? ends + 1 : 0;
-      if (steady.isEnded) throw new Error(`the steady peer: ${steady.failure}`);
+    for (const moment of moments) {
+      // What one of a name needs may have come in the life before it.
+      const tries = "what" in moment ? endsInARow : 1;
+      let hasEnded = true;
+      for (let n = 0; n < tries && hasEnded; n += 1) {
+        hasEnded = await this.#live((life += 1), moment);
+        ends = hasEnded ? ends + 1 : 0;
+        if (steady.isEnded) throw new Error(`the steady peer: ${steady.failure}`);
+      }
+      if (hasEnded) missed.push("what" in moment ? moment.what : `step ${moment.step}`);
+      if (ends >= endsInARow) break;
     }
     steady.order("stop");
     await this.#begin(this.#task(this.#names[0], messagesMax));
@@ -103,6 +112,7 @@ class Walker {
     const told = existsSync(this.#note) ? readFileSync(this.#note, "utf8") : "";
     return {
       killedAt: told.split("\n").slice(0, -1),
+      missed,
       judgement: { ...judgement, ...this.#judge() },
     };
   }
@@ -113,17 +123,17 @@ class Walker {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  /** True when it came to its end before the step. */
-  async #live(life: number, step: number): Promise<boolean> {
+  /** True when it came to its end before that. */
+  async #live(life: number, moment: Moment): Promise<boolean> {
     const isSender = this.options.side === "sender";
     const process = await this.#begin({
       ...this.#task(this.#names[0], life),
       ...(isSender ? { sendUpTo: sizes.length * life, endAfter: 0 } : { endAfter: sizes.length }),
-      crashAt: { step, note: this.#note },
+      crashAt: { ...moment, note: this.#note },
     });
     const late = sleep(lifeMs, undefined, { ref: false }).then(() => "late" as const);
     const end = await Promise.race([process.ended, late]);
-    if (end === "late") throw new Error(`step ${step}: it neither ended nor died`);
+    if (end === "late") throw new Error(`${JSON.stringify(moment)}: it neither ended nor died`);
     if (end.signal !== "SIGKILL" && end.code !== 0) throw new Error(process.failure);
     return end.code === 0;
   }
@@ -146,8 +156,8 @@ class Walker {
     return {
       ...{ name, password, life, plan: this.#plan, servers: this.relay.endpoints },
       ...{ folder: join(this.#folder, name), sendUpTo: 0, hasBroker: false, isSetUp: true },
-      // So that it is rewritten every few messages.
-      compactFromOctets: 24 * 1024,
+      // So that it is rewritten in each life.
+      compactFromOctets: 8 * 1024,
     };
   }
 
