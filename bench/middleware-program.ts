@@ -17,6 +17,7 @@ export interface Task {
   readonly messages: number;
   readonly subscribers: number;
   readonly inFlight: number;
+  /** The longest wait between two looks; after activity they are closer. */
   readonly pollMs: number;
 }
 
@@ -59,7 +60,7 @@ async function ringPublisher(task: Task): Promise<Program> {
 
 function ringClient({ at, account, pollMs }: Task): Promise<Client> {
   if ("url" in at) throw new Error("no ring");
-  return connect({ servers: [at], account, poll: { minMs: pollMs, maxMs: pollMs } });
+  return connect({ servers: [at], account, poll: { maxMs: pollMs } });
 }
 
 async function ringConsumers(task: Task): Promise<Program> {

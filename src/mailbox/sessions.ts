@@ -62,8 +62,13 @@ interface SessionsOptions {
   readonly clock: Clock;
 }
 
-interface Remembered {
+interface Verified {
   readonly payload: JWTPayload;
+  /** Of the key that signed it. */
+  readonly kid: string;
+}
+
+interface Remembered extends Verified {
   readonly untilMs: number;
 }
 
@@ -132,18 +137,20 @@ export class Sessions {
     const known = this.remembered.get(token);
     const isOver = ({ exp = 0 }: JWTPayload): boolean => exp <= this.nowSeconds();
     if (known && known.untilMs > clock.monotonicMs() && !isOver(known.payload)) {
-      return known.payload;
+      // A key that is dropped makes its tokens void at once.
+      const key = await this.options.keys.find(known.kid);
+      if (typeof key === "object" && !this.isOver(key)) return known.payload;
     }
     this.remembered.delete(token);
-    const payload = await this.check(token);
-    if (payload && !isOver(payload)) {
+    const verified = await this.check(token);
+    if (verified && !isOver(verified.payload)) {
       if (this.remembered.size >= rememberedMax) this.remembered.clear();
-      this.remembered.set(token, { payload, untilMs: clock.monotonicMs() + rememberedMs });
+      this.remembered.set(token, { ...verified, untilMs: clock.monotonicMs() + rememberedMs });
     }
-    return payload;
+    return verified && verified.payload;
   }
 
-  private async check(token: string): Promise<JWTPayload | null | undefined> {
+  private async check(token: string): Promise<Verified | null | undefined> {
     const { domain, clock } = this.options;
     let cannotTell = false;
     const keyFor = async ({ kid }: { kid?: string }): Promise<RingKey["publicKey"]> => {
@@ -163,7 +170,7 @@ export class Sessions {
         clockTolerance: skewSeconds,
         currentDate: new Date(clock.wallMs()),
       });
-      return verified.payload;
+      return { payload: verified.payload, kid: verified.protectedHeader.kid ?? "" };
     } catch (error) {
       if (cannotTell) return undefined;
       if (error instanceof errors.JOSEError) return null;
