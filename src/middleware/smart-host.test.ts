@@ -47,6 +47,7 @@ describe("a reply of the smart host", () => {
     ["550 5.1.1 no such user", "never"],
     ["552 5.3.4 too large", "never"],
     ["421 4.3.2 shutting down", "away"],
+    ["530 5.7.0 authentication required", "away"],
   ] as const)("%s to RCPT: %s", async (reply, kind) => {
     const { fake, host } = await pair();
     fake.refuseRecipient = () => reply;
@@ -61,6 +62,7 @@ describe("a reply of the smart host", () => {
     ["451 4.3.0 later", "later"],
     ["554 5.6.0 not this", "never"],
     ["421 4.3.2 shutting down", "away"],
+    ["530 5.7.0 authentication required", "away"],
   ] as const)("%s after the dot: %s", async (reply, kind) => {
     const { fake, host } = await pair();
     fake.treat = () => reply;
@@ -79,6 +81,7 @@ describe("a reply of the smart host", () => {
     ["550 5.7.1 not you", "never"],
     ["450 4.7.1 slower", "later"],
     ["421 4.3.2 shutting down", "away"],
+    ["530 5.7.0 authentication required", "away"],
   ] as const)("%s to a user's address: %s, and no other sender is used", async (reply, kind) => {
     const { fake, host } = await pair();
     fake.refuseSender = (one) => (one === "alice@ring.test" ? reply : undefined);

@@ -122,6 +122,9 @@ type Outcome = SendOutcome & { readonly ofSender?: "later" | "never" };
 const ofSender = (outcome: Outcome): SendOutcome =>
   outcome.kind === "away" && outcome.ofSender ? { ...outcome, kind: outcome.ofSender } : outcome;
 
+/** Whatever the command: it goes; it wants a login (RFC 4954 §6) or TLS (RFC 3207 §4) first. */
+const ofSession: ReadonlySet<number> = new Set([421, 530]);
+
 /** RFC 5321 §4.2.1; what was not said about this mail is about the smart host. */
 function outcomeOf({ message, command, response, responseCode, code }: SmtpFailure): Outcome {
   const why = oneLine(response ?? message);
@@ -129,7 +132,7 @@ function outcomeOf({ message, command, response, responseCode, code }: SmtpFailu
   if (responseCode === undefined && (code === "EENVELOPE" || code === "EMESSAGE")) {
     return { kind: "never", why };
   }
-  if (responseCode === undefined || responseCode === 421) return { kind: "away", why };
+  if (responseCode === undefined || ofSession.has(responseCode)) return { kind: "away", why };
   const isPermanent = responseCode >= 500 && responseCode !== 503;
   if (command === "RCPT TO" || command === "DATA") {
     return { kind: isPermanent ? "never" : "later", why };
