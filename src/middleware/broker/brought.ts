@@ -17,6 +17,9 @@ export interface Brought {
   readonly digest: string;
 }
 
+export const isDead = ({ dead }: Brought, stream: string, sequence: number): boolean =>
+  dead.has(deadKey(stream, sequence));
+
 const deadKey = (stream: string, sequence: number): string => `${sequence} ${stream}`;
 
 export function broughtBy(frames: readonly Frame[], epoch: number): Brought {
@@ -40,15 +43,14 @@ interface Remaining {
 }
 
 /** What of a packet lies at or behind `from`, without gaps. Blocks may be cut otherwise than before. */
-export function remaining({ frames, dead }: Brought, from: Positions): Remaining {
+export function remaining(brought: Brought, from: Positions): Remaining {
   const to = new Map<string, Position>();
   const gaps = new Map<string, number>();
   const taken: DataFrame[] = [];
-  for (const frame of frames) {
+  for (const frame of brought.frames) {
     const { stream, sequence } = frame;
     let [wanted, offset] = to.get(stream) ?? ownOf(from, stream) ?? beginning;
-    while (wanted < sequence && dead.has(deadKey(stream, wanted)))
-      [wanted, offset] = [wanted + 1, 0];
+    while (wanted < sequence && isDead(brought, stream, wanted)) [wanted, offset] = [wanted + 1, 0];
     to.set(stream, [wanted, offset]);
     if (sequence < wanted || gaps.has(stream)) continue;
     if (sequence > wanted || frame.offset > offset) {

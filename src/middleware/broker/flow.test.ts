@@ -81,6 +81,23 @@ describe("the verdict", () => {
     });
   });
 
+  test("whose sender has given up what the last began with: it begins anew behind that", () => {
+    const { state } = taken(emptyFlow(1), first);
+    const ack = { kind: "ack" as const, connection: "c", cumulative: 0, ranges: [] };
+    const rest = { ...ack, windowOctets: 0, pollMs: 0, consumed: {} };
+    const dead: Frame = { ...rest, dead: [["a", 1] as const, ["b", 1] as const] };
+    const verdict = judge(state, broughtBy([dead, block("a", 2)], 1), nobody);
+    expect(verdict).toMatchObject({ kind: "unsure", restarts: true });
+    const again = withoutLast(state);
+    expect(kindOf(again, [dead, block("a", 2)])).toBe("new");
+    expect(kindOf(state, [dead, block("a", 3)])).toBe("unsure");
+    // Only what was given up is passed over.
+    expect(judge(again, broughtBy([dead, block("a", 3)], 1), nobody)).toEqual({
+      kind: "early",
+      expected: { a: 2 },
+    });
+  });
+
   test("once it is delivered: what is known is known, what is next is new", () => {
     const { state } = taken(emptyFlow(1), first);
     const done = (): boolean => true;

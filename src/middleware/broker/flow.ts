@@ -8,7 +8,7 @@
  */
 import type { DataFrame } from "../../ebm/index.js";
 import type { MailboxName, MemberUuid } from "../../shared/ids.js";
-import { type Brought, type Position, type Positions, remaining } from "./brought.js";
+import { type Brought, isDead, type Position, type Positions, remaining } from "./brought.js";
 
 /** A queue that a message goes to. */
 export interface Destination {
@@ -98,11 +98,11 @@ export function judge(
     if (last.digest === brought.digest) {
       return { kind: "again", intention: last, frames: again.frames.slice(0, last.frames) };
     }
-    const begun = new Map(again.frames.toReversed().map((frame) => [frame.stream, frame]));
-    const restarts = Object.entries(last.from).every(([stream, [sequence, offset]]) => {
-      const first = begun.get(stream);
-      return first?.sequence === sequence && first.offset === offset;
-    });
+    // Without a gap from where it began: there, or behind messages that their sender has given up.
+    const begun = new Set(again.frames.map(({ stream }) => stream));
+    const restarts = Object.entries(last.from).every(
+      ([stream, [sequence]]) => begun.has(stream) || isDead(brought, stream, sequence),
+    );
     return { kind: "unsure", intention: last, restarts };
   }
   const { frames, gaps } = remaining(brought, positions);

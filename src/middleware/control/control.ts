@@ -115,8 +115,7 @@ export class Control implements RingReceiver {
     asked: Exclude<ReadQuestion, { kind: "notUnderstood" }>,
   ): Promise<RingReply> {
     if (asked.kind === "malformed") {
-      const why = `${asked.operation} can't be asked so`;
-      return this.refused(mail, refuse("malformed", why), header);
+      return this.refused(mail, refuse("malformed", asked.why), header);
     }
     const { question } = asked;
     const outcome = await this.outcomeOf(question, mail, header);

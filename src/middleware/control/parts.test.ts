@@ -7,7 +7,7 @@ import { Directory } from "./directory.js";
 import { controlLimits } from "./limits.js";
 import { Contacts, ReadMarks } from "./lists.js";
 import { PacketNumbers } from "./packet-numbers.js";
-import { parseAsk } from "./questions.js";
+import { faultOf, parseAsk } from "./questions.js";
 import { Room } from "./room.js";
 import { Strangers } from "./strangers.js";
 
@@ -236,5 +236,15 @@ describe("questions", () => {
     ["declareExchange", { name: "e", type: "constructor" }],
   ] as const)("%s %j is not", (operation, ask) => {
     expect(parseAsk(operation, ask)).toBe(undefined);
+  });
+
+  test("who asked is told what of it is wrong", () => {
+    expect(faultOf("declareQueue", { name: "My Queue" })).toBe(
+      "declareQueue: name is not what it may be: 1 to 64 of a-z 0-9 . _ -, the first a letter or digit",
+    );
+    expect(faultOf("declareQueue", { name: "q", leaseMs: 0 })).toBe(
+      "declareQueue: leaseMs is not what it may be",
+    );
+    expect(faultOf("quota", null)).toBe("quota can't be asked so");
   });
 });

@@ -111,6 +111,18 @@ export function parseAsk<N extends OperationName>(operation: N, ask: unknown): A
   return pick(shapes[operation], ask) as Ask<N> | undefined;
 }
 
+/** What is wrong with a question that is malformed, in a line for who asked it. */
+export function faultOf(operation: OperationName, ask: unknown): string {
+  const given = typeof ask === "object" && ask !== null ? (ask as Record<string, unknown>) : {};
+  for (const [key, isGood] of Object.entries(shapes[operation])) {
+    if (isGood(Object.hasOwn(given, key) ? given[key] : undefined)) continue;
+    const isName = isGood === queue;
+    const may = isName ? ": 1 to 64 of a-z 0-9 . _ -, the first a letter or digit" : "";
+    return `${operation}: ${key} is not what it may be${may}`;
+  }
+  return `${operation} can't be asked so`;
+}
+
 function pick(shape: Shape, value: unknown): Record<string, unknown> | undefined {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
   const picked: Record<string, unknown> = {};

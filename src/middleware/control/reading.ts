@@ -7,7 +7,7 @@ import {
   type Packet,
   readMail,
 } from "../../ebm/index.js";
-import { isOperation, parseAsk } from "./questions.js";
+import { faultOf, isOperation, parseAsk } from "./questions.js";
 
 export type ReadPacket =
   | { readonly kind: "packet"; readonly packet: Packet }
@@ -40,8 +40,8 @@ export type Question = {
 
 export type ReadQuestion =
   | { readonly kind: "question"; readonly question: Question }
-  /** An operation that we know, with what it can't be asked. */
-  | { readonly kind: "malformed"; readonly operation: OperationName }
+  /** An operation that we know, with what it can't be asked: why. */
+  | { readonly kind: "malformed"; readonly why: string }
   | { readonly kind: "notUnderstood"; readonly why: string };
 
 /** A packet to the control address has one question in it, and nothing else. */
@@ -55,6 +55,6 @@ export function questionIn({ frames }: Packet): ReadQuestion {
     return { kind: "notUnderstood", why: "an operation that is not known here" };
   }
   const parsed = parseAsk(operation, ask);
-  if (!parsed) return { kind: "malformed", operation };
+  if (!parsed) return { kind: "malformed", why: faultOf(operation, ask) };
   return { kind: "question", question: { id: frame.id, operation, ask: parsed } as Question };
 }

@@ -20,6 +20,7 @@ function messageNamed(id: string): InboundMessage {
 /** A queue that shows all that is not settled, at each look. */
 const queue = new Map<string, Shown>();
 const retrieved: string[] = [];
+const givenBack: string[] = [];
 let looks = 0;
 let closing: AbortController;
 let consumer: QueueConsumer;
@@ -34,10 +35,12 @@ const client = {
 beforeEach(() => {
   queue.clear();
   retrieved.length = 0;
+  givenBack.length = 0;
   looks = 0;
   closing = new AbortController();
   const { signal } = closing;
-  const settle = async ({ ack = [], reject = [] }: Settlement): Promise<void> => {
+  const settle = async ({ ack = [], reject = [], nack = [] }: Settlement): Promise<void> => {
+    for (const { entry } of nack) givenBack.push(entry);
     for (const uid of [...ack, ...reject]) queue.delete(uid);
   };
   const link = {
@@ -108,4 +111,15 @@ test("a message that can't be read goes to the dead letters with all that it cam
   queue.set("u1", { messages: [], waiting: [broken] });
   queue.set("u2", { messages: [broken], waiting: [] });
   await expect.poll(() => [...queue.keys()]).toEqual([]);
+});
+
+test("a consumer that has ended has given back what it had, also when the client closes at once", async () => {
+  queue.set("u1", { messages: [messageNamed("m1")], waiting: [] });
+  queue.set("u2", { messages: [messageNamed("m2")], waiting: [] });
+  for await (const message of consumer.stream) {
+    expect(message.id).toBe("m1");
+    break;
+  }
+  closing.abort();
+  expect(givenBack.sort()).toEqual(["u1", "u2"]);
 });

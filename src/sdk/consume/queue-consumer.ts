@@ -12,6 +12,10 @@ import { batchesOf } from "./batches.js";
 import { messageOf } from "./message.js";
 import type { Settler, Wish } from "./settler.js";
 import { DeliveryStream, type Settle } from "./stream.js";
+import { within } from "../waiting.js";
+
+/** How long the end of a consumer waits for the ring; a lease that nobody ends is over by itself. */
+const givenBackMs = 5_000;
 
 export interface QueueConsumerOptions {
   readonly queue: string;
@@ -69,6 +73,7 @@ export class QueueConsumer {
       },
       // It may be closed already, before this object is whole.
       onClose: () => queueMicrotask(() => this.#close()),
+      givenBack: () => this.#givenBack(),
     });
     const { minMs, maxMs } = options.poll;
     const { signal } = this.#end;
@@ -264,6 +269,13 @@ export class QueueConsumer {
       if (kept.size === 0) continue;
       this.#settle(settler.put({ kind: "extend", entry: uid, ms: leaseMs }));
     }
+  }
+
+  /** A client that closes next says nothing more: others would wait until the lease is over. */
+  async #givenBack(): Promise<void> {
+    const { settler, closing: signal, queue } = this.#options;
+    const settled = settler.settled();
+    await within(settled, { ms: givenBackMs, what: queue, signal }).catch(() => undefined);
   }
 
   #close(): void {

@@ -17,6 +17,8 @@ export interface StreamOptions extends ConsumeOptions {
   /** There is room for more. */
   readonly onRoom: () => void;
   readonly onClose: () => void;
+  /** What was given back at the end is known to who hands it out. */
+  readonly givenBack?: () => Promise<void>;
   /** Aborted when the client closes: the iteration then ends. */
   readonly closing: AbortSignal;
 }
@@ -85,9 +87,9 @@ export class DeliveryStream implements Consumer {
     };
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
     this.#end();
-    return Promise.resolve();
+    await this.#options.givenBack?.();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -24,11 +24,6 @@ export interface OutStream {
   readonly stream: string;
   /** Sequence of the next message. */
   next: number;
-  /**
-   * A broker takes nothing behind a gap. So where a message is given up and may or may not have been taken, what
-   * comes after it goes on from 1 in a stream of another name, `<stream>~<generation>`.
-   */
-  generation: number;
   /** Not settled yet, in order. */
   messages: Map<number, OutMessage>;
 }
@@ -72,7 +67,6 @@ export class OutState {
       case "outStream": {
         const stream = this.stream(record.to, record.stream);
         stream.next = Math.max(stream.next, record.next);
-        stream.generation = record.generation;
         return;
       }
     }
@@ -83,7 +77,7 @@ export class OutState {
     this.streams.set(to, streams);
     const known = streams.get(stream);
     if (known) return known;
-    const made = { to, stream, next: 1, generation: 0, messages: new Map<number, OutMessage>() };
+    const made = { to, stream, next: 1, messages: new Map<number, OutMessage>() };
     streams.set(stream, made);
     return made;
   }
@@ -134,20 +128,19 @@ export class OutState {
     message.isVoid = true;
     message.content = { octets: Buffer.alloc(0) };
     if (then === "void") return this.#trim(stream);
+    if (then === "pass") return;
     stream.messages.delete(sequence);
     message.isRemoved = true;
     const all = [...stream.messages.values()];
     const later = all.filter((each) => each.sequence > sequence);
-    const first = then === "rename" ? 1 : sequence;
-    if (then === "rename") stream.generation += 1;
     stream.messages = new Map(
       all.filter((each) => each.sequence < sequence).map((each) => [each.sequence, each]),
     );
     later.forEach((each, index) => {
-      each.sequence = first + index;
+      each.sequence = sequence + index;
       stream.messages.set(each.sequence, each);
     });
-    stream.next = first + later.length;
+    stream.next = sequence + later.length;
   }
 
   /** Voids with nothing behind them: nobody waits for their place, the base of the next message passes them. */

@@ -67,10 +67,13 @@ export type JournalRecord =
   | { readonly kind: "undelivered"; readonly to: string }
   /** Up to it all are consumed, or dead at the receiver. */
   | ({ readonly kind: "settled" } & Placed)
-  /** Given up. `then`: what stands in its place, see `OutStream`. */
+  /**
+   * Given up. `then`, what stands in its place. `void`: it, as long as something waits behind it. `pass`: it, until
+   * something behind it is settled. `renumber`: what comes next.
+   */
   | ({
       readonly kind: "deadOut";
-      readonly then: "void" | "renumber" | "rename";
+      readonly then: "void" | "pass" | "renumber";
       readonly letter: LetterFacts;
     } & Placed)
   | {
@@ -78,7 +81,6 @@ export type JournalRecord =
       readonly to: string;
       readonly stream: string;
       readonly next: number;
-      readonly generation: number;
     }
   | {
       readonly kind: "in";

@@ -15,9 +15,9 @@ export function* snapshot(state: JournalState): Iterable<readonly Buffer[]> {
     yield withContent({ kind: "letter", letter: facts }, content);
   }
   for (const streams of state.out.values()) {
-    for (const { to, stream, next, generation, messages } of streams.values()) {
+    for (const { to, stream, next, messages } of streams.values()) {
       for (const message of messages.values()) yield outRecord(message);
-      yield encodeRecord({ kind: "outStream", to, stream, next, generation });
+      yield encodeRecord({ kind: "outStream", to, stream, next });
     }
   }
   for (const { connection, origin, seen } of state.connections.values()) {

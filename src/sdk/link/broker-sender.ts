@@ -17,6 +17,8 @@ const windowMax = 4;
 /** Of a packet of small messages: the next is made while this one is worked off. */
 const packetOctets = 1024 * 1024;
 const companyOctets = 128 * 1024;
+/** Messages that one frame tells of as given up. */
+const deadPerFrame = 1_000;
 
 /** A packet on its way, and what became of it. */
 interface Flown {
@@ -31,11 +33,19 @@ export class BrokerSender extends Sender {
   #window = 1;
   /** Taken by somebody else's mail server; the ring's word is awaited. */
   #awaited: Sent | undefined;
+  /** Given up, and something behind them may still be sent. */
+  readonly #voids = new Set<OutMessage>(
+    this.streams().flatMap(({ messages }) => [...messages.values()].filter((each) => each.isVoid)),
+  );
   /** So many messages one by one: a packet of several was refused, and it is to be found whose fault it was. */
   #alone = 0;
 
   protected get inAirMax(): number {
     return this.#alone > 0 ? 1 : this.#window;
+  }
+
+  protected override get sendsVoids(): boolean {
+    return false;
   }
 
   /** After a failure, all that is on its way is waited for. */
@@ -62,23 +72,13 @@ export class BrokerSender extends Sender {
     return load.message.properties;
   }
 
-  protected streamNameOf({ stream }: OutMessage): string {
-    const generation = this.context.journal.state.outStream(this.to, stream).generation;
-    return generation === 0 ? stream : `${stream}~${generation}`;
-  }
-
   protected override baseOf(): undefined {
     return undefined;
   }
 
   /** Not while nobody knows what becomes of it. */
   protected override mayExpire(load: Load): boolean {
-    if ((this.inAir > 0 || this.#awaited) && load.sentUpTo > 0) return false;
-    if (!load.isUncertain && load.ackedOctets === 0) return true;
-    // What comes behind it gets another stream; nothing in front of it may go along.
-    const { stream, sequence } = load.message;
-    const { messages } = this.context.journal.state.outStream(this.to, stream);
-    return messages.keys().next().value === sequence;
+    return load.sentUpTo === 0 || (this.inAir === 0 && this.#awaited === undefined);
   }
 
   protected check(nowMs: number): number {
@@ -96,9 +96,34 @@ export class BrokerSender extends Sender {
   }
 
   protected override dispatch(pieces: readonly Piece[], acks: readonly Frame[]): Sent {
-    const sent = super.dispatch(pieces, acks);
+    const sent = super.dispatch(pieces, [...acks, ...this.#deadBefore(pieces)]);
     this.#flight.push({ sent, verdict: undefined });
     return sent;
+  }
+
+  /**
+   * The ring takes nothing behind a gap, and may or may not have what was given up in front of these: so it is told of
+   * them, and passes over those that it does not have.
+   */
+  #deadBefore(pieces: readonly Piece[]): readonly AckFrame[] {
+    const streams = new Set(pieces.map(({ load }) => load.message.stream));
+    const dead: (readonly [stream: string, sequence: number])[] = [];
+    const others: (readonly [stream: string, sequence: number])[] = [];
+    for (const each of this.#voids) {
+      const { stream, sequence, isRemoved } = each;
+      if (isRemoved) this.#voids.delete(each);
+      else (streams.has(stream) ? dead : others).push([stream, sequence]);
+    }
+    // What the ring has begun and not finished it forgets when it hears that nobody waits for it.
+    dead.push(...others.slice(-deadPerFrame));
+    const frames: AckFrame[] = [];
+    for (let at = 0; at < dead.length; at += deadPerFrame) {
+      frames.push({
+        ...{ kind: "ack", connection: this.connection, cumulative: 0, ranges: [] },
+        ...{ windowOctets: 0, pollMs: 0, consumed: {}, dead: dead.slice(at, at + deadPerFrame) },
+      });
+    }
+    return frames;
   }
 
   protected onVerdict(sent: Sent, verdict: Verdict): void {
@@ -205,8 +230,7 @@ export class BrokerSender extends Sender {
     const loads = new Set(flight.flatMap(({ sent }) => sent.pieces.map(({ load }) => load)));
     this.#settle(
       [...loads].filter(
-        ({ isGone, message }) =>
-          !isGone && message.sequence < (next.get(this.streamNameOf(message)) ?? 0),
+        ({ isGone, message }) => !isGone && message.sequence < (next.get(message.stream) ?? 0),
       ),
     );
   }
@@ -227,10 +251,12 @@ export class BrokerSender extends Sender {
       ...{ stream, sequence, properties },
     };
     this.#alone = Math.max(0, this.#alone - 1);
+    load.drop();
     this.loads.delete(id);
-    const then = isCertain ? "renumber" : "rename";
+    const then = isCertain ? "renumber" : "pass";
     const place = { to: this.to, stream, sequence };
     this.context.journal.note({ kind: "deadOut", ...place, then, letter });
+    if (then === "pass") this.#voids.add(message);
     this.tell(message, "dead", why);
   }
 

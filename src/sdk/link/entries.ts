@@ -101,8 +101,7 @@ export class Entries {
   #make({ queue, key, frame, origin }: Place, read: () => Buffer): InboundMessage {
     const { stream, sequence, id, size, properties = { sentAtMs: 0 }, redelivered = 0 } = frame;
     const message: InboundMessage = {
-      // A stream goes on under another name where its sender gave a message up.
-      ...{ origin, stream: stream.replace(/~\d+$/, ""), sequence, id, properties, redelivered },
+      ...{ origin, stream, sequence, id, properties, redelivered },
       ...{ queue, octets: size, body: async () => read() },
     };
     this.#keys.set(message, key);

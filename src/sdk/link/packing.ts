@@ -49,8 +49,6 @@ export function outgoingOf(parts: PacketParts): Outgoing {
 
 export interface FrameParts {
   readonly piece: Piece;
-  /** As the receiver knows it. */
-  readonly stream: string;
   /** All below is settled; told once per stream and packet. */
   readonly base: number | undefined;
   readonly properties: MessageProperties | undefined;
@@ -59,12 +57,12 @@ export interface FrameParts {
 
 /** At once when its octets are in memory. @throws RingpostError `store` when they can't be read */
 export function dataFrame(parts: FrameParts): DataFrame | Promise<DataFrame> {
-  const { piece, stream, base, properties, journal } = parts;
+  const { piece, base, properties, journal } = parts;
   const { load, from, to } = piece;
   const { message } = load;
   const place = {
     kind: "data" as const,
-    ...{ stream, sequence: message.sequence, id: message.id },
+    ...{ stream: message.stream, sequence: message.sequence, id: message.id },
     ...(base !== undefined && base > 1 && { base }),
   };
   if (load.isVoid || message.isVoid) {

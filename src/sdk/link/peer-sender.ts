@@ -1,7 +1,6 @@
 /** To another user: a window of octets, acknowledged by frames that come by mail, some time. */
 import type { AckFrame, MessageProperties, NackFrame, PacketHeader } from "../../ebm/index.js";
 import { Intervals } from "../journal/intervals.js";
-import type { OutMessage } from "../journal/out-state.js";
 import type { Bounce } from "./bounces.js";
 import { Load, type Piece, stillMissing } from "./load.js";
 import { isSizeStatus, type Verdict } from "./replies.js";
@@ -31,10 +30,6 @@ export class PeerSender extends Sender {
 
   protected propertiesOf({ load, from }: Piece): MessageProperties | undefined {
     return from === 0 ? load.message.properties : undefined;
-  }
-
-  protected streamNameOf({ stream }: OutMessage): string {
-    return stream;
   }
 
   protected check(nowMs: number): number {

@@ -18,6 +18,9 @@ export type Verdict =
 /** Refusals that say something of the session or the hour, and not of the message. */
 const passing = new Set(["denied", "throttled", "undecided", "full", "early"]);
 
+/** Said also of the rest of a packet, when the first of its messages are taken. */
+const begun = new Set(["undecided", "full"]);
+
 export function verdictOf(submission: Submission): Verdict {
   if (submission.kind === "none") return { kind: "unknown", why: submission.why };
   const { code, text } = submission;
@@ -39,7 +42,7 @@ function verdictOfRing(reply: { code: number; word: string; rest: string; why: s
     return word === "taken" ? { kind: "taken" } : { kind: "refused", why };
   }
   if (word === "early") return { kind: "early", expected: readExpected(rest) };
-  const isDoubtful = word === "undecided";
+  const isDoubtful = begun.has(word);
   if (code < 500 || passing.has(word)) return { kind: "later", why, isDoubtful };
   return { kind: "refused", why };
 }
@@ -67,6 +70,6 @@ function readExpected(text: string): ReadonlyMap<string, number> {
 export function verdictOfNack(why: string, expected?: Readonly<Record<string, number>>): Verdict {
   if (expected !== undefined) return { kind: "early", expected: new Map(Object.entries(expected)) };
   const [, word = ""] = /^(?:.*\bebm=)?([a-z]+)/i.exec(why) ?? [];
-  const isDoubtful = word === "undecided";
+  const isDoubtful = begun.has(word);
   return passing.has(word) ? { kind: "later", why, isDoubtful } : { kind: "refused", why };
 }

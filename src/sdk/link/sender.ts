@@ -60,7 +60,9 @@ export abstract class Sender {
       reserved: () => this.turn({ acksDue: true }),
     });
     for (const stream of this.streams()) {
-      for (const message of stream.messages.values()) this.#restore(message);
+      for (const message of stream.messages.values()) {
+        if (!message.isVoid || this.sendsVoids) this.#restore(message);
+      }
     }
     this.context.ports.clock.after(0, () => this.turn());
   }
@@ -120,7 +122,10 @@ export abstract class Sender {
   /** Gives one message up. */
   protected abstract giveUp(load: Load, why: string): void;
   protected abstract propertiesOf(piece: Piece): MessageProperties | undefined;
-  protected abstract streamNameOf(message: OutMessage): string;
+  /** What was given up goes to the receiver as well, as a message that is none. */
+  protected get sendsVoids(): boolean {
+    return true;
+  }
   protected mayExpire(_load: Load): boolean {
     return true;
   }
@@ -287,10 +292,9 @@ export abstract class Sender {
     const frames: DataFrame[] = [];
     const streams = new Set<string>();
     for (const piece of pieces) {
-      const { message } = piece.load;
-      const { stream } = message;
+      const { stream } = piece.load.message;
       const frame = dataFrame({
-        ...{ piece, journal: this.context.journal, stream: this.streamNameOf(message) },
+        ...{ piece, journal: this.context.journal },
         base: streams.has(stream) ? undefined : this.baseOf(stream),
         properties: this.propertiesOf(piece),
       });
