@@ -1,7 +1,11 @@
 /** The file system under a journal, which is the death of its process at a chosen step. */
 import { appendFileSync } from "node:fs";
 import { basename } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { JournalFile, JournalFiles } from "../../../src/sdk/journal/ports.js";
+
+/** A few polls of a peer, so that others hear of it. */
+const hangsMs = 600;
 
 /** A step of a life: by its number, or the nth of those with a name; both counted from 1. */
 export type Moment = { readonly step: number } | { readonly what: string; readonly nth?: number };
@@ -24,7 +28,8 @@ export const moments: readonly Moment[] = [
   { what: "before a write to journal", nth: 3 },
   { what: "after a write to journal", nth: 2 },
   { what: "in the middle of a write to journal", nth: 4 },
-  { what: "after fsync of journal" },
+  { what: "before fsync of journal", nth: 2 },
+  { what: "before fsync of journal", nth: 5 },
   { what: "after fsync of journal", nth: 4 },
   { what: "after journal.new is made" },
   { what: "in the middle of a write to journal.new" },
@@ -49,9 +54,11 @@ export function crashingFiles(files: JournalFiles, crashAt: CrashAt): JournalFil
     return left === 0;
   };
   const die = (): void => void process.kill(process.pid, "SIGKILL");
+  /** The disk hangs, then it is dead: in between the program can say what is not true yet. */
+  const hang = (): Promise<void> => sleep(hangsMs).then(die);
   /** Killed before it, or when it is done and nobody has been told. */
   const around = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
-    if (step(`before ${what}`)) die();
+    if (step(`before ${what}`)) await hang();
     const value = await work();
     if (step(`after ${what}`)) die();
     return value;
@@ -60,19 +67,33 @@ export function crashingFiles(files: JournalFiles, crashAt: CrashAt): JournalFil
   const kinds = new Map<string, { name: string }>();
   const kindOf = (path: string): string =>
     basename(path).startsWith("journal") ? basename(path) : "body";
-  const wrapped = (file: JournalFile, kind: { readonly name: string }): JournalFile => ({
-    ...file,
-    writev: async (buffers, position) => {
-      if (step(`in the middle of a write to ${kind.name}`)) {
-        const whole = Buffer.concat(buffers);
-        await file.writev([whole.subarray(0, Math.ceil(whole.length / 2))], position);
-        die();
-      }
-      return around(`a write to ${kind.name}`, () => file.writev(buffers, position));
-    },
-    sync: () => around(`fsync of ${kind.name}`, () => file.sync()),
-    truncate: (octets) => around(`cutting ${kind.name}`, () => file.truncate(octets)),
-  });
+  const wrapped = (file: JournalFile, kind: { readonly name: string }): JournalFile => {
+    let durableOctets = file.size();
+    return {
+      ...file,
+      writev: async (buffers, position) => {
+        if (step(`in the middle of a write to ${kind.name}`)) {
+          const whole = Buffer.concat(buffers);
+          await file.writev([whole.subarray(0, Math.ceil(whole.length / 2))], position);
+          await hang();
+        }
+        return around(`a write to ${kind.name}`, () => file.writev(buffers, position));
+      },
+      sync: async () => {
+        if (step(`before fsync of ${kind.name}`)) {
+          await sleep(hangsMs);
+          // Had the power gone, this would be.
+          await file.truncate(Math.min(durableOctets, file.size()));
+          die();
+        }
+        const octets = file.size();
+        await file.sync();
+        durableOctets = octets;
+        if (step(`after fsync of ${kind.name}`)) die();
+      },
+      truncate: (octets) => around(`cutting ${kind.name}`, () => file.truncate(octets)),
+    };
+  };
   return {
     ...files,
     open: (path, mode) => {
