@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { expect, test } from "vitest";
 import type { ConsumeOptions, Message } from "../api.js";
 import { DeliveryStream } from "./stream.js";
@@ -32,6 +33,16 @@ test("prefetch bounds what is handed out and not settled", async () => {
   await value.ack();
   expect(stream.room).toBe(1);
   expect(log).toEqual(["ack a", "room"]);
+});
+
+test("when it has ended, nothing of it is left on signals that live on", async () => {
+  const { signal } = new AbortController();
+  const { stream, closing } = setup({ signal });
+  const listening = () =>
+    [closing.signal, signal].map((on) => getEventListeners(on, "abort").length);
+  expect(listening()).toEqual([1, 1]);
+  await stream.close();
+  expect(listening()).toEqual([0, 0]);
 });
 
 test("each message is settled once, by whatever came first", async () => {

@@ -40,13 +40,16 @@ export class DeliveryStream implements Consumer {
   #waiting: ((result: IteratorResult<Delivery>) => void)[] = [];
   #last: Entry | undefined;
   #ended = false;
+  /** Takes the listeners off: the signals outlive this consumer. */
+  readonly #over = new AbortController();
 
   constructor(options: StreamOptions) {
     this.#options = options;
     this.#prefetch = Math.max(1, options.prefetch ?? defaultPrefetch);
     const { signal, closing } = options;
-    for (const over of [closing, signal]) {
-      over?.addEventListener("abort", () => this.#end(), { once: true });
+    const listening = { once: true, signal: this.#over.signal };
+    for (const one of [closing, signal]) {
+      one?.addEventListener("abort", () => this.#end(), listening);
     }
     if (closing.aborted || signal?.aborted === true) this.#end();
   }
@@ -138,6 +141,7 @@ export class DeliveryStream implements Consumer {
   #end(): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#over.abort();
     this.#ready.length = 0;
     for (const entry of this.#open) {
       if (entry.isSettled) continue;
