@@ -2,76 +2,26 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import {
-  connect,
-  connectExchange,
-  type Consumer,
-  type Message,
-  type Ringpost,
-} from "../../src/sdk/index.js";
-import type { Member } from "../support/member.js";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { connect, connectExchange, type Consumer, type Message } from "../../src/sdk/index.js";
 import { password, type Ring } from "../support/ring.js";
 import { ringScope } from "../support/ring-scope.js";
+import { SdkClients, take } from "../support/sdk-clients.js";
 import { within } from "../support/wait.js";
 
 const scope = ringScope("file");
 const stores = mkdtempSync(join(tmpdir(), "ringpost-test-sdk-"));
-const clients: Ringpost[] = [];
 let ring: Ring;
-let names = 0;
+const clients = new SdkClients(() => ring);
 
 beforeAll(async () => {
   ring = await scope.start({ members: 3, args: ["--registration", "open"] });
 });
-afterEach(async () => {
-  await Promise.all(clients.splice(0).map((client) => client.close()));
-});
 afterAll(() => rmSync(stores, { recursive: true, force: true }));
 
-interface Wanted {
-  readonly first?: Member;
-  readonly store?: string;
-}
-
-async function client({ first, store }: Wanted = {}): Promise<Ringpost> {
-  const running = ring.running.filter((member) => member !== first);
-  const members = first === undefined ? running : [first, ...running];
-  const made = await connect({
-    servers: members.map(({ addr }) => `ringpost://${addr}`),
-    poll: { minMs: 50, maxMs: 1_000 },
-    ...(store === undefined ? {} : { store }),
-  });
-  clients.push(made);
-  return made;
-}
-
-/** A new user of the ring, logged in. */
-async function user(prefix: string, wanted?: Wanted): Promise<{ name: string; sdk: Ringpost }> {
-  names += 1;
-  const name = `${prefix}${names}`;
-  const sdk = await client(wanted);
-  await sdk.register({ user: name, password });
-  return { name, sdk };
-}
-
-/** So many, acknowledged. */
-async function take(consumer: Consumer, count: number): Promise<Message[]> {
-  const taken: Message[] = [];
-  const taking = (async () => {
-    for await (const delivery of consumer) {
-      taken.push(delivery);
-      await delivery.ack();
-      if (taken.length === count) break;
-    }
-  })();
-  await within(taking, 60_000, `${count} messages, of which ${taken.length} came`);
-  return taken;
-}
-
 test("registers, logs in elsewhere, and messages go both ways", async () => {
-  const alice = await user("alice");
-  const bob = await user("bob", { first: ring.member(2) });
+  const alice = await clients.user("alice");
+  const bob = await clients.user("bob", { first: ring.member(2) });
   expect(alice.sdk.user).toBe(`${alice.name}@ring.test`);
 
   const receipt = await alice.sdk.send(bob.name, { greeting: "hello" });
@@ -83,7 +33,7 @@ test("registers, logs in elsewhere, and messages go both ways", async () => {
   bob.sdk.respond((request) => `${request.text()}, too`);
   expect((await alice.sdk.request(bob.name, "good morning")).text()).toBe("good morning, too");
 
-  const wrong = await client();
+  const wrong = await clients.client();
   await expect(wrong.login({ user: alice.name, password: "wrong" })).rejects.toMatchObject({
     code: "denied",
     retryable: false,
@@ -91,11 +41,11 @@ test("registers, logs in elsewhere, and messages go both ways", async () => {
 });
 
 test("programs of one user that log in at once all come in, and their loops end with them", async () => {
-  const { name } = await user("crowd");
+  const { name } = await clients.user("crowd");
   const servers = ring.running.map(({ addr }) => addr);
   const account = { user: name, password };
   const all = await Promise.all(Array.from({ length: 4 }, () => connect({ servers, account })));
-  clients.push(...all);
+  for (const one of all) clients.keep(one);
   expect(all.map((one) => one.user)).toEqual(all.map(() => `${name}@ring.test`));
   const loops = all.map((one) => take(one.inbox(), 1));
   await Promise.all(all.map((one) => one.close()));
@@ -103,13 +53,12 @@ test("programs of one user that log in at once all come in, and their loops end 
 });
 
 test("a message waits for who has never logged in; to nobody it fails", async () => {
-  const writer = await user("writer");
-  names += 1;
-  const late = `late${names}`;
+  const writer = await clients.user("writer");
+  const late = clients.name("late");
   await ring.addUsers([late]);
   const receipt = await writer.sdk.send(late, "welcome");
   await receipt.accepted;
-  const reader = await client();
+  const reader = await clients.client();
   await reader.login({ user: late, password });
   expect((await take(reader.inbox(), 1))[0]?.text()).toBe("welcome");
   const lost = await writer.sdk.send("nobody-at-all", "hello?");
@@ -117,8 +66,8 @@ test("a message waits for who has never logged in; to nobody it fails", async ()
 });
 
 test("contacts, chats and people's mail", async () => {
-  const carol = await user("carol");
-  const dave = await user("dave");
+  const carol = await clients.user("carol");
+  const dave = await clients.user("dave");
   await carol.sdk.contacts.add({ user: dave.name, name: "D." });
   expect(await carol.sdk.contacts.list()).toEqual([{ user: `${dave.name}@ring.test`, name: "D." }]);
 
@@ -142,8 +91,11 @@ test("contacts, chats and people's mail", async () => {
 });
 
 test("an event comes to each subscriber, in order", async () => {
-  const publisher = await user("publisher");
-  const [left, right] = [await user("left"), await user("right", { first: ring.member(1) })];
+  const publisher = await clients.user("publisher");
+  const [left, right] = [
+    await clients.user("left"),
+    await clients.user("right", { first: ring.member(1) }),
+  ];
   await publisher.sdk.createEvent("news");
   const all = await left.sdk.subscribe("news");
   const some = await right.sdk.subscribe("news", { key: "odd.#" });
@@ -160,11 +112,11 @@ test("an event comes to each subscriber, in order", async () => {
 });
 
 test("the three-line client, and the one with a callback", async () => {
-  const reader = await user("reader");
-  const { name } = await user("writer");
+  const reader = await clients.user("reader");
+  const { name } = await clients.user("writer");
   const servers = [ring.member(0).addr];
   const sdk = await connect({ servers, account: { user: name, password } });
-  clients.push(sdk);
+  clients.keep(sdk);
   await (await sdk.publish("bulletin", "hello")).delivered;
   // Whoever publishes first has made the event: others may subscribe to it, not publish.
   const bulletin = await reader.sdk.subscribe("bulletin");
@@ -185,8 +137,8 @@ test("the three-line client, and the one with a callback", async () => {
 });
 
 test("a queue shared by two consumers, and its dead letters", async () => {
-  const owner = await user("owner");
-  const helper = await user("helper", { first: ring.member(2) });
+  const owner = await clients.user("owner");
+  const helper = await clients.user("helper", { first: ring.member(2) });
   const options = { consumers: [`${helper.name}@ring.test`, `${owner.name}@ring.test`] };
   const jobs = await owner.sdk.queue("jobs", options);
   const receipts = await Promise.all(
@@ -220,11 +172,10 @@ test("a queue shared by two consumers, and its dead letters", async () => {
 });
 
 test("a store goes on where its process stopped", async () => {
-  const receiver = await user("receiver");
+  const receiver = await clients.user("receiver");
   const store = join(stores, "sender");
-  const before = await client({ store });
-  names += 1;
-  const name = `sender${names}`;
+  const before = await clients.client({ store });
+  const name = clients.name("sender");
   await before.register({ user: name, password });
   const first = await before.send(receiver.name, "one");
   await take(receiver.sdk.inbox(), 1);
@@ -233,7 +184,7 @@ test("a store goes on where its process stopped", async () => {
   await Promise.all(["two", "three", "four"].map((text) => before.send(receiver.name, text)));
   await before.close();
 
-  const after = await client({ store });
+  const after = await clients.client({ store });
   await after.login({ user: name, password });
   const rest = await take(receiver.sdk.inbox(), 3);
   expect(rest.map((message) => message.text())).toEqual(["two", "three", "four"]);
@@ -242,8 +193,8 @@ test("a store goes on where its process stopped", async () => {
 
 test("the server in use is killed: nothing is lost, nothing doubled", async () => {
   const victim = ring.member(0);
-  const sender = await user("sender", { first: victim });
-  const receiver = await user("receiver", { first: victim });
+  const sender = await clients.user("sender", { first: victim });
+  const receiver = await clients.user("receiver", { first: victim });
   await sender.sdk.createEvent("ticks");
   const ticks = await receiver.sdk.subscribe("ticks", { autoAck: true });
   const inbox = receiver.sdk.inbox({ autoAck: true });
