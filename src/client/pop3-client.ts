@@ -163,12 +163,20 @@ export class Pop3Client {
     return mails;
   }
 
-  /** RETR of each, in one write. Bounding their sum is the caller's. */
-  async retrMany(numbers: readonly number[]): Promise<Buffer[]> {
-    if (numbers.length === 0) return [];
+  /**
+   * RETR of each, in one write; each as soon as it is whole, so that a line that is cut costs only what was not.
+   * Bounding their sum is the caller's, and so is to take them all: the rest would answer the next command.
+   */
+  async *retrEach(numbers: readonly number[]): AsyncGenerator<Buffer, void> {
+    if (numbers.length === 0) return;
     this.wire.write(numbers.map((number) => `RETR ${number}\r\n`).join(""));
+    for (const number of numbers) yield await this.#pipelinedMultiline(`RETR ${number}`);
+  }
+
+  /** As `retrEach`, all or nothing. */
+  async retrMany(numbers: readonly number[]): Promise<Buffer[]> {
     const mails: Buffer[] = [];
-    for (const number of numbers) mails.push(await this.#pipelinedMultiline(`RETR ${number}`));
+    for await (const mail of this.retrEach(numbers)) mails.push(mail);
     return mails;
   }
 

@@ -24,6 +24,8 @@ export interface MailAccount {
   connections: number;
   /** What the end of data is answered with; default 250. */
   reply: (mail: TakenMail) => { readonly code: number; readonly text: string };
+  /** Unique-ids of mails that can't be had: the session breaks off there. */
+  readonly unreadable: Set<string>;
   /** Logins that find the maildrop in use. */
   inUse: number;
   close(): Promise<void>;
@@ -43,6 +45,7 @@ export async function startMailAccount(options: MailAccountOptions): Promise<Mai
     maildrop: new Map<string, Buffer>(),
     sent: [] as TakenMail[],
     fetched: [] as string[],
+    unreadable: new Set<string>(),
     connections: 0,
     inUse: 0,
     reply: (): { code: number; text: string } => ({ code: 250, text: "2.0.0 Ok: queued" }),
@@ -106,7 +109,9 @@ function open(account: MailAccount) {
     maildrop: {
       messages: mails.map(([uid, octets]) => ({ uid, octets: octets.length })),
       retrieve: (index: number) => {
-        account.fetched.push(mails[index]?.[0] ?? "");
+        const uid = mails[index]?.[0] ?? "";
+        account.fetched.push(uid);
+        if (account.unreadable.has(uid)) throw new Error("it can't be read");
         return mails[index]?.[1] ?? Buffer.alloc(0);
       },
       commit: async (removed: readonly number[]) => {

@@ -130,6 +130,7 @@ export class Account {
         received.kind === "configuration"
           ? this.#answers.take(received.header, received.frames)
           : await this.broker.takePushed(received.queue, received.pushed ?? []),
+      polled: () => link.polled(),
       nowMs,
     });
   }
@@ -246,9 +247,7 @@ export class Account {
   }
 
   async #look(): Promise<boolean> {
-    const found = await this.#open("data", (client) => this.#data.collect(client));
-    this.link.polled();
-    return found;
+    return await this.#open("data", (client) => this.#data.collect(client));
   }
 
   async #open<T>(name: MaildropName, use: (client: Pop3Client) => Promise<T>): Promise<T> {

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { writeSubject } from "../../ebm/index.js";
 import { Pop3Client } from "../../client/pop3-client.js";
 import { type MailAccount, startMailAccount } from "../../../tests/support/mail-account.js";
@@ -21,6 +21,7 @@ async function setup(isShared: boolean, answers: Record<string, Received["kind"]
   let nowMs = 1_000;
   const received: string[] = [];
   const handled = { isTaken: false };
+  const polled = vi.fn<() => void>();
   const maildrop = new DataMaildrop({
     isShared,
     receive: async (_, uid) => {
@@ -28,6 +29,7 @@ async function setup(isShared: boolean, answers: Record<string, Received["kind"]
       return { kind: answers[uid] ?? "done", why: "", queue: `of ${uid}` } as Received;
     },
     handle: async () => handled.isTaken,
+    polled,
     nowMs: () => nowMs,
   });
   const look = async (): Promise<boolean> => {
@@ -37,7 +39,7 @@ async function setup(isShared: boolean, answers: Record<string, Received["kind"]
     return found;
   };
   const pass = (ms: number): void => void (nowMs += ms);
-  return { account, received, look, pass, maildrop, handled };
+  return { account, received, look, pass, maildrop, handled, polled };
 }
 
 test("of an inbox that people use, only what is ours is fetched and deleted", async () => {
@@ -98,4 +100,20 @@ test("entries that were pushed stay until somebody has room, who need not wait f
   expect(await look()).toBe(true);
   expect(received).toEqual(["jobs", "news", "jobs"]);
   expect([...account.maildrop.keys()]).toEqual(["news"]);
+});
+
+test("a session that breaks off: what came before is taken and acknowledged, and never fetched again", async () => {
+  const { account, received, look, polled } = await setup(false);
+  for (const n of [1, 2, 3, 4]) account.maildrop.set(`u${n}`, mailWith(index(n)));
+  account.unreadable.add("u3");
+  await expect(look()).rejects.toThrow();
+  expect(received).toEqual(["u1", "u2"]);
+  expect(polled).toHaveBeenCalledTimes(1);
+  expect(account.maildrop.size).toBe(4);
+  account.unreadable.clear();
+  account.fetched.length = 0;
+  expect(await look()).toBe(true);
+  expect(account.fetched).toEqual(["u3", "u4"]);
+  expect(received).toEqual(["u1", "u2", "u3", "u4"]);
+  expect(account.maildrop.size).toBe(0);
 });

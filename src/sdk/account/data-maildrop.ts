@@ -14,6 +14,8 @@ export interface DataMaildropOptions {
   readonly handle: (
     received: Extract<Received, { kind: "configuration" | "entry" }>,
   ) => Promise<boolean>;
+  /** What was received may be acknowledged now, also when the session broke off after it. */
+  readonly polled: () => void;
   readonly nowMs: () => number;
 }
 
@@ -33,6 +35,8 @@ export class DataMaildrop {
   readonly #options: DataMaildropOptions;
   /** By unique-id: mails that stay, and when to look at them again. */
   readonly #left = new Map<string, Left>();
+  /** By unique-id: taken, and perhaps still there, since a session that breaks off deletes nothing. */
+  readonly #taken = new Set<string>();
 
   constructor(options: DataMaildropOptions) {
     this.#options = options;
@@ -45,24 +49,62 @@ export class DataMaildrop {
 
   /** One session's work. True when there was something for us. */
   async collect(client: Pop3Client): Promise<boolean> {
-    const listed = await client.list();
-    if (listed.length === 0) return false;
-    const uids = await client.uidl();
+    try {
+      return await this.#collect(client);
+    } finally {
+      this.#options.polled();
+    }
+  }
+
+  async #collect(client: Pop3Client): Promise<boolean> {
+    const all = await client.list();
+    const uids = all.length === 0 ? [] : await client.uidl();
+    const listed = await this.#untaken(client, all, uids);
     const nowMs = this.#options.nowMs();
     const uidOf = (number: number): string => uids[number - 1] ?? "";
     let wanted = listed.filter(([n]) => (this.#left.get(uidOf(n))?.againAtMs ?? 0) <= nowMs);
     if (this.#options.isShared) wanted = await this.#ours(client, wanted, uidOf);
     let found = false;
     for (const batch of batchesOf(wanted)) {
-      const mails = await client.retrMany(batch);
-      const taken = await Promise.all(
-        batch.map((n, index) => this.#take(mails[index] ?? Buffer.alloc(0), uidOf(n))),
-      );
+      const taken = await this.#takeBatch(client, batch.map(uidOf), batch);
       const done = batch.filter((_, index) => taken[index]);
       found ||= done.length > 0;
       await client.deleMany(done);
     }
     return found;
+  }
+
+  /** What was taken in a session that broke off is only deleted, so that each session gets further than the last. */
+  async #untaken(
+    client: Pop3Client,
+    listed: readonly (readonly [number, number])[],
+    uids: readonly string[],
+  ): Promise<readonly (readonly [number, number])[]> {
+    if (this.#taken.size === 0) return listed;
+    const there = new Set(uids);
+    for (const uid of this.#taken) if (!there.has(uid)) this.#taken.delete(uid);
+    const isTaken = (n: number): boolean => this.#taken.has(uids[n - 1] ?? "");
+    await client.deleMany(listed.map(([n]) => n).filter(isTaken));
+    return listed.filter(([n]) => !isTaken(n));
+  }
+
+  /** In order. When the line is cut, what came whole before is taken first. */
+  async #takeBatch(
+    client: Pop3Client,
+    uids: readonly string[],
+    numbers: readonly number[],
+  ): Promise<readonly boolean[]> {
+    const taking: Promise<boolean>[] = [];
+    try {
+      for await (const mail of client.retrEach(numbers)) {
+        const taken = this.#take(mail, uids[taking.length] ?? "");
+        taken.catch(() => undefined);
+        taking.push(taken);
+      }
+    } finally {
+      await Promise.allSettled(taking);
+    }
+    return await Promise.all(taking);
   }
 
   /** By TOP, since only the Subject is needed to sort. */
@@ -92,14 +134,10 @@ export class DataMaildrop {
     switch (received.kind) {
       case "done":
       case "dead":
-        this.#left.delete(uid);
-        return true;
+        return this.#isTaken(uid);
       case "configuration":
       case "entry":
-        if (await this.#options.handle(received)) {
-          this.#left.delete(uid);
-          return true;
-        }
+        if (await this.#options.handle(received)) return this.#isTaken(uid);
         this.#leave(uid, undefined, received.kind === "entry" ? received.queue : undefined);
         return false;
       case "foreign":
@@ -109,6 +147,13 @@ export class DataMaildrop {
         this.#leave(uid);
         return false;
     }
+  }
+
+  #isTaken(uid: string): true {
+    this.#left.delete(uid);
+    if (this.#taken.size >= rememberedMax) this.#taken.clear();
+    this.#taken.add(uid);
+    return true;
   }
 
   #leave(uid: string, forMs?: number, queue?: string): void {

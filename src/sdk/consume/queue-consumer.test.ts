@@ -28,8 +28,10 @@ let consumer: QueueConsumer;
 const client = {
   list: async () => [...queue.keys()].map((_, index) => [index + 1, 10] as const),
   uidl: async () => [...queue.keys()],
-  retrMany: async (numbers: readonly number[]) =>
-    numbers.map((number) => Buffer.from([...queue.keys()][number - 1] ?? "")),
+  retrEach: async function* (numbers: readonly number[]) {
+    const uids = [...queue.keys()];
+    for (const number of numbers) yield Buffer.from(uids[number - 1] ?? "");
+  },
 } as unknown as Pop3Client;
 
 beforeEach(() => {

@@ -140,10 +140,9 @@ export class QueueConsumer {
       // What is not retrieved goes back to the queue at the end of the session.
       const numbers = batch.slice(0, Math.max(0, this.stream.room));
       if (numbers.length === 0 || this.#end.signal.aborted) break;
-      const mails = await client.retrMany(numbers);
-      for (const [index, number] of numbers.entries()) {
-        const mail = mails[index] ?? Buffer.alloc(0);
-        found = (await this.#receive(mail, uids[number - 1] ?? "")) || found;
+      const ids = numbers.map((number) => uids[number - 1] ?? "");
+      for await (const mail of client.retrEach(numbers)) {
+        found = (await this.#receive(mail, ids.shift() ?? "")) || found;
       }
     }
     return found;
