@@ -1,40 +1,16 @@
 /** What a message costs does not depend on how many wait with it: at a sender, at a receiver, at who consumes. */
-import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import { memoryFiles } from "../../src/sdk/journal/memory-files.js";
-import { Journal } from "../../src/sdk/journal/journal.js";
-import { createLink } from "../../src/sdk/link/link.js";
-import type { InboundMessage, Link, Outgoing, Submission } from "../../src/sdk/link/ports.js";
+import type { InboundMessage } from "../../src/sdk/link/ports.js";
+import { type BareOptions, bareLink, ring } from "./link-bare.js";
 import { SimulatedTime } from "./link-clock.js";
 
-const ring = "ring@ring.test";
 const time = new SimulatedTime();
 
-async function linkOf(
-  user: string,
-  submit: (outgoing: Outgoing) => Promise<Submission>,
-): Promise<Link> {
-  const journal = await Journal.open(
-    { directory: `/${user}`, user },
-    {
-      ...{ files: memoryFiles(), nowMs: () => time.nowMs(), dice: randomBytes },
-      lock: () => Promise.resolve({ release: () => Promise.resolve() }),
-      newKey: () =>
-        generateKeyPairSync("ed25519")
-          .privateKey.export({ format: "der", type: "pkcs8" })
-          .toString("base64"),
-    },
-  );
-  return createLink(
-    journal,
-    {
-      ...{ clock: time, dice: randomBytes, carrier: { submit } },
-      ...{ ready: () => undefined, receipt: () => undefined, failed: () => undefined },
-      ...{ keyVerdict: () => Promise.resolve("theirs"), deadLetter: () => undefined },
-    },
-    { user, ring, pollMs: () => 1_000, windowOctets: 2 ** 30, blockOctets: 64 * 1_024 },
-  );
-}
+const linkOf = async (user: string, submit: BareOptions["submit"]) => {
+  const link = { windowOctets: 2 ** 30, blockOctets: 64 * 1_024 };
+  return (await bareLink({ user, time, files: memoryFiles(), submit, link })).link;
+};
 
 /** Milliseconds of the processor per message, of each step. */
 async function costOf(count: number, to: string): Promise<Record<string, number>> {

@@ -1,6 +1,7 @@
 /** The part of a journal's state that is sent: messages by receiver, by stream. */
 import type { MessageProperties } from "../../ebm/index.js";
 import { type Content, copyOf } from "./content.js";
+import { Intervals } from "./intervals.js";
 import type { JournalRecord, LetterFacts, OutRecord } from "./records.js";
 
 export interface OutMessage {
@@ -13,6 +14,8 @@ export interface OutMessage {
   readonly digest: string;
   content: Content;
   delivered: boolean;
+  /** Octets that its receiver has, counted from 1, of what it does not have as a whole. */
+  acked: Intervals | undefined;
   /** Given up; what is sent takes its place in the order and nothing else. */
   isVoid: boolean;
   /** No longer of its stream: settled, or given up and nothing waits for its place. */
@@ -36,7 +39,7 @@ export interface StateOptions {
 
 export type OutboundRecord = Extract<
   JournalRecord,
-  { kind: "out" | "delivered" | "undelivered" | "settled" | "deadOut" | "outStream" }
+  { kind: "out" | "acked" | "delivered" | "undelivered" | "settled" | "deadOut" | "outStream" }
 >;
 
 export class OutState {
@@ -50,14 +53,21 @@ export class OutState {
     switch (record.kind) {
       case "out":
         return this.#out(record, body);
+      case "acked": {
+        const message = this.stream(record.to, record.stream).messages.get(record.sequence);
+        if (message === undefined || message.isVoid) return;
+        message.acked ??= new Intervals();
+        message.acked.add(...record.octets);
+        return;
+      }
       case "delivered": {
         const message = this.stream(record.to, record.stream).messages.get(record.sequence);
-        if (message) message.delivered = true;
+        if (message) setDelivered(message, true);
         return;
       }
       case "undelivered":
         for (const { messages } of this.streams.get(record.to)?.values() ?? []) {
-          for (const message of messages.values()) message.delivered = false;
+          for (const message of messages.values()) setDelivered(message, false);
         }
         return;
       case "settled":
@@ -96,6 +106,7 @@ export class OutState {
       digest,
       content: record.file === undefined ? copyOf(body) : { file: record.file },
       delivered: record.delivered ?? false,
+      acked: record.acked && new Intervals(record.acked),
       isVoid: record.isVoid ?? false,
       isRemoved: false,
     });
@@ -126,6 +137,7 @@ export class OutState {
     this.options.keepLetter(letter, message.content);
     this.octets -= message.octets;
     message.isVoid = true;
+    message.acked = undefined;
     message.content = { octets: Buffer.alloc(0) };
     if (then === "void") return this.#trim(stream);
     if (then === "pass") return;
@@ -159,4 +171,9 @@ export class OutState {
       .flatMap(({ messages }) => [...messages.values()])
       .map(({ content }) => content);
   }
+}
+
+function setDelivered(message: OutMessage, delivered: boolean): void {
+  message.delivered = delivered;
+  message.acked = undefined;
 }

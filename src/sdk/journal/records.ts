@@ -17,6 +17,7 @@ export interface OutRecord extends Placed {
   readonly digest: string;
   readonly file?: string;
   readonly delivered?: boolean;
+  readonly acked?: readonly Range[];
   readonly isVoid?: boolean;
 }
 
@@ -47,6 +48,12 @@ export interface LetterFacts {
   readonly properties?: MessageProperties;
 }
 
+export interface Trip {
+  readonly srttMs: number;
+  readonly varianceMs: number;
+  readonly peerPollMs: number;
+}
+
 export type JournalRecord =
   | {
       readonly kind: "identity";
@@ -60,7 +67,11 @@ export type JournalRecord =
   | { readonly kind: "reserve"; readonly connection: string; readonly upTo: number }
   /** Whose acknowledgements count: the receiver's device, since it last lost its state. */
   | { readonly kind: "peer"; readonly to: string; readonly device: string; readonly epoch: number }
+  /** How long acknowledgements of a receiver took lately. */
+  | { readonly kind: "trip"; readonly to: string; readonly trip: Trip }
   | OutRecord
+  /** Octets in the receiver's journal, counted from 1, of a message that is not there as a whole. */
+  | ({ readonly kind: "acked"; readonly octets: Range } & Placed)
   /** In the receiver's journal. */
   | ({ readonly kind: "delivered" } & Placed)
   /** The receiver has lost its state: what was delivered is to be sent again. */

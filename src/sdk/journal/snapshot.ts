@@ -11,6 +11,7 @@ export function* snapshot(state: JournalState): Iterable<readonly Buffer[]> {
     yield encodeRecord({ kind: "reserve", connection, upTo });
   }
   for (const [to, peer] of state.peers) yield encodeRecord({ kind: "peer", to, ...peer });
+  for (const [to, trip] of state.trips) yield encodeRecord({ kind: "trip", to, trip });
   for (const { facts, content } of state.letters.values()) {
     yield withContent({ kind: "letter", letter: facts }, content);
   }
@@ -33,8 +34,9 @@ function withContent(record: JournalRecord, content: Content): readonly Buffer[]
   return encodeRecord({ ...record, file: content.file } as JournalRecord);
 }
 
-function outRecord({ content, isRemoved: _, ...message }: OutMessage): readonly Buffer[] {
-  return withContent({ kind: "out", ...message }, content);
+function outRecord({ content, acked, isRemoved: _, ...message }: OutMessage): readonly Buffer[] {
+  const octets = acked && { acked: acked.ranges };
+  return withContent({ kind: "out", ...message, ...octets }, content);
 }
 
 function* inRecords(stream: InStream): Iterable<readonly Buffer[]> {

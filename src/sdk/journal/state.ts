@@ -4,7 +4,7 @@ import { type Content, copyOf } from "./content.js";
 import { type InboundRecord, type InConnection, InState, type InStream } from "./in-state.js";
 import { Intervals } from "./intervals.js";
 import { type OutboundRecord, OutState, type OutStream, type StateOptions } from "./out-state.js";
-import type { JournalRecord, LetterFacts } from "./records.js";
+import type { JournalRecord, LetterFacts, Trip } from "./records.js";
 
 export interface Letter {
   readonly facts: LetterFacts;
@@ -20,6 +20,8 @@ export class JournalState {
   identity: IdentityRecord | undefined;
   readonly reserved = new Map<string, number>();
   readonly peers = new Map<string, { readonly device: string; readonly epoch: number }>();
+  /** By receiver. */
+  readonly trips = new Map<string, Trip>();
   readonly letters = new Map<string, Letter>();
   /** Entries of queues, by `streamKey`; what was written last comes last. */
   readonly entries = new Map<string, Intervals>();
@@ -68,6 +70,7 @@ export class JournalState {
   apply(record: JournalRecord, body: Buffer): void {
     switch (record.kind) {
       case "out":
+      case "acked":
       case "delivered":
       case "undelivered":
       case "settled":
@@ -99,6 +102,9 @@ export class JournalState {
         return;
       case "peer":
         this.peers.set(record.to, { device: record.device, epoch: record.epoch });
+        return;
+      case "trip":
+        this.trips.set(record.to, record.trip);
         return;
       case "letter":
         this.#keepLetter(record.letter, record.file ? { file: record.file } : copyOf(body));

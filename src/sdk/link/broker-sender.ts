@@ -201,6 +201,7 @@ export class BrokerSender extends Sender {
       if (load.isGone) continue;
       load.ack(from, to);
       if (load.isAcked) whole.push(load);
+      else this.noteAcked(load, from, to);
     }
     if (pieces.length > 0) this.trip.progressed();
     this.#settle(whole);

@@ -80,6 +80,15 @@ export class Load {
     return added;
   }
 
+  /** As far as the journal knows it to be acknowledged. Answers what was left out on the way there. */
+  resume(): readonly Piece[] {
+    const { delivered, acked } = this.message;
+    const ranges = delivered ? [[1, this.span] as const] : (acked?.ranges ?? []);
+    this.sentUpTo = ranges.at(-1)?.[1] ?? 0;
+    for (const [first, last] of ranges) this.ack(first - 1, last);
+    return stillMissing([{ load: this, from: 0, to: this.sentUpTo }]);
+  }
+
   /** To be sent from the first octet on that is not acknowledged. */
   rewind(): void {
     this.sentUpTo = this.acked.through;

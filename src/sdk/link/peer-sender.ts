@@ -179,6 +179,8 @@ export class PeerSender extends Sender {
       this.#granted = frame.windowOctets;
       this.trip.peerPollMs = Math.min(frame.pollMs, rtoMaxMs);
     }
+    const trip = this.trip.news(this.context.journal.state.trips.get(this.to));
+    if (trip) this.context.journal.note({ kind: "trip", to: this.to, trip });
     this.turn();
   }
 
@@ -240,8 +242,8 @@ export class PeerSender extends Sender {
 
   #onPiece(load: Load, from: number, to: number): void {
     if (load.isGone || load.isAcked) return;
-    load.ack(from, to);
-    if (!load.isAcked) return;
+    if (load.ack(from, to) === 0) return;
+    if (!load.isAcked) return this.noteAcked(load, from, to);
     const { stream, sequence } = load.message;
     this.context.journal.note({ kind: "delivered", to: this.to, stream, sequence });
     if (!load.isVoid) this.tell(load.message, "delivered");

@@ -1,4 +1,5 @@
 /** How long to wait for an acknowledgement that travels by mail and is looked for now and then. */
+import type { Trip } from "../journal/records.js";
 
 const hourMs = 3_600_000;
 export const rtoMaxMs = 6 * hourMs;
@@ -14,7 +15,24 @@ export class RoundTrip {
   peerPollMs = 15_000;
   #backoff = 0;
 
-  constructor(private readonly ownPollMs: () => number) {}
+  /** `known`: of an earlier process. */
+  constructor(
+    private readonly ownPollMs: () => number,
+    known?: Trip,
+  ) {
+    if (known === undefined) return;
+    this.#srttMs = known.srttMs;
+    this.#varianceMs = known.varianceMs;
+    this.peerPollMs = known.peerPollMs;
+  }
+
+  /** For the next process, when that would wait twice as long or half as long with what is `known` to it. */
+  news(known: Trip | undefined): Trip | undefined {
+    if (this.#srttMs === undefined) return undefined;
+    const ratio = this.baseMs / new RoundTrip(this.ownPollMs, known).baseMs;
+    if (ratio < 2 && ratio > 0.5) return undefined;
+    return { srttMs: this.#srttMs, varianceMs: this.#varianceMs, peerPollMs: this.peerPollMs };
+  }
 
   measured(ms: number): void {
     if (this.#srttMs === undefined) {

@@ -13,6 +13,7 @@ import {
   type UserId,
 } from "../../ebm/index.js";
 import type { OutMessage, OutStream } from "../journal/out-state.js";
+import { BlockSize } from "./block-size.js";
 import type { Bounce } from "./bounces.js";
 import { Load, type Piece, type Tally } from "./load.js";
 import { Pace } from "./pace.js";
@@ -24,7 +25,6 @@ import { RoundTrip } from "./round-trip.js";
 import type { SenderContext, Sent } from "./sent.js";
 import { Waiting } from "./waiting.js";
 
-const blockOctetsMin = 4 * 1024;
 /** A timer of Node holds 24 days. */
 const waitMaxMs = 86_400_000;
 const framesMax = 5_000;
@@ -36,7 +36,7 @@ export abstract class Sender {
   protected readonly sent = new Map<number, Sent>();
   protected readonly trip: RoundTrip;
   protected readonly outstanding: Tally = { octets: 0 };
-  protected blockOctets: number;
+  readonly #block: BlockSize;
   protected inAir = 0;
   readonly #numbers: PacketNumbers;
   protected readonly pace = new Pace();
@@ -53,10 +53,11 @@ export abstract class Sender {
     readonly to: UserId,
   ) {
     this.connection = connectionId(context.origin, to);
-    this.trip = new RoundTrip(context.options.pollMs);
-    this.blockOctets = context.options.blockOctets;
+    const { options, journal } = context;
+    this.trip = new RoundTrip(options.pollMs, journal.state.trips.get(to));
+    this.#block = new BlockSize(options.blockOctets);
     this.#numbers = new PacketNumbers({
-      ...{ journal: context.journal, connection: this.connection },
+      ...{ journal, connection: this.connection },
       reserved: () => this.turn({ acksDue: true }),
     });
     for (const stream of this.streams()) {
@@ -72,13 +73,17 @@ export abstract class Sender {
     load.isUncertain = true;
     this.loads.set(message.id, load);
     this.#expiryAtMs = Math.min(this.#expiryAtMs, load.expiresAtMs);
-    if (!message.delivered) return this.waiting.addFresh(load);
-    load.sentUpTo = load.span;
-    load.ack(0, load.span);
+    this.waiting.addHoles(load.resume());
+    if (load.sentUpTo < load.span) this.waiting.addFresh(load);
   }
 
   protected streams(): OutStream[] {
     return [...(this.context.journal.state.out.get(this.to)?.values() ?? [])];
+  }
+
+  /** Of a packet's frames, at most. */
+  protected get blockOctets(): number {
+    return this.#block.octetsAt(this.nowMs);
   }
 
   protected get nowMs(): number {
@@ -224,7 +229,7 @@ export abstract class Sender {
   protected dispatch(pieces: readonly Piece[], acks: readonly Frame[]): Sent {
     const number = this.#numbers.take();
     const sent: Sent = {
-      ...{ number, pieces, frames: pieces.length, acks: acks.length > 0 },
+      ...{ number, pieces, acks: acks.length > 0, blockOctets: this.blockOctets },
       messageId: `${this.context.ports.dice(16).toString("hex")}.ebm@ringpost.invalid`,
       ...{ sentAtMs: this.nowMs, isInAir: true, isLost: false },
     };
@@ -276,16 +281,13 @@ export abstract class Sender {
   }
 
   /** After a refusal for size. False when it can't be cut any smaller. */
-  protected halve(sent: Sent): boolean {
-    const octets = sent.pieces.reduce(
+  protected halve({ pieces, blockOctets: octetsMax }: Sent): boolean {
+    if (pieces.every(({ from, to }) => to === from)) return false;
+    const octets = pieces.reduce(
       (sum, { load, from, to }) => sum + to - from + load.frameOctets,
       0,
     );
-    const base = Math.min(this.blockOctets, Math.max(octets, blockOctetsMin));
-    const smaller = Math.max(blockOctetsMin, Math.floor(base / 2));
-    const could = octets > blockOctetsMin && sent.pieces.some(({ from, to }) => to > from);
-    this.blockOctets = Math.min(this.blockOctets, smaller);
-    return could;
+    return this.#block.refused({ octets, octetsMax }, this.nowMs);
   }
 
   async #framesOf(pieces: readonly Piece[]): Promise<DataFrame[]> {
@@ -314,6 +316,13 @@ export abstract class Sender {
   protected tell(message: OutMessage, state: ReceiptEvent["state"], why?: string): void {
     const event = { id: message.id, to: this.to, state };
     this.context.tell(why === undefined ? event : { ...event, why });
+  }
+
+  /** Of a message that is not there as a whole: the next process goes on from here. */
+  protected noteAcked({ message }: Load, from: number, to: number): void {
+    const { stream, sequence } = message;
+    const octets = [from + 1, to] as const;
+    this.context.journal.note({ kind: "acked", to: this.to, stream, sequence, octets });
   }
 
   protected noteAccepted(sent: Sent): void {

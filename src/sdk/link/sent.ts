@@ -19,9 +19,10 @@ export interface SenderContext {
 export interface Sent {
   readonly number: number;
   readonly pieces: readonly Piece[];
-  readonly frames: number;
   readonly messageId: string;
   readonly acks: boolean;
+  /** It might have had so many. */
+  readonly blockOctets: number;
   sentAtMs: number;
   isInAir: boolean;
   isLost: boolean;
