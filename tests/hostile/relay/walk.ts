@@ -32,8 +32,9 @@ export interface Walked {
   readonly judgement: Judgement;
 }
 
-/** One octet, one in the record of the journal, one in a file of its own. */
+/** One octet, one in the record of the journal, one in a file of its own, which takes several mails. */
 const sizes = [1, 5_000, 300_000] as const;
+const chances = { ...brisk, sizesMax: [200_000] };
 const messagesMax = 6_000;
 const lifeMs = 90_000;
 /** The number of steps is not the same in each life. */
@@ -68,7 +69,7 @@ class Walker {
 
   static async set(ring: Ring, options: WalkOptions): Promise<Walker> {
     const { seed } = options;
-    const relay = await HostileRelay.start({ seed, chances: brisk, members: ring.members });
+    const relay = await HostileRelay.start({ seed, chances, members: ring.members });
     const walker = new Walker(options, relay);
     await ring.addUsers(walker.#names);
     return walker;
