@@ -14,12 +14,11 @@ import { dns } from "./dns.js";
 import { drill } from "./drill.js";
 import { upDataDefault } from "./entry.js";
 import { usageError } from "./errors.js";
-import { asking, needsOne, refuseVerb, takeVerb } from "./grammar.js";
+import { asking, needsOne, refuseMisplaced, refuseVerb, takeVerb } from "./grammar.js";
 import { showLimits } from "./limits.js";
 import { locate } from "./locate.js";
-import type { MailboxOptions } from "./mailbox-session.js";
 import { lookup } from "./lookup.js";
-import type { TerminalOptions } from "./mail-terminal.js";
+import { addMail } from "./mail-grammar.js";
 import { runMember } from "./member.js";
 import { repair, restore } from "./repairs.js";
 import { relayStatus, relayTest } from "./relay.js";
@@ -80,7 +79,7 @@ export function createProgram(world: World, setExit: SetExit): Command {
   addMessages(program, world);
   addDns(program, world);
   addRelay(program, world);
-  refuseMisplacedOptions(program);
+  refuseMisplaced(program);
   return program;
 }
 
@@ -321,55 +320,4 @@ function addRepairs(program: Command, world: World): void {
   )
     .addHelpText("after", restoreHelp)
     .action((what, options) => restore(world, what, options));
-}
-
-const mailHelp = `
-By POP3, as any mail program: nothing is deleted. TLS is used where the port offers it; a certificate
-that nobody vouches for is accepted on this machine only, elsewhere with --insecure-certificate.
-What senders put into a mail to drive a terminal is shown, not obeyed.`;
-
-const terminalHelp = `
-Without list or read: mail, contacts and chats in the terminal. The keys are in its last line, ^C ends
-it. The other two are for scripts and need a POP3 port alone.`;
-
-/** Parsers are loaded when they are needed. */
-function addMail(program: Command, world: World): void {
-  const mail = program.command("mail").description("mail and chats, in the terminal");
-  takeVerb(mail, "verb");
-  mail
-    .option("--entry, --server <host:port>", "where to log in; auto finds a member on the LAN")
-    .option("--user <name>", "who one is")
-    .option("--insecure-certificate", "accept any certificate")
-    .option("--store <dir>", "where chats are kept (default: in ~/.local/state/ringpost)")
-    .addHelpText("after", terminalHelp)
-    .action(async (verb: string[], options: TerminalOptions) => {
-      refuseVerb(mail, verb, "see chord mail --help");
-      await (await import("./mail-terminal.js")).mailTerminal(world, options);
-    });
-  const reading = (command: Command): Command =>
-    command
-      .requiredOption("--pop3 <host:port>", "a member's POP3 port")
-      .requiredOption("--user <name>", "whose mailbox")
-      .option("--password-stdin", "read the password from the first line of stdin")
-      .option("--insecure-certificate", "accept any certificate");
-  reading(mail.command("list").description("number, date, sender, subject and size of each mail"))
-    .addHelpText("after", mailHelp)
-    .action(async (options: MailboxOptions) =>
-      (await import("./mail.js")).listMail(world, options),
-    );
-  reading(mail.command("read <number>").description("one mail as text"))
-    .addHelpText("after", mailHelp)
-    .action(async (number: string, options: MailboxOptions) =>
-      (await import("./mail.js")).readMail(world, number, options),
-    );
-}
-
-/** `chord --entry a:1 status` would silently ask somebody else. */
-function refuseMisplacedOptions(program: Command): void {
-  program.hook("preSubcommand", (_, command) => {
-    const [misplaced] = Object.keys(program.opts());
-    if (misplaced === undefined) return;
-    const flag = program.options.find((option) => option.attributeName() === misplaced)?.long;
-    throw usageError(`${flag ?? misplaced} stands before "${command.name()}"; put it behind it`);
-  });
 }
