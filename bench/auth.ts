@@ -4,7 +4,7 @@
  * users that are there, that are not, and that are disabled, in turn; then what logins cost.
  */
 import { randomBytes } from "node:crypto";
-import type { Account } from "../src/mailbox/accounts.js";
+import type { Account } from "../src/mailbox/account.js";
 import type { ClientOrigin } from "../src/mailbox/authentication.js";
 import { Logins } from "../src/mailbox/logins.js";
 import { Passwords } from "../src/mailbox/passwords.js";

@@ -2,7 +2,12 @@
 import { credentialsFor } from "../node/enrollment.js";
 import { createAdminCaller } from "../rpc/index.js";
 import type { AdminCaller } from "../shared/admin.js";
-import type { CallerOptions } from "./world.js";
+
+export interface CallerOptions {
+  /** A secrets directory; absent: that of the member asked, if it is here. */
+  readonly credentials?: string | undefined;
+  readonly deadlineMs?: number;
+}
 
 /**
  * Finds the credentials at the first member that is asked, and shows them to the others too, which

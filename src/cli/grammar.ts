@@ -34,3 +34,21 @@ export function needsOne(group: Command): Error {
   const last = verbs.pop() ?? "";
   return usageError(`${path} needs one of ${verbs.join(", ")} or ${last}; see ${path} --help`);
 }
+
+/** `chord --entry a:1 status` would silently ask somebody else. */
+export function refuseMisplaced(group: Command): void {
+  group.hook("preSubcommand", (_, command) => {
+    const [misplaced] = Object.keys(group.opts());
+    if (misplaced === undefined) return;
+    const option = group.options.find((one) => one.attributeName() === misplaced);
+    const flag = option?.short ?? option?.long ?? misplaced;
+    throw usageError(`${flag} stands before "${command.name()}"; put it behind it`);
+  });
+}
+
+/** For commands that are mail programs: where the member's listeners are. */
+export function mailPorts(command: Command): Command {
+  return command
+    .option("--smtp <host:port>", "its SMTP port (default: --entry's + 25)")
+    .option("--pop3 <host:port>", "its POP3 port (default: --entry's + 110)");
+}

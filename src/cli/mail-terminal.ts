@@ -3,6 +3,7 @@ import { createMailViewer, type MailViewer } from "../mail-view/viewer.js";
 import { endOnBug } from "./bug.js";
 import { chooseEntry } from "./entry.js";
 import { usageError } from "./errors.js";
+import { type MailPortOptions, serversOf } from "./mail-ports.js";
 import { mailStore } from "./sdk-session.js";
 import { createEffects } from "./terminal/effects.js";
 import { firstState, type Event, type State } from "./terminal/state.js";
@@ -12,7 +13,7 @@ import { view } from "./terminal/view.js";
 import { stopRequests } from "./stop-requests.js";
 import type { World } from "./world.js";
 
-export interface TerminalOptions {
+export interface TerminalOptions extends MailPortOptions {
   readonly server?: string;
   readonly user?: string;
   readonly store?: string;
@@ -36,6 +37,7 @@ export async function mailTerminal(
   if (env["TERM"] === "dumb")
     throw usageError("chord mail needs a terminal that can more than TERM=dumb");
   const server = options.server ?? (await chooseEntry(world, {}));
+  const named = await serversOf(world, { ...options, server });
   let state: State = firstState({
     server,
     ...(options.user !== undefined && { user: options.user }),
@@ -49,6 +51,8 @@ export async function mailTerminal(
     connect: (connect) =>
       world.ringpost({
         ...connect,
+        // Ports that were named are those of the member that was named with them.
+        ...(connect.servers[0] === server && { servers: named }),
         ...(options.insecureCertificate === true && { tls: { rejectUnauthorized: false } }),
       }),
     storeFor: (at, user) => options.store ?? mailStore(world, at, user),

@@ -98,6 +98,57 @@ test("a mail that can't be parsed is shown as it came, with its controls made vi
   noControls(world.stdoutLines);
 });
 
+describe("which POP3 port", () => {
+  /** Ring port 110 below the server's: what `--entry` names. */
+  const entry = () => `127.0.0.1:${Number(pop3.split(":")[1]) - 110}`;
+  const listed = async (words: readonly string[], env: NodeJS.ProcessEnv = {}) => {
+    const world = fakeWorld({ stdin: "wrong\n", env });
+    const code = await main(["mail", "list", "--user", "ann", "--password-stdin", ...words], world);
+    expect(world.stderrLines).toHaveLength(1);
+    return { code, line: world.stderrLines[0] };
+  };
+  // A refused login shows that this server was asked.
+  const asked = () => `chord: ${pop3} says to PASS: -ERR [AUTH]`;
+
+  test.each([
+    ["--entry", () => ["--entry", entry()], undefined],
+    ["--server, as elsewhere", () => ["--server", `ringpost://${entry()}`], undefined],
+    ["RINGPOST_ENTRY", () => [], () => ({ RINGPOST_ENTRY: entry() })],
+    ["--pop3, whatever the entry is", () => ["--entry", "a:1", "--pop3", pop3], undefined],
+  ])("by %s", async (_what, words, env) => {
+    const { code, line } = await listed(words(), env?.());
+    expect(code).toBe(1);
+    expect(line).toContain(asked());
+  });
+
+  test("nobody at a derived port: said from what it was derived, and which flag names another", async () => {
+    await server.close();
+    const { code, line } = await listed(["--entry", entry()]);
+    expect(code).toBe(1);
+    expect(line).toContain(`${pop3}: connect ECONNREFUSED`);
+    expect(line).toContain(`this port is derived from ${entry()}: --pop3 names another`);
+    const named = await listed(["--pop3", pop3]);
+    expect(named.line).not.toContain("derived");
+  });
+
+  test.each([
+    [["--entry", "nonsense"], /--entry "nonsense" is not ringpost:\/\/host:port or host:port/],
+    [["--entry", "a:65500"], /--entry "a:65500" leaves no port for submission/],
+    [["--pop3", "nonsense"], /--pop3 nonsense: must be host:port/],
+  ])("%j is wrong usage", async (words, says) => {
+    const { code, line } = await listed(words);
+    expect(code).toBe(2);
+    expect(line).toMatch(says);
+  });
+
+  test("an entry in front of the verb would silently ask somebody else", async () => {
+    const world = fakeWorld();
+    const words = ["mail", "--entry", "a:1", "list", "--user", "ann"];
+    expect(await main(words, world)).toBe(2);
+    expect(world.stderrLines).toEqual(['chord: --entry stands before "list"; put it behind it']);
+  });
+});
+
 describe("refusals are one line each", () => {
   test.each([
     ["a wrong password", ["read", "1"], "wrong\n", /says to PASS: -ERR \[AUTH\]/],

@@ -1,14 +1,13 @@
 /** A POP3 session of the command line: TLS where it is offered, and no password in clear but here. */
 import { isIP } from "node:net";
 import { Pop3Client, Pop3Refused } from "../client/pop3-client.js";
-import { hostPort, WireError } from "../client/wire.js";
-import { parseEndpoint } from "../config/index.js";
+import { hostPort, ProtocolError, WireError } from "../client/wire.js";
 import { CliError, oneLine, usageError } from "./errors.js";
+import { type MailPortOptions, type Pop3Port, pop3PortOf } from "./mail-ports.js";
 import { readPassword } from "./password.js";
 import type { World } from "./world.js";
 
-export interface MailboxOptions {
-  readonly pop3: string;
+export interface MailboxOptions extends MailPortOptions {
   readonly user: string;
   readonly passwordStdin?: boolean;
   readonly insecureCertificate?: boolean;
@@ -20,23 +19,22 @@ export async function withMailbox<T>(
   options: MailboxOptions,
   work: (client: Pop3Client) => Promise<T>,
 ): Promise<T> {
-  const { pop3, user } = options;
-  const endpoint = parseEndpoint(pop3, { portMin: 1 });
-  if (!endpoint.ok) throw usageError(`--pop3 ${pop3}: must ${endpoint.why}`);
+  const { user } = options;
+  const port = await pop3PortOf(world, options);
   if (!/^[^\s\p{Cc}]+$/u.test(user)) throw usageError("--user: a name has no spaces");
   const password = await readPassword(world, options);
   if (password === "" || /[\r\n\0]/.test(password)) throw usageError("the password is empty");
   let client: Pop3Client | undefined;
   try {
-    client = await Pop3Client.connect(pop3);
-    await secured(client, options);
+    client = await Pop3Client.connect(port.at);
+    await secured(client, port, options);
     await client.expect(`USER ${octetsOf(user)}`);
     await client.expect(`PASS ${octetsOf(password)}`);
     const result = await work(client);
     await client.quit();
     return result;
   } catch (error) {
-    throw explained(error, options);
+    throw explained(error, port);
   } finally {
     client?.destroy();
   }
@@ -45,8 +43,12 @@ export async function withMailbox<T>(
 /** What is sent goes out one octet per character. */
 const octetsOf = (text: string): string => Buffer.from(text).toString("latin1");
 
-async function secured(client: Pop3Client, options: MailboxOptions): Promise<void> {
-  const { host } = hostPort(options.pop3);
+async function secured(
+  client: Pop3Client,
+  { at }: Pop3Port,
+  options: MailboxOptions,
+): Promise<void> {
+  const { host } = hostPort(at);
   const bare = host.replace(/^\[|\]$/g, "");
   const isHere = bare === "localhost" || /^127\./.test(bare) || bare === "::1";
   const offersTls = (await client.capabilities()).some((line) => /^STLS\b/i.test(line));
@@ -58,17 +60,25 @@ async function secured(client: Pop3Client, options: MailboxOptions): Promise<voi
   }
   if (isHere) return;
   throw new CliError(
-    `${options.pop3} offers no TLS: the password could be read on the way; nothing was sent`,
+    `${at} offers no TLS: the password could be read on the way; nothing was sent`,
   );
 }
 
-function explained(error: unknown, { pop3 }: MailboxOptions): unknown {
+function explained(error: unknown, { at, from }: Pop3Port): unknown {
+  const origin =
+    from === undefined ? "" : `; this port is derived from ${from}: --pop3 names another`;
   if (error instanceof Pop3Refused) {
-    return new CliError(oneLine(`${pop3} says to ${error.command}: ${error.line}`));
+    const advice = error.command === "greeting" ? origin : "";
+    return new CliError(oneLine(`${at} says to ${error.command}: ${error.line}${advice}`));
   }
+  // A port that somebody else listens on.
+  if (error instanceof ProtocolError)
+    return new CliError(oneLine(`${at}: ${error.message}${origin}`));
   if (!(error instanceof WireError)) return error;
   const hint = error.message.startsWith("TLS: ")
     ? "; --insecure-certificate accepts any certificate"
-    : "";
-  return new CliError(oneLine(`${error.message}${hint}`));
+    : origin;
+  const { message } = error;
+  const named = message.startsWith(at) ? message : `${at}: ${message}`;
+  return new CliError(oneLine(`${named}${hint}`));
 }

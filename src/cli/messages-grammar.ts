@@ -1,5 +1,6 @@
 /** The grammar of the commands that use exchanges and queues. */
 import type { Command } from "commander";
+import { mailPorts } from "./grammar.js";
 import type { PublishOptions, ReceiveOptions } from "./messages.js";
 import type { World } from "./world.js";
 
@@ -22,9 +23,10 @@ function collect(text: string, before: readonly string[] = []): readonly string[
 }
 
 function session(command: Command): Command {
-  return command
+  command
     .requiredOption("--user <name>", "who one is")
-    .option("--entry, --server <host:port>", serverHelp, collect)
+    .option("--entry, --server <host:port>", serverHelp, collect);
+  return mailPorts(command)
     .option("--password-stdin", "read the password from the first line of stdin")
     .option("--store <dir>", "keep the journal there: what is on its way survives the process")
     .option("--insecure-certificate", "accept any certificate");

@@ -71,6 +71,27 @@ describe("pub and push", () => {
     expect([...stdoutLines, out]).toEqual([""]);
   });
 
+  test("named mail ports replace the derived ones, TLS from the first octet included", async () => {
+    const ring = new FakeRing();
+    await run(ring, ["pub", "e", "x", "--smtp", "mx:25", "--pop3", "mx:110"], password);
+    const submit = { submission: "127.0.0.1:5587", submissions: "127.0.0.1:5465" };
+    expect(ring.connected[0]?.servers).toEqual([{ ...submit, smtp: "mx:25", pop3: "mx:110" }]);
+    const half = new FakeRing();
+    await run(half, ["pub", "e", "x", "--smtp", "mx:25"], password);
+    const fetch = { pop3: "127.0.0.1:5110", pop3s: "127.0.0.1:5995" };
+    expect(half.connected[0]?.servers).toEqual([{ ...submit, ...fetch, smtp: "mx:25" }]);
+  });
+
+  test.each([
+    ["no port", ["--smtp", "mx"], /--smtp mx: must be host:port/],
+    ["two members", ["--pop3", "mx:110", "--server", "b:1"], /--pop3 is a port of one member/],
+    ["any member", ["--pop3", "mx:110", "--server", "auto"], /--pop3 is a port of one member/],
+  ])("a mail port of %s is wrong usage", async (_what, words, says) => {
+    const { code, stderrLines } = await run(new FakeRing(), ["pub", "e", "x", ...words], password);
+    expect(code).toBe(2);
+    expect(stderrLines.join()).toMatch(says);
+  });
+
   test("without a terminal, a body on stdin needs the password there, too", async () => {
     const world = fakeWorld({ stdin: "body", ringpost: new FakeRing().connect });
     expect(await main(["pub", "e", "-", "--user", "alice", "--server", "a:1"], world)).toBe(2);

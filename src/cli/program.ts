@@ -7,29 +7,24 @@ import {
   optionSpecs,
   type OptionKey,
 } from "../config/index.js";
-import { addAppPassword, listAppPasswords, revokeAppPassword } from "./app-password.js";
+import { addAccounts, addSessions } from "./accounts-grammar.js";
 import { addControl, addInvitations } from "./control-grammar.js";
-import { evict, leave } from "./departures.js";
 import { dns } from "./dns.js";
 import { drill } from "./drill.js";
 import { upDataDefault } from "./entry.js";
-import { usageError } from "./errors.js";
-import { asking, needsOne, refuseVerb, takeVerb } from "./grammar.js";
+import { asking, needsOne, refuseMisplaced, refuseVerb, takeVerb } from "./grammar.js";
 import { showLimits } from "./limits.js";
 import { locate } from "./locate.js";
-import type { MailboxOptions } from "./mailbox-session.js";
 import { lookup } from "./lookup.js";
-import type { TerminalOptions } from "./mail-terminal.js";
+import { addMail } from "./mail-grammar.js";
 import { runMember } from "./member.js";
-import { repair, restore } from "./repairs.js";
 import { relayStatus, relayTest } from "./relay.js";
-import { createSession, refreshSession, revokeSessions, rotateKey } from "./session.js";
 import { status } from "./status.js";
 import { token } from "./token.js";
 import { up } from "./up.js";
+import { addDepartures, addRepairs } from "./members-grammar.js";
 import { addMessages } from "./messages-grammar.js";
-import { addNames, addUserDetails } from "./names-grammar.js";
-import { addUser, changePassword, listUsers, removeUser } from "./user.js";
+import { addNames } from "./names-grammar.js";
 import { packageVersion } from "./version.js";
 import type { World } from "./world.js";
 
@@ -80,7 +75,7 @@ export function createProgram(world: World, setExit: SetExit): Command {
   addMessages(program, world);
   addDns(program, world);
   addRelay(program, world);
-  refuseMisplacedOptions(program);
+  refuseMisplaced(program);
   return program;
 }
 
@@ -139,83 +134,6 @@ function addDrill(program: Command, world: World, setExit: SetExit): void {
     .action(async (options) => setExit(await drill(world, options)));
 }
 
-function addAccounts(program: Command, world: World): void {
-  const user = program.command("user").description("add, change, remove and list accounts");
-  takeVerb(user, "verb");
-  user.action((verb: string[]) => {
-    refuseVerb(user, verb, "see chord user --help");
-    throw needsOne(user);
-  });
-  const fromStdin = "read the password from the first line of stdin";
-  asking(user.command("add <name>").description("add an account"))
-    .option("--password-stdin", fromStdin)
-    .action((name, options) => addUser(world, name, options));
-  asking(user.command("passwd <name>").description("change a password"))
-    .option("--password-stdin", fromStdin)
-    .action((name, options) => changePassword(world, name, options));
-  asking(user.command("remove <name>").description("remove an account and its mail")).action(
-    (name, options) => removeUser(world, name, options),
-  );
-  asking(user.command("list").description("list the accounts")).action((options) =>
-    listUsers(world, options),
-  );
-  addUserDetails(user, world);
-  addAppPasswords(user, world);
-}
-
-const appPasswordHelp = `
-An app password opens the account's mail for one program (not by SCRAM), can't be guessed, and is
-revoked by itself. At most 32 an account; it stays when the account's password changes.`;
-
-function addAppPasswords(user: Command, world: World): void {
-  const group = user
-    .command("app-password")
-    .description("passwords for one program each")
-    .addHelpText("after", appPasswordHelp);
-  takeVerb(group, "verb");
-  group.action((verb: string[]) => {
-    refuseVerb(group, verb, "see chord user app-password --help");
-    throw usageError("chord user app-password needs one of add, list or revoke");
-  });
-  asking(group.command("add <name> <label>").description("make one and print it, once")).action(
-    (name, label, options) => addAppPassword(world, name, label, options),
-  );
-  asking(group.command("list <name>").description("their ids, dates and labels")).action(
-    (name, options) => listAppPasswords(world, name, options),
-  );
-  asking(group.command("revoke <name> <id>").description("make one worthless")).action(
-    (name, id, options) => revokeAppPassword(world, name, id, options),
-  );
-}
-
-const sessionHelp = `
-A session token stands for a login at every member for an hour, by OAUTHBEARER and XOAUTH2 too. It is
-void at once when it is revoked, or when the account's password changes.`;
-
-function addSessions(program: Command, world: World): void {
-  const session = program
-    .command("session")
-    .description("tokens that stand for a login")
-    .addHelpText("after", sessionHelp);
-  takeVerb(session, "verb");
-  session.action((verb: string[]) => {
-    refuseVerb(session, verb, "see chord session --help");
-    throw usageError("chord session needs one of create, refresh, revoke or rotate-key");
-  });
-  asking(session.command("create <name>").description("log in and print a token"))
-    .option("--password-stdin", "read the password from the first line of stdin")
-    .action((name, options) => createSession(world, name, options));
-  asking(session.command("refresh").description("print another token for the one on stdin")).action(
-    (options) => refreshSession(world, options),
-  );
-  asking(session.command("revoke <name>").description("make all tokens of an account void")).action(
-    (name, options) => revokeSessions(world, name, options),
-  );
-  asking(session.command("rotate-key").description("sign with a new key from now on"))
-    .option("--drop-old", "and make all earlier tokens void: when the key has leaked")
-    .action((options) => rotateKey(world, options));
-}
-
 function addInspection(program: Command, world: World): void {
   asking(program.command("status").description("show the ring"))
     .option("--json", "as one JSON object")
@@ -265,111 +183,4 @@ function addDns(program: Command, world: World): void {
     .option("--autoconfig", "the settings for mail programs, as XML")
     .addHelpText("after", dnsHelp)
     .action((options) => dns(world, options));
-}
-
-const leaveHelp = `
-The data of the member is copied to the others first; the command shows how far that is, and the
-member's process ends by itself when it is done. Interrupting the command changes nothing about that.
-Refused when fewer than r + 1 members would be left, since everything would have fewer copies.`;
-
-const evictHelp = `
-For members that are gone. A majority of the ring decides, and the copies they had are made anew from
-the others; the command shows how far that is. It waits when a range has too few living copies to be
-sure of what was written last: start those members again, and it goes on.
-
---force gives up what only the evicted had: mails and changes of accounts of which no copy is left.
-It tells how many mailboxes are concerned. Where the living are no majority of the ring, a majority
-of those that are not named decides, so name all that are gone in one command. Never force out
-members that may be alive behind a broken network: they could take mail and change accounts there.
-Should one come back later, it joins anew, and the mail on its disk comes back with it.`;
-
-const repairHelp = `
-Compares the copies of a mailbox, or of all that the asked member keeps, and copies what one lacks
-from the others; reads every stored body, checks its SHA-256, and gets damaged or missing ones from
-another member. The ring does the first by itself every few seconds; the second it does only here.`;
-
-const restoreHelp = `
-chord restore ADDRESS --from ID copies what member ID has of the mailbox to the others that lack it.
-Deletions win: what is deleted on any member stays deleted.
-
-chord restore MESSAGE --from ID brings one deleted mail back. MESSAGE is its id, as in the reply
-"250 2.0.0 <id>" or in UIDL. It gets a new id (clients see a new mail) with the same octets and the
-same trace, and is there when the command says so. The mail is on a member's disk until its place is
-reclaimed; if it is gone from one member, another one may have it still.`;
-
-function addDepartures(program: Command, world: World): void {
-  asking(program.command("leave").description("take a member out, its data copied first"))
-    .option("--id <id>", "the member (default: the one that is asked)")
-    .option("--force", "also when everything will have fewer copies")
-    .addHelpText("after", leaveHelp)
-    .action((options) => leave(world, options));
-  asking(program.command("evict <id...>").description("take out members that do not answer"))
-    .option("--force", "give up what only they had: when they are gone for good")
-    .addHelpText("after", evictHelp)
-    .action((ids, options) => evict(world, ids, options));
-}
-
-function addRepairs(program: Command, world: World): void {
-  asking(program.command("repair [address]").description("make copies equal and check all bodies"))
-    .addHelpText("after", repairHelp)
-    .action((address, options) => repair(world, address, options));
-  asking(
-    program
-      .command("restore <address-or-message>")
-      .description("bring back what one member still has")
-      .requiredOption("--from <id>", "the member that has it"),
-  )
-    .addHelpText("after", restoreHelp)
-    .action((what, options) => restore(world, what, options));
-}
-
-const mailHelp = `
-By POP3, as any mail program: nothing is deleted. TLS is used where the port offers it; a certificate
-that nobody vouches for is accepted on this machine only, elsewhere with --insecure-certificate.
-What senders put into a mail to drive a terminal is shown, not obeyed.`;
-
-const terminalHelp = `
-Without list or read: mail, contacts and chats in the terminal. The keys are in its last line, ^C ends
-it. The other two are for scripts and need a POP3 port alone.`;
-
-/** Parsers are loaded when they are needed. */
-function addMail(program: Command, world: World): void {
-  const mail = program.command("mail").description("mail and chats, in the terminal");
-  takeVerb(mail, "verb");
-  mail
-    .option("--entry, --server <host:port>", "where to log in; auto finds a member on the LAN")
-    .option("--user <name>", "who one is")
-    .option("--insecure-certificate", "accept any certificate")
-    .option("--store <dir>", "where chats are kept (default: in ~/.local/state/ringpost)")
-    .addHelpText("after", terminalHelp)
-    .action(async (verb: string[], options: TerminalOptions) => {
-      refuseVerb(mail, verb, "see chord mail --help");
-      await (await import("./mail-terminal.js")).mailTerminal(world, options);
-    });
-  const reading = (command: Command): Command =>
-    command
-      .requiredOption("--pop3 <host:port>", "a member's POP3 port")
-      .requiredOption("--user <name>", "whose mailbox")
-      .option("--password-stdin", "read the password from the first line of stdin")
-      .option("--insecure-certificate", "accept any certificate");
-  reading(mail.command("list").description("number, date, sender, subject and size of each mail"))
-    .addHelpText("after", mailHelp)
-    .action(async (options: MailboxOptions) =>
-      (await import("./mail.js")).listMail(world, options),
-    );
-  reading(mail.command("read <number>").description("one mail as text"))
-    .addHelpText("after", mailHelp)
-    .action(async (number: string, options: MailboxOptions) =>
-      (await import("./mail.js")).readMail(world, number, options),
-    );
-}
-
-/** `chord --entry a:1 status` would silently ask somebody else. */
-function refuseMisplacedOptions(program: Command): void {
-  program.hook("preSubcommand", (_, command) => {
-    const [misplaced] = Object.keys(program.opts());
-    if (misplaced === undefined) return;
-    const flag = program.options.find((option) => option.attributeName() === misplaced)?.long;
-    throw usageError(`${flag ?? misplaced} stands before "${command.name()}"; put it behind it`);
-  });
 }

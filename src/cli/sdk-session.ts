@@ -3,13 +3,12 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import type { ConnectOptions, Ringpost } from "../sdk/index.js";
 import { RingpostError } from "../sdk/index.js";
-import { chooseEntry } from "./entry.js";
 import { CliError, exitCodes, oneLine, usageError } from "./errors.js";
+import { type MailPortOptions, serversOf } from "./mail-ports.js";
 import type { PasswordOptions } from "./password.js";
 import type { World } from "./world.js";
 
-export interface SessionOptions extends PasswordOptions {
-  readonly server?: readonly string[];
+export interface SessionOptions extends PasswordOptions, MailPortOptions {
   readonly user: string;
   readonly store?: string;
   readonly insecureCertificate?: boolean;
@@ -34,7 +33,7 @@ export async function withSession<T>(
 ): Promise<T> {
   const { user, store, insecureCertificate = false } = options;
   if (!/^[^\s\p{Cc}]+$/u.test(user)) throw usageError("--user: a name has no spaces");
-  const servers = options.server ?? [await chooseEntry(world, {})];
+  const servers = await serversOf(world, options);
   if (password === "") throw usageError("the password is empty");
   const cancelled = new AbortController();
   const onSignal = (): void => cancelled.abort();

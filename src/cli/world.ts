@@ -1,5 +1,6 @@
 import type { AdminCaller } from "../shared/admin.js";
 import type { ConnectOptions, Ringpost } from "../sdk/index.js";
+import type { CallerOptions } from "./caller.js";
 import { createOutput, type Output } from "./output.js";
 
 /** What the commands need from outside; tests bring their own. */
@@ -12,15 +13,9 @@ export interface World {
   readonly cwd: string;
   /** How to start `chord` again: the program and the arguments before the command's. */
   readonly self: { readonly command: string; readonly args: readonly string[] };
-  /** `credentials`: a secrets directory; absent: that of the member asked, if it is here. */
   caller(options?: CallerOptions): Promise<AdminCaller>;
   /** A client of the ring, as programs are. @throws RingpostError */
   ringpost(options: ConnectOptions): Promise<Ringpost>;
-}
-
-export interface CallerOptions {
-  readonly credentials?: string | undefined;
-  readonly deadlineMs?: number;
 }
 
 export function processWorld(): World {

@@ -2,7 +2,8 @@ import { readFile, stat } from "node:fs/promises";
 import { ConfigError } from "./config-error.js";
 import { type JsonField, JsoncError, type JsonValue, parseJsonc } from "./jsonc.js";
 import { nearest } from "./nearest.js";
-import { fileKeys, type OptionKey, optionOfFileKey, optionSpecs } from "./options.js";
+import type { OptionKey } from "./option-values.js";
+import { fileKeys, optionOfFileKey, optionSpecs } from "./options.js";
 
 const confOctetsMax = 1024 * 1024;
 

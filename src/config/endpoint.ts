@@ -58,3 +58,36 @@ export function isWildcard(host: string): boolean {
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }
+
+/** A listener that may be left out. */
+export type Listener = Endpoint | "off";
+
+/** Port 0: the system picks one. */
+export const parseListener = (text: string): Parsed<Endpoint> =>
+  parseEndpoint(text, { portMin: 0 });
+
+export function parseOptionalListener(text: string): Parsed<Listener> {
+  if (text === "off") return ok("off");
+  const endpoint = parseListener(text);
+  return endpoint.ok ? endpoint : no(`${endpoint.why}, or off`);
+}
+
+export function parseRelay(text: string): Parsed<Listener> {
+  if (text === "off") return ok("off");
+  const endpoint = parseEndpoint(text, { portMin: 1 });
+  return endpoint.ok ? endpoint : no(`${endpoint.why}, or off`);
+}
+
+const entriesMax = 64;
+
+/** `a:1, b:2`, or `auto`. */
+export function parseEntries(text: string): Parsed<readonly Endpoint[] | "auto"> {
+  if (text === "auto") return ok("auto");
+  const entries: Endpoint[] = [];
+  for (const part of text.split(",")) {
+    const entry = parseEndpoint(part.trim(), { portMin: 1 });
+    if (!entry.ok) return no(`${entry.why}; or auto, alone, to find a member on the LAN`);
+    entries.push(entry.value);
+  }
+  return entries.length > entriesMax ? no(`name at most ${entriesMax} members`) : ok(entries);
+}

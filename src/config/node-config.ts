@@ -3,19 +3,24 @@ import { resolve } from "node:path";
 import type { Address, RingId } from "../shared/ids.js";
 import { type RawOption, readConfFile } from "./conf-file.js";
 import { ConfigError } from "./config-error.js";
+import { defaults } from "./defaults.js";
 import { type ListenerLimits, listenerLimits } from "./limits.js";
-import { type Endpoint, formatEndpoint, isLoopback, isWildcard, portMax } from "./endpoint.js";
 import {
-  defaults,
+  type Endpoint,
+  formatEndpoint,
+  isLoopback,
+  isWildcard,
   type Listener,
-  type OptionKey,
-  type OptionValues,
-  optionKeys,
-  optionSpecs,
-  type PlainAuth,
-  type Registration,
-  type RelayTls,
-} from "./options.js";
+  portMax,
+} from "./endpoint.js";
+import type {
+  OptionKey,
+  OptionValues,
+  PlainAuth,
+  Registration,
+  RelayTls,
+} from "./option-values.js";
+import { optionKeys, optionSpecs } from "./options.js";
 import { fitsBits, type LogLevel, parseName } from "./values.js";
 
 /** Everything a member has to know to run; complete, checked and frozen. */

@@ -1,173 +1,36 @@
 /** Every option of a member, once: the command line and the conf file are both made from this. */
-import { limits } from "../shared/limits.js";
-import { type Endpoint, parseEndpoint } from "./endpoint.js";
-import { no, ok, type Parsed } from "./parsed.js";
+import { bitsMax, defaults } from "./defaults.js";
 import {
-  type Bound,
-  type LogLevel,
+  parseEndpoint,
+  parseEntries,
+  parseListener,
+  parseOptionalListener,
+  parseRelay,
+} from "./endpoint.js";
+import {
+  type OptionKey,
+  type OptionSpec,
+  type OptionValues,
+  plainAuths,
+  registrations,
+  relayTlsModes,
+} from "./option-values.js";
+import {
+  logLevels,
+  oneOf,
+  parseBound,
   parseCopyRate,
   parseId,
-  parseBound,
   parseLimit,
-  parseLogLevel,
   parseMessageOctets,
   parseName,
   parseOnOff,
   parsePath,
   parseQuotaOctets,
+  parseRelayUser,
+  parseToken,
   parseWhole,
 } from "./values.js";
-
-/** What each option is once it is read. All are optional before the defaults are filled in. */
-export interface OptionValues {
-  readonly id: bigint;
-  readonly addr: Endpoint;
-  readonly bits: number;
-  readonly entry: readonly Endpoint[] | "auto";
-  readonly discovery: boolean;
-  readonly token: string;
-  readonly credentials: string;
-  readonly replicas: number;
-  readonly data: string;
-  readonly domain: string;
-  readonly smtp: Endpoint;
-  readonly pop3: Endpoint;
-  readonly submission: Listener;
-  readonly submissions: Listener;
-  readonly pop3s: Listener;
-  readonly "tls-cert": string;
-  readonly "tls-key": string;
-  readonly "plain-auth": PlainAuth;
-  readonly "auth-tries": number;
-  readonly "auth-tries-per-address": number;
-  readonly "auth-window": number;
-  readonly "evict-after": number;
-  readonly "copy-rate": number;
-  readonly "copy-streams": number;
-  readonly "host-name": string;
-  readonly "max-message": number;
-  readonly quota: Bound;
-  readonly "quota-messages": Bound;
-  readonly trial: boolean;
-  readonly registration: Registration;
-  readonly relay: Listener;
-  readonly "relay-user": string;
-  readonly "relay-password-file": string;
-  readonly "relay-tls": RelayTls;
-  readonly "relay-retry": number;
-  readonly "relay-rate": number;
-  /** By the names and in the units of the table of limits. */
-  readonly limit: Readonly<Record<string, number>>;
-  readonly "log-level": LogLevel;
-}
-
-/** A listener that may be left out. */
-export type Listener = Endpoint | "off";
-/** Where passwords may be sent without TLS. */
-export type PlainAuth = (typeof plainAuths)[number];
-export const plainAuths = ["loopback", "always", "never"] as const;
-
-/** Who may make an account by mail to the control address. */
-export type Registration = (typeof registrations)[number];
-const registrations = ["open", "token", "closed"] as const;
-
-/** How the smart host is spoken to. */
-export type RelayTls = (typeof relayTlsModes)[number];
-export const relayTlsModes = ["opportunistic", "required"] as const;
-
-export type OptionKey = keyof OptionValues;
-
-export interface OptionSpec<T> {
-  /** Placeholder in the help: `--bits <n>`. */
-  readonly placeholder: string;
-  readonly help: string;
-  readonly defaultText?: string;
-  /** Types that the conf file may give it in. */
-  readonly fileTypes: readonly ("string" | "number" | "array" | "object")[];
-  /** Its key in the conf file, where that is not its name. */
-  readonly fileKey?: string;
-  readonly parse: (text: string) => Parsed<T>;
-  /** The value is never repeated, in no message. */
-  readonly isSecret?: boolean;
-}
-
-const bitsMax = 160;
-export const defaults = {
-  bits: bitsMax,
-  replicas: 2,
-  domain: "ring.test",
-  authTries: 10,
-  authTriesPerAddress: 100,
-  authWindowSeconds: 300,
-  evictAfterSeconds: 600,
-  copyOctetsPerSecond: 32 * 1024 * 1024,
-  copyStreams: 4,
-  messageOctetsMax: limits.messageOctetsMax,
-  relayRetrySeconds: 60,
-  /** Not with open registration: then anybody could send through the relay. */
-  relayRecipientsPerHour: 1_000,
-  logLevel: "info",
-  /** A listener's default port is the ring port plus its well-known number. */
-  smtpPortOffset: 25,
-  pop3PortOffset: 110,
-  submissionPortOffset: 587,
-  submissionsPortOffset: 465,
-  pop3sPortOffset: 995,
-} as const;
-
-const entriesMax = 64;
-
-function parseEntries(text: string): Parsed<readonly Endpoint[] | "auto"> {
-  if (text === "auto") return ok("auto");
-  const entries: Endpoint[] = [];
-  for (const part of text.split(",")) {
-    const entry = parseEndpoint(part.trim(), { portMin: 1 });
-    if (!entry.ok) return no(`${entry.why}; or auto, alone, to find a member on the LAN`);
-    entries.push(entry.value);
-  }
-  return entries.length > entriesMax ? no(`name at most ${entriesMax} members`) : ok(entries);
-}
-
-const listener = (text: string): Parsed<Endpoint> => parseEndpoint(text, { portMin: 0 });
-
-function optionalListener(text: string): Parsed<Listener> {
-  if (text === "off") return ok("off");
-  const endpoint = listener(text);
-  return endpoint.ok ? endpoint : no(`${endpoint.why}, or off`);
-}
-
-function parsePlainAuth(text: string): Parsed<PlainAuth> {
-  const value = plainAuths.find((one) => one === text);
-  return value === undefined ? no(`be one of ${plainAuths.join(", ")}`) : ok(value);
-}
-
-function parseRegistration(text: string): Parsed<Registration> {
-  const value = registrations.find((one) => one === text);
-  return value === undefined ? no(`be one of ${registrations.join(", ")}`) : ok(value);
-}
-
-function parseRelay(text: string): Parsed<Listener> {
-  if (text === "off") return ok("off");
-  const endpoint = parseEndpoint(text, { portMin: 1 });
-  return endpoint.ok ? endpoint : no(`${endpoint.why}, or off`);
-}
-
-function parseRelayTls(text: string): Parsed<RelayTls> {
-  const value = relayTlsModes.find((one) => one === text);
-  return value === undefined ? no(`be one of ${relayTlsModes.join(", ")}`) : ok(value);
-}
-
-/** RFC 4954: what a user name may hold is the mechanism's to say; none of them has a line end. */
-function parseRelayUser(text: string): Parsed<string> {
-  const isName = text.length > 0 && text.length <= 255 && !/\p{Cc}/u.test(text);
-  return isName ? ok(text) : no("be 1 to 255 characters on one line");
-}
-
-const tokenShape = /^rp1_[A-Za-z0-9_-]+$/;
-
-function parseToken(text: string): Parsed<string> {
-  return tokenShape.test(text) ? ok(text) : no("be what chord token printed, rp1_…");
-}
 
 export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K]> } = {
   id: {
@@ -242,35 +105,35 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
     help: "SMTP listener",
     defaultText: "ring port + 25",
     fileTypes: ["string"],
-    parse: listener,
+    parse: parseListener,
   },
   pop3: {
     placeholder: "<host:port>",
     help: "POP3 listener",
     defaultText: "ring port + 110",
     fileTypes: ["string"],
-    parse: listener,
+    parse: parseListener,
   },
   submission: {
     placeholder: "<host:port>",
     help: "submission listener (SMTP with AUTH, STARTTLS), or off",
     defaultText: "ring port + 587",
     fileTypes: ["string"],
-    parse: optionalListener,
+    parse: parseOptionalListener,
   },
   submissions: {
     placeholder: "<host:port>",
     help: "submission listener with TLS from the first octet, or off",
     defaultText: "ring port + 465",
     fileTypes: ["string"],
-    parse: optionalListener,
+    parse: parseOptionalListener,
   },
   pop3s: {
     placeholder: "<host:port>",
     help: "POP3 listener with TLS from the first octet, or off",
     defaultText: "ring port + 995",
     fileTypes: ["string"],
-    parse: optionalListener,
+    parse: parseOptionalListener,
   },
   "tls-cert": {
     placeholder: "<file>",
@@ -290,7 +153,7 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
     help: "passwords without TLS are taken on loopback, always or never",
     defaultText: "loopback",
     fileTypes: ["string"],
-    parse: parsePlainAuth,
+    parse: oneOf(plainAuths),
   },
   "auth-tries": {
     placeholder: "<n>",
@@ -374,7 +237,7 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
     help: "programs make accounts by mail: open, with a token (chord invite), or closed",
     defaultText: "closed",
     fileTypes: ["string"],
-    parse: parseRegistration,
+    parse: oneOf(registrations),
   },
   relay: {
     placeholder: "<host:port>",
@@ -401,7 +264,7 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
     help: "to the relay: opportunistic (as offered), or required, with a certificate that is checked",
     defaultText: "opportunistic; with --relay-user required, but for loopback",
     fileTypes: ["string"],
-    parse: parseRelayTls,
+    parse: oneOf(relayTlsModes),
   },
   "relay-retry": {
     placeholder: "<seconds>",
@@ -429,7 +292,7 @@ export const optionSpecs: { readonly [K in OptionKey]: OptionSpec<OptionValues[K
     help: "silent, fatal, error, warn, info, debug or trace",
     defaultText: defaults.logLevel,
     fileTypes: ["string"],
-    parse: parseLogLevel,
+    parse: oneOf(logLevels),
   },
 };
 

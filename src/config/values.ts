@@ -5,7 +5,7 @@ import { limitSpecs } from "./limits.js";
 import { nearest } from "./nearest.js";
 import { no, ok, type Parsed } from "./parsed.js";
 
-const logLevels = ["silent", "fatal", "error", "warn", "info", "debug", "trace"] as const;
+export const logLevels = ["silent", "fatal", "error", "warn", "info", "debug", "trace"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
 export function parseWhole(
@@ -101,9 +101,12 @@ export function parseOnOff(text: string): Parsed<boolean> {
   return text === "on" || text === "off" ? ok(text === "on") : no("be on or off");
 }
 
-export function parseLogLevel(text: string): Parsed<LogLevel> {
-  const level = logLevels.find((known) => known === text);
-  return level === undefined ? no(`be one of ${logLevels.join(", ")}`) : ok(level);
+/** A reader of one of these words. */
+export function oneOf<T extends string>(words: readonly T[]): (text: string) => Parsed<T> {
+  return (text) => {
+    const word = words.find((known) => known === text);
+    return word === undefined ? no(`be one of ${words.join(", ")}`) : ok(word);
+  };
 }
 
 /** A domain or host name, lower case. Names in other scripts are given in their xn-- form. */
@@ -116,4 +119,16 @@ export function parseName(text: string): Parsed<string> {
 export function parsePath(text: string): Parsed<string> {
   if (text.trim() === "") return no("be a path, not empty");
   return text.includes("\0") ? no("be a path, without a NUL") : ok(text);
+}
+
+/** RFC 4954: what a user name may hold is the mechanism's to say; none of them has a line end. */
+export function parseRelayUser(text: string): Parsed<string> {
+  const isName = text.length > 0 && text.length <= 255 && !/\p{Cc}/u.test(text);
+  return isName ? ok(text) : no("be 1 to 255 characters on one line");
+}
+
+const tokenShape = /^rp1_[A-Za-z0-9_-]+$/;
+
+export function parseToken(text: string): Parsed<string> {
+  return tokenShape.test(text) ? ok(text) : no("be what chord token printed, rp1_…");
 }

@@ -8,10 +8,9 @@
  *   properties       those that changed; `null` for one that is gone, or for all
  *   all else         as it is written, or absent
  */
-import type { DataFrame } from "./frames.js";
+import type { DataFrame } from "./frame.js";
 import type { MessageProperties, Origin } from "./message.js";
-
-type Fields = Readonly<Record<string, unknown>>;
+import type { Fields } from "./shapes.js";
 
 /** What of a frame is written behind another one. */
 export function linkOf(frame: DataFrame, before: DataFrame | undefined): Fields {

@@ -1,6 +1,6 @@
 /**
- * Frames: what a packet consists of. One packet carries many small messages, or one block of a
- * large one. DATA has octets; all others are JSON.
+ * Frames as octets. One packet carries many small messages, or one block of a large one. DATA has
+ * octets; all others are JSON.
  *
  *   frame := type (1 octet) · length (varint, of the rest) · rest
  *   DATA  := meta length (varint) · meta (JSON) · octets
@@ -9,100 +9,9 @@
  */
 import { ebmBounds, EbmFormatError } from "./bounds.js";
 import { linkOf, unlinked } from "./chain.js";
-import type { ConfigurationAnswer, ConfigurationRequest } from "./configuration.js";
-import type { MessageProperties, Origin } from "./message.js";
-
-export interface DataFrame {
-  readonly kind: "data";
-  /** Order is kept within (origin, stream). */
-  readonly stream: string;
-  /** Of the message within its stream: 1, 2, 3 … without gaps as its origin sends it. */
-  readonly sequence: number;
-  /** UUIDv7 of the message. */
-  readonly id: string;
-  /** Where these octets begin in the message: blocks are re-cut when a mail system takes less. */
-  readonly offset: number;
-  /** Octets of the whole message. */
-  readonly size: number;
-  /** SHA-256 of the whole message, base64url; absent when the frame is all of it. */
-  readonly digest?: string;
-  /** In the frame with offset 0. */
-  readonly properties?: MessageProperties;
-  /** Who sent it, when the packet comes from the broker. */
-  readonly origin?: Origin;
-  /** How often it was handed out before, when the packet comes from a queue. */
-  readonly redelivered?: number;
-  /**
-   * The entry of the queue that it belongs to, by which it is settled, when the packet was pushed. An entry that was
-   * fetched has none here: its name is its unique-id.
-   */
-  readonly entry?: string;
-  /** In the first frame of its stream in a packet: messages below were settled, nobody waits for them. */
-  readonly base?: number;
-  /** Its sender has given this message up: it takes its place in the order, and nothing else. */
-  readonly void?: boolean;
-  readonly octets: Buffer;
-}
-
-/** Inclusive. */
-export type Range = readonly [from: number, to: number];
-
-/** One receiver's word on one connection. */
-export interface AckFrame {
-  readonly kind: "ack";
-  readonly connection: string;
-  /** Every packet up to here is in the receiver's journal. */
-  readonly cumulative: number;
-  /** Further ones, ascending, at most 32. */
-  readonly ranges: readonly Range[];
-  /** Octets that the receiver takes beyond what is acknowledged here. */
-  readonly windowOctets: number;
-  /** How often the receiver looks for mail. */
-  readonly pollMs: number;
-  /** By stream: all messages up to this sequence were acknowledged by the application, or are dead. */
-  readonly consumed: Readonly<Record<string, number>>;
-  /** Given up: [stream, sequence]. The window moves on. */
-  readonly dead?: readonly (readonly [stream: string, sequence: number])[];
-}
-
-/** What could not be taken, and why. */
-export interface NackFrame {
-  readonly kind: "nack";
-  readonly connection: string;
-  readonly packet: number;
-  readonly why: string;
-  /** Present when something before it is missing: the next one that is wanted of a stream. */
-  readonly expected?: Readonly<Record<string, number>>;
-}
-
-export interface WindowFrame {
-  readonly kind: "window";
-  readonly connection: string;
-  readonly windowOctets: number;
-}
-
-/** "I have lost what I knew of this connection": the sender begins with what is not consumed. */
-export interface ResumeFrame {
-  readonly kind: "resume";
-  readonly connection: string;
-  /** The receiver's new epoch. */
-  readonly epoch: number;
-}
-
-export interface ConfigurationFrame {
-  readonly kind: "configuration";
-  /** Of the question; its answer has the same. */
-  readonly id: string;
-  readonly body: ConfigurationRequest | ConfigurationAnswer;
-}
-
-export type Frame =
-  | DataFrame
-  | AckFrame
-  | NackFrame
-  | WindowFrame
-  | ResumeFrame
-  | ConfigurationFrame;
+import type { DataFrame, Frame } from "./frame.js";
+import { isWellFormed } from "./frame-checks.js";
+import { type Fields, isObject } from "./shapes.js";
 
 const codes = { data: 1, ack: 2, nack: 3, window: 4, resume: 5, configuration: 6 } as const;
 const kinds = new Map<number, Frame["kind"]>(
@@ -193,8 +102,6 @@ function decodeData(rest: Buffer, chain: Chain | undefined): DataFrame {
   return frame;
 }
 
-type Fields = Readonly<Record<string, unknown>>;
-
 /** A plain object without inherited names; `__proto__` is refused. */
 function parseObject(octets: Buffer, what: string): Fields {
   let value: unknown;
@@ -208,89 +115,6 @@ function parseObject(octets: Buffer, what: string): Fields {
   }
   return value;
 }
-
-export const isObject = (value: unknown): value is Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-const isWhole = (value: unknown): value is number =>
-  Number.isSafeInteger(value) && Number(value) >= 0;
-const isShort = (value: unknown): boolean => typeof value === "string" && value.length <= 256;
-const isName = (value: unknown): boolean =>
-  typeof value === "string" && /^[\x21-\x7e]{1,128}$/.test(value);
-const isRange = (value: unknown): boolean =>
-  Array.isArray(value) &&
-  value.length === 2 &&
-  value.every(isWhole) &&
-  Number(value[0]) <= Number(value[1]);
-const isCounters = (value: unknown): boolean =>
-  isObject(value) &&
-  Object.keys(value).length <= ebmBounds.streamsMax &&
-  Object.values(value).every(isWhole);
-
-const isOrigin = (value: unknown): value is Origin =>
-  isObject(value) && isName(value["user"]) && isName(value["device"]) && isWhole(value["epoch"]);
-
-const isProperties = (value: unknown): boolean => {
-  if (!isObject(value)) return false;
-  const { exchange, routingKey, headers, contentType, kind, correlationId, priority } = value;
-  const { sentAtMs, expiresAtMs, deliverAtMs } = value;
-  return (
-    [exchange, routingKey, contentType, kind, correlationId].every(
-      (text) => text === undefined || isShort(text),
-    ) &&
-    [expiresAtMs, deliverAtMs].every((time) => time === undefined || isWhole(time)) &&
-    isWhole(sentAtMs) &&
-    (priority === undefined || (isWhole(priority) && priority <= 9)) &&
-    (headers === undefined || isHeaders(headers))
-  );
-};
-
-const isHeaders = (value: unknown): boolean =>
-  isObject(value) &&
-  Object.keys(value).length <= 64 &&
-  Object.entries(value).every(
-    ([key, each]) =>
-      key.length <= 128 &&
-      (["number", "boolean"].includes(typeof each) ||
-        (typeof each === "string" && each.length <= 1_024)),
-  );
-
-const isWellFormed: Readonly<Record<Frame["kind"], (fields: Fields) => boolean>> = {
-  data: ({ stream, sequence, id, offset, size, digest, properties, origin, ...more }) =>
-    isName(stream) &&
-    isWhole(sequence) &&
-    sequence > 0 &&
-    isName(id) &&
-    isWhole(offset) &&
-    isWhole(size) &&
-    size <= ebmBounds.messageOctetsMax &&
-    (digest === undefined || isShort(digest)) &&
-    (properties === undefined || isProperties(properties)) &&
-    (origin === undefined || isOrigin(origin)) &&
-    [more["redelivered"], more["base"]].every((each) => each === undefined || isWhole(each)) &&
-    (more["entry"] === undefined || isName(more["entry"])) &&
-    (more["void"] === undefined || typeof more["void"] === "boolean"),
-  ack: ({ connection, cumulative, ranges, windowOctets, pollMs, consumed, dead }) =>
-    isName(connection) &&
-    isWhole(cumulative) &&
-    Array.isArray(ranges) &&
-    ranges.length <= ebmBounds.ackRangesMax &&
-    ranges.every(isRange) &&
-    isWhole(windowOctets) &&
-    isWhole(pollMs) &&
-    isCounters(consumed) &&
-    (dead === undefined ||
-      (Array.isArray(dead) &&
-        dead.length <= ebmBounds.framesMax &&
-        dead.every((one) => Array.isArray(one) && isName(one[0]) && isWhole(one[1])))),
-  nack: ({ connection, packet, why, expected }) =>
-    isName(connection) &&
-    isWhole(packet) &&
-    isShort(why) &&
-    (expected === undefined || isCounters(expected)),
-  window: ({ connection, windowOctets }) => isName(connection) && isWhole(windowOctets),
-  resume: ({ connection, epoch }) => isName(connection) && isWhole(epoch),
-  configuration: ({ id, body }) => isName(id) && isObject(body),
-};
 
 /** LEB128, at most 5 octets. */
 function varint(value: number): Buffer {

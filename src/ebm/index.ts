@@ -1,15 +1,16 @@
 /** EBM/1: reliable messages over ordinary mail. Codecs only; no clock, no socket, no state. */
 export * from "./bounds.js";
 export * from "./configuration.js";
-export {
-  type AckFrame,
-  type ConfigurationFrame,
-  type DataFrame,
-  encodeFrames,
-  type Frame,
-  type NackFrame,
-  type Range,
-} from "./frames.js";
+export type {
+  AckFrame,
+  ConfigurationFrame,
+  DataFrame,
+  Frame,
+  NackFrame,
+  Range,
+} from "./frame.js";
+export { encodeFrames } from "./frames.js";
+export * from "./keys.js";
 export * from "./mail.js";
 export * from "./message.js";
 export * from "./packet.js";

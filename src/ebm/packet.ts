@@ -6,11 +6,14 @@
  *   flags bit 0: content is compressed (raw DEFLATE)
  *         bit 1: its DATA frames are chained, see `chain.ts`
  */
-import { createHash, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
+import { createHash, type KeyObject, sign, verify } from "node:crypto";
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { ebmBounds, EbmFormatError } from "./bounds.js";
-import { decodeFrames, encodeFrames, type Frame, isObject } from "./frames.js";
+import type { Frame } from "./frame.js";
+import { decodeFrames, encodeFrames } from "./frames.js";
+import { publicKeyOf, publicKeyText } from "./keys.js";
 import type { Origin } from "./message.js";
+import { isObject, isText, isWhole } from "./shapes.js";
 
 export interface PacketHeader {
   /** Names one sender's way to one receiver, see `connectionId`. */
@@ -139,10 +142,6 @@ function parseHeader(octets: Buffer): PacketHeader {
   return value;
 }
 
-const isText = (value: unknown, pattern: RegExp): boolean =>
-  typeof value === "string" && pattern.test(value);
-const isWhole = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 0;
-
 function isHeader(value: unknown): value is PacketHeader {
   if (!isObject(value) || Object.hasOwn(value, "__proto__")) return false;
   const { from } = value;
@@ -177,18 +176,3 @@ export function connectionId({ user, device, epoch }: Origin, to: string): strin
 }
 
 const hashOf = (octets: Buffer): string => createHash("sha256").update(octets).digest("base64url");
-
-/** 32 octets in base64url, from either key of the pair. */
-export function publicKeyText(key: KeyObject): string {
-  const publicKey = key.type === "private" ? createPublicKey(key) : key;
-  return publicKey.export({ format: "jwk" }).x ?? "";
-}
-
-/** @throws EbmFormatError when it is not an Ed25519 key */
-export function publicKeyOf(text: string): KeyObject {
-  try {
-    return createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x: text }, format: "jwk" });
-  } catch {
-    throw new EbmFormatError("not an Ed25519 key");
-  }
-}

@@ -1,8 +1,8 @@
 /** The directory: where a user answers now, and with which keys. */
 import { type KeyObject, sign, verify } from "node:crypto";
-import { isObject } from "./frames.js";
+import { publicKeyOf } from "./keys.js";
 import type { UserId } from "./message.js";
-import { publicKeyOf } from "./packet.js";
+import { isObject, isText, isWhole } from "./shapes.js";
 
 export interface DeviceKey {
   readonly device: string;
@@ -53,9 +53,6 @@ export function isSoundRecord(value: unknown): value is DirectoryRecord {
   }
 }
 
-const isText = (value: unknown, pattern: RegExp): value is string =>
-  typeof value === "string" && pattern.test(value);
-const isWhole = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 0;
 const isList = (value: unknown, max: number, isGood: (one: unknown) => boolean): boolean =>
   Array.isArray(value) && value.length > 0 && value.length <= max && value.every(isGood);
 

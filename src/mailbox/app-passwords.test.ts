@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
-import type { AccountFields, Accounts } from "./accounts.js";
+import type { AccountFields } from "./account.js";
+import type { Accounts } from "./accounts.js";
 import { AppPasswords, appPasswordsMax, isAppPassword } from "./app-passwords.js";
 
 let account: AccountFields | undefined;

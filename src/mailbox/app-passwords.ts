@@ -1,7 +1,8 @@
 /** App passwords: random ones, each for one program, that are revoked one by one. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { Clock, Randomness } from "../replication/ports.js";
-import { type AccountChange, type Accounts, type AppPassword, nextGeneration } from "./accounts.js";
+import type { AppPassword } from "./account.js";
+import { type AccountChange, type Accounts, nextGeneration } from "./accounts.js";
 
 /** Without what is easily misread (0 o, 1 l); 5 bits a character (as RFC 4648 §6 has it). */
 const alphabet = "abcdefghijkmnpqrstuvwxyz23456789";

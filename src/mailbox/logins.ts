@@ -15,7 +15,8 @@ import {
   xoauth2,
 } from "../sasl/index.js";
 import type { Log } from "../shared/log.js";
-import type { Account, Accounts } from "./accounts.js";
+import type { Account } from "./account.js";
+import type { Accounts } from "./accounts.js";
 import { isAppPassword } from "./app-passwords.js";
 import type {
   AuthenticationResult,

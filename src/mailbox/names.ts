@@ -5,7 +5,7 @@
 import type { Clock, Randomness } from "../replication/ports.js";
 import type { Registers } from "../replication/registers.js";
 import type { MailboxName } from "../shared/ids.js";
-import type { AccountFields, Quota } from "./accounts.js";
+import type { AccountFields, Quota } from "./account.js";
 
 export interface AliasFields {
   /** Accounts and aliases of this ring, in order of their names. */

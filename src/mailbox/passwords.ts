@@ -2,7 +2,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { hash, verify } from "@node-rs/argon2";
 import { prepareOpaque, scramVerifier } from "../sasl/index.js";
-import type { Account, AccountFields } from "./accounts.js";
+import type { Account, AccountFields } from "./account.js";
 
 /** OWASP's first choice for Argon2id: 19 MiB, two passes, one lane; about 35 ms of CPU. */
 const parameters = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;

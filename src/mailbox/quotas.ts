@@ -10,7 +10,7 @@
  */
 import type { Clock } from "../replication/ports.js";
 import type { MailboxName } from "../shared/ids.js";
-import type { Quota } from "./accounts.js";
+import type { Quota } from "./account.js";
 
 export interface Amount {
   readonly octets: number;

@@ -1,7 +1,8 @@
 /** All that stands behind addresses, put together. */
 import type { Clock } from "../replication/ports.js";
 import type { MailboxName } from "../shared/ids.js";
-import { Accounts, type Quota } from "./accounts.js";
+import type { Quota } from "./account.js";
+import { Accounts } from "./accounts.js";
 import { Aliases } from "./aliases.js";
 import type { Senders } from "./authentication.js";
 import { Domains } from "./domains.js";

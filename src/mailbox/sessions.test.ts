@@ -4,7 +4,8 @@ import { beforeEach, describe, expect, test } from "vitest";
 import type { Registers } from "../replication/registers.js";
 import { ManualClock } from "../replication/testing.js";
 import type { MailboxName } from "../shared/ids.js";
-import type { Account, Accounts } from "./accounts.js";
+import type { Account } from "./account.js";
+import type { Accounts } from "./accounts.js";
 import { RingKeys } from "./ring-keys.js";
 import { keyLifeMs, Sessions } from "./sessions.js";
 

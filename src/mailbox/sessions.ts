@@ -10,8 +10,8 @@
 import { errors, jwtVerify, type JWTPayload, SignJWT } from "jose";
 import type { Clock } from "../replication/ports.js";
 import type { MailboxName } from "../shared/ids.js";
+import type { Account } from "./account.js";
 import {
-  type Account,
   type AccountAnswer,
   type AccountChange,
   type Accounts,

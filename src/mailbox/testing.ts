@@ -1,7 +1,7 @@
 /** A registry over registers in memory. */
 import type { Registers } from "../replication/registers.js";
 import type { MailboxName } from "../shared/ids.js";
-import type { Quota } from "./accounts.js";
+import type { Quota } from "./account.js";
 import type { Passwords } from "./passwords.js";
 import type { Amount } from "./quotas.js";
 import { createRegistry, type Registry } from "./registry.js";

@@ -1,5 +1,5 @@
 /** Accounts, as the command line asks for them. */
-import type { AccountFields, Quota } from "../mailbox/accounts.js";
+import type { AccountFields, Quota } from "../mailbox/account.js";
 import type { Mailboxes } from "../mailbox/mailboxes.js";
 import type { NameState } from "../mailbox/names.js";
 import { addAccount } from "../mailbox/newcomers.js";

@@ -15,7 +15,7 @@ import { RingpostError } from "./errors.js";
 import { Events } from "./events.js";
 import { openJournal } from "./journal/journal.js";
 import { sendMessage } from "./outbox.js";
-import { checkEndpoints, endpointsOf } from "./transport/endpoints.js";
+import { knownServers } from "./transport/endpoints.js";
 import { Post } from "./transport/post.js";
 import { Servers } from "./transport/servers.js";
 import { closedError, within } from "./waiting.js";
@@ -45,7 +45,7 @@ export class Client implements Ringpost {
     // All that waits hears of the end; Node takes more than ten for a leak.
     setMaxListeners(0, this.#end.signal);
     this.#servers = new Servers({
-      endpoints: servers.map((server) => checkEndpoints(endpointsOf(server))),
+      ...knownServers(servers),
       nowMs,
       signal: this.#end.signal,
       onFailover: (event) => this.#events.emit("failover", event),

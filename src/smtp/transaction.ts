@@ -8,17 +8,18 @@ import type {
   DeliveryAnswer,
   MailReceiver,
   RecipientAnswer,
-  RingPart,
   RingReceiver,
   WayOut,
 } from "../mailbox/ports.js";
 import { parseAddress } from "../mime/address.js";
 import type { Body } from "../shared/body.js";
-import type { MailboxName, MessageId } from "../shared/ids.js";
+import type { MessageId } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
 import { unreachable } from "../shared/unreachable.js";
-import { parsePathArguments, type PathArguments } from "./command-arguments.js";
+import { parsePathArguments } from "./command-arguments.js";
+import { addMailboxes, addRing, emptyEnvelope, type Envelope } from "./envelope.js";
 import type { SmtpLimits } from "./limits.js";
+import { refusedParameter } from "./mail-parameters.js";
 import { replies, type Reply } from "./replies.js";
 import { type AddedFields, protocolOf, traceLines, type TraceFacts } from "./trace.js";
 
@@ -50,25 +51,6 @@ export interface Outcome {
   /** Messages that were stored, whose reply has to be settled with the receiver. */
   readonly ids?: readonly MessageId[];
 }
-
-interface Envelope {
-  readonly sender: string;
-  readonly utf8: boolean;
-  /** Who hands the mail in, when that is known. */
-  readonly user: Identity | undefined;
-  /** Of the mail, as MAIL said (RFC 1870). */
-  readonly octets: number | undefined;
-  /** As given. Several may mean one mailbox, one may mean several. */
-  readonly recipients: Set<string>;
-  /** One copy each, however often it was named; the copy says the recipient that came first. */
-  readonly mailboxes: Map<MailboxName, string>;
-  /** In other domains; as given, and each once. */
-  readonly elsewhere: Set<string>;
-  /** The ring is the recipient, and the only one. */
-  ring: { readonly part: RingPart; readonly address: string } | undefined;
-}
-
-type Path = Extract<PathArguments, { kind: "path" }>;
 
 export class Transaction {
   readonly #context: TransactionContext;
@@ -114,7 +96,9 @@ export class Transaction {
         : replies.parameterSyntax(parsed.why);
     }
     if (this.#envelope !== undefined) return replies.sequence("nested MAIL command");
-    const refusal = this.#checkParameters(parsed);
+    const { messageOctetsMax } = this.#context.limits;
+    const isSubmission = senders !== undefined;
+    const refusal = refusedParameter(parsed.parameters, { messageOctetsMax, isSubmission });
     if (refusal !== undefined) return refusal;
     const utf8 = parsed.parameters.some(([keyword]) => keyword === "SMTPUTF8");
     if (parsed.utf8 && !utf8) return replies.needsUtf8;
@@ -124,16 +108,8 @@ export class Transaction {
       if (address.domain === "") return replies.senderSyntax("domain is missing");
     }
     const size = parsed.parameters.find(([keyword]) => keyword === "SIZE")?.[1];
-    const envelope: Envelope = {
-      sender: parsed.path,
-      utf8,
-      user,
-      octets: size === undefined ? undefined : Number(size),
-      recipients: new Set(),
-      mailboxes: new Map(),
-      elsewhere: new Set(),
-      ring: undefined,
-    };
+    const octets = size === undefined ? undefined : Number(size);
+    const envelope = emptyEnvelope({ sender: parsed.path, utf8, user, octets });
     // RFC 8098 §3: a user's notice of having read a mail comes from the null sender.
     if (senders !== undefined && user !== undefined && parsed.path !== "") {
       return this.#checkSender(senders, user, envelope);
@@ -161,42 +137,6 @@ export class Transaction {
         return replies.undecided;
       default:
         return unreachable(answer);
-    }
-  }
-
-  /** RFC 5321 §4.1.1.11: a parameter that was not announced is refused, never ignored. */
-  #checkParameters({ parameters }: Path): Reply | undefined {
-    const seen = new Set<string>();
-    for (const [keyword, value] of parameters) {
-      if (seen.has(keyword)) return replies.parameterSyntax(`${keyword} is given twice`);
-      seen.add(keyword);
-      const refusal = this.#checkParameter(keyword, value);
-      if (refusal !== undefined) return refusal;
-    }
-    return undefined;
-  }
-
-  #checkParameter(keyword: string, value: string | undefined): Reply | undefined {
-    const { messageOctetsMax } = this.#context.limits;
-    switch (keyword) {
-      case "SIZE": // RFC 1870
-        if (value === undefined || !/^\d{1,20}$/.test(value)) {
-          return replies.parameterSyntax("SIZE needs a number");
-        }
-        return Number(value) > messageOctetsMax ? replies.tooLarge(messageOctetsMax) : undefined;
-      case "BODY": // RFC 6152
-        return value !== undefined && /^(?:7BIT|8BITMIME)$/i.test(value)
-          ? undefined
-          : replies.parameterSyntax("BODY is 7BIT or 8BITMIME");
-      case "SMTPUTF8": // RFC 6531 §3.4
-        return value === undefined ? undefined : replies.parameterSyntax("SMTPUTF8 has no value");
-      case "AUTH": // RFC 4954 §5: who is said to have sent it first; believed of nobody.
-        if (this.#context.senders === undefined) return replies.parameterUnknown(keyword);
-        return value !== undefined && isXtextAddress(value)
-          ? undefined
-          : replies.parameterSyntax("AUTH needs an address in xtext, or <>");
-      default:
-        return replies.parameterUnknown(keyword);
     }
   }
 
@@ -237,11 +177,11 @@ export class Transaction {
       case "mailboxes":
         // The transaction may have ended meanwhile, when this took too long.
         if (this.#turn !== turn) return replies.recipientOk;
-        return this.#add(address, answer.mailboxes, envelope);
+        return addMailboxes(envelope, address, answer.mailboxes, this.#context.limits);
       case "ring":
         if (this.#context.ring === undefined) return replies.unknownUser;
         if (this.#turn !== turn) return replies.recipientOk;
-        return this.#addRing(address, answer.part, envelope);
+        return addRing(envelope, address, answer.part);
       case "unknown":
         return replies.unknownUser;
       case "disabled":
@@ -285,26 +225,6 @@ export class Transaction {
       default:
         return unreachable(answer);
     }
-  }
-
-  #addRing(address: string, part: RingPart, envelope: Envelope): Reply {
-    if (envelope.recipients.size > 0) return replies.ringAlone;
-    envelope.recipients.add(address);
-    envelope.ring = { part, address };
-    return replies.recipientOk;
-  }
-
-  #add(address: string, named: readonly MailboxName[], envelope: Envelope): Reply {
-    const { recipients, mailboxes } = envelope;
-    const more = named.filter((mailbox) => !mailboxes.has(mailbox));
-    // The bound is for copies; an alias alone is taken in any case, it has its own.
-    const all = mailboxes.size + more.length;
-    if (mailboxes.size > 0 && all > this.#context.limits.recipientsMax) {
-      return replies.tooManyRecipients;
-    }
-    recipients.add(address);
-    for (const mailbox of more) mailboxes.set(mailbox, address);
-    return replies.recipientOk;
   }
 
   /** 354, or why not. */
@@ -377,9 +297,4 @@ function outcomeOf(answer: DeliveryAnswer): Outcome {
     default:
       return unreachable(answer);
   }
-}
-
-/** RFC 3461 §4, for the value of AUTH; what it says is not used. */
-function isXtextAddress(value: string): boolean {
-  return value === "<>" || /^(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})+$/.test(value);
 }

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
+import type { ServerEndpoints } from "../../ebm/index.js";
 import { RingpostError } from "../errors.js";
-import { endpointsOf } from "./endpoints.js";
+import { endpointsOf, knownServers } from "./endpoints.js";
 import { TransportError } from "./failure.js";
 import { Servers } from "./servers.js";
 
@@ -83,6 +84,23 @@ test("nothing more is tried once the client is closed", async () => {
   expect(asked).toBe(1);
 });
 
+test("a port in an error that nobody named is explained", async () => {
+  const { endpoints, derivedFrom } = knownServers([
+    "host0:5000",
+    { smtp: "mx:25", pop3: "mx:110" },
+  ]);
+  const servers = (which: readonly ServerEndpoints[]) =>
+    new Servers({
+      ...{ endpoints: which, derivedFrom, nowMs: () => 0, signal: new AbortController().signal },
+      ...{ onFailover: () => undefined, onStatus: () => undefined },
+    });
+  const down = ({ smtp }: ServerEndpoints) => Promise.reject(new TransportError(`${smtp}: down`));
+  await expect(servers(endpoints.slice(0, 1)).attempt(down)).rejects.toThrow(
+    "host0:5025: down; this port is derived from host0:5000: where it is another, name smtp and pop3",
+  );
+  await expect(servers(endpoints.slice(1)).attempt(down)).rejects.toThrow(/mx:25: down$/);
+});
+
 test("members that the ring names are added once, behind the others", () => {
   const { servers } = setup(1);
   const news = [endpointsOf("ringpost://host9:5000"), endpointsOf("host0:5000")];
@@ -99,6 +117,15 @@ test("endpoints by the rule of default ports", () => {
     pop3: "[::1]:5110",
     pop3s: "[::1]:5995",
   });
+});
+
+test("a ring port that leaves none for a mail port is refused, and said why", () => {
+  expect(() => endpointsOf("host:65000")).toThrow(
+    'servers: "host:65000" leaves no port for submission (65000 + 587 is over 65535)',
+  );
+  expect(() => endpointsOf({ smtp: "host:25", pop3: "host:65536" })).toThrow(
+    'servers: pop3 "host:65536" is not host:port',
+  );
 });
 
 test.each(["", "host", "http://host:5000", "host:0", "host:99999", "a b:1"])(

@@ -13,6 +13,8 @@ interface Server {
 
 export interface ServersOptions {
   readonly endpoints: readonly ServerEndpoints[];
+  /** What the ports of a server were derived from, by its SMTP endpoint; absent: they were named. */
+  readonly derivedFrom?: ReadonlyMap<string, string>;
   readonly nowMs: () => number;
   readonly onFailover: (event: {
     readonly from: string;
@@ -77,6 +79,7 @@ export class Servers {
     use: (endpoints: ServerEndpoints, patience: Patience) => Promise<T>,
   ): Promise<T> {
     let failure: TransportError | undefined;
+    let failed: Server | undefined;
     for (const patience of patiences) {
       for (const server of this.#inOrder()) {
         try {
@@ -90,13 +93,21 @@ export class Servers {
             throw error;
           }
           failure = error;
+          failed = server;
           this.#failed(server);
         }
       }
     }
     this.#say("offline");
-    const why = `no server can be reached: ${failure?.message ?? "none is known"}`;
+    const why = `no server can be reached: ${failure?.message ?? "none is known"}${this.#origin(failed)}`;
     throw new RingpostError("unreachable", why, true, { cause: failure });
+  }
+
+  /** A port in an error that nobody named is explained. */
+  #origin(server: Server | undefined): string {
+    const from = server && this.#options.derivedFrom?.get(server.endpoints.smtp);
+    if (from === undefined) return "";
+    return `; this port is derived from ${from}: where it is another, name smtp and pop3`;
   }
 
   #inOrder(): readonly Server[] {
