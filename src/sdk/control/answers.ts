@@ -3,6 +3,7 @@ import type { Pop3Client } from "../../client/pop3-client.js";
 import {
   type ConfigurationAnswer,
   type ConfigurationFrame,
+  EbmFormatError,
   findIndex,
   openPacket,
   type PacketHeader,
@@ -34,6 +35,11 @@ export class QuestionBounced extends Error {
   }
 }
 
+interface Listed {
+  readonly uid: string;
+  readonly number: number;
+}
+
 interface Waiting {
   readonly messageId: string;
   readonly resolve: (answer: RingAnswer) => void;
@@ -42,15 +48,24 @@ interface Waiting {
 
 /** An answer to nobody of this process may be another's of the same user: left for so long. */
 const strangeMs = 600_000;
+/** Mails that are fetched in one go. What came whole counts, so that each session gets further than one that broke off. */
+const batchMax = 16;
 const againMs = { first: 20, max: 1_000 } as const;
 const seenMax = 10_000;
 
 export class Answers {
   readonly #options: AnswersOptions;
   readonly #waiting = new Map<string, Waiting>();
-  /** Unique-ids that are not for us, and since when. */
-  readonly #strange = new Map<string, number>();
-  #fetching: Promise<void> | undefined;
+  /** By unique-id: what nobody waited for, since when, and the questions that it answers. */
+  readonly #strange = new Map<
+    string,
+    { readonly sinceMs: number; readonly ids: readonly string[] }
+  >();
+  /** Unique-ids of what is of no use any more, and still there, since a session that breaks off deletes nothing. */
+  readonly #done = new Set<string>();
+  /** Mails that were looked at. */
+  #looks = 0;
+  #isFetching = false;
 
   constructor(options: AnswersOptions) {
     this.#options = options;
@@ -65,12 +80,12 @@ export class Answers {
       this.#waiting.set(id, { messageId, resolve, reject });
     });
     answer.catch(() => undefined);
+    // It may have been seen before its question's own reply.
+    for (const [uid, { ids }] of this.#strange) if (ids.includes(id)) this.#strange.delete(uid);
     const forget = (): void => void this.#waiting.delete(id);
     signal.addEventListener("abort", forget, { once: true });
     try {
-      this.#fetching ??= this.#fetchWhileWaiting().finally(() => {
-        this.#fetching = undefined;
-      });
+      this.#fetch();
       return await answer;
     } finally {
       signal.removeEventListener("abort", forget);
@@ -91,16 +106,28 @@ export class Answers {
     return isOurs;
   }
 
+  #fetch(): void {
+    if (this.#isFetching) return;
+    this.#isFetching = true;
+    void this.#fetchWhileWaiting().finally(() => {
+      this.#isFetching = false;
+      if (this.#waiting.size > 0 && !this.#options.signal.aborted) this.#fetch();
+    });
+  }
+
   async #fetchWhileWaiting(): Promise<void> {
     const { open, signal } = this.#options;
     let waitMs: number = againMs.first;
     while (this.#waiting.size > 0 && !signal.aborted) {
       const before = this.#waiting.size;
+      const looksBefore = this.#looks;
       try {
         await open((client) => this.#collect(client));
       } catch (error) {
-        this.#failAll(error instanceof Error ? error : new Error(String(error)));
-        return;
+        if (this.#looks === looksBefore) {
+          this.#failAll(error instanceof Error ? error : new Error(String(error)));
+          return;
+        }
       }
       waitMs = this.#waiting.size < before ? againMs.first : Math.min(2 * waitMs, againMs.max);
       if (this.#waiting.size > 0) await delay(waitMs, signal);
@@ -112,44 +139,59 @@ export class Answers {
     this.#waiting.clear();
   }
 
+  /** The newest first, as long as somebody waits. Then some of the oldest, so that leftovers do not stay for ever. */
   async #collect(client: Pop3Client): Promise<void> {
     const uids = await client.uidl();
-    const numbers = uids.map((_, index) => index + 1);
-    const fresh = numbers.filter((number) => !this.#strange.has(uids[number - 1] ?? ""));
-    const wanted = this.#options.isShared ? await this.#ours(client, fresh, uids) : fresh;
-    const mails = await client.retrMany(wanted);
-    const done = wanted.filter((number, index) => {
-      if (this.#takeMail(mails[index] ?? Buffer.alloc(0))) return true;
-      this.#remember(uids[number - 1] ?? "");
-      return false;
-    });
-    await client.deleMany([...done, ...(this.#options.isShared ? [] : this.#old(uids))]);
+    this.#forgetGone(new Set(uids));
+    const listed = uids.map((uid, index) => ({ uid, number: index + 1 }));
+    const over = listed.filter(({ uid }) => this.#done.has(uid) || this.#isLeftover(uid));
+    await client.deleMany(over.map(({ number }) => number));
+    const fresh = listed
+      .filter(({ uid }) => !this.#done.has(uid) && !this.#strange.has(uid))
+      .reverse();
+    while (fresh.length > 0 && this.#waiting.size > 0) {
+      await this.#look(client, fresh.splice(0, batchMax));
+    }
+    await this.#look(client, fresh.splice(-batchMax));
   }
 
-  async #ours(client: Pop3Client, numbers: readonly number[], uids: readonly string[]) {
-    const headers = await client.topMany(numbers);
-    return numbers.filter((number, index) => {
+  async #look(client: Pop3Client, listed: readonly Listed[]): Promise<void> {
+    const wanted = this.#options.isShared ? await this.#ours(client, listed) : listed;
+    const done: number[] = [];
+    let at = 0;
+    for await (const mail of client.retrEach(wanted.map(({ number }) => number))) {
+      const { uid, number } = wanted[at++] ?? { uid: "", number: 0 };
+      const { isDone, ids } = this.#takeMail(mail);
+      if (!isDone) this.#remember(uid, ids);
+      else if (this.#done.add(uid)) done.push(number);
+      this.#looks += 1;
+    }
+    await client.deleMany(done);
+  }
+
+  async #ours(client: Pop3Client, listed: readonly Listed[]): Promise<readonly Listed[]> {
+    const headers = await client.topMany(listed.map(({ number }) => number));
+    return listed.filter(({ uid }, index) => {
       const header = headers[index] ?? Buffer.alloc(0);
       if (findIndex(headerField(header, "subject"))?.type === "configuration") return true;
       if (mayBeBounce(header)) return true;
-      this.#remember(uids[number - 1] ?? "");
+      this.#remember(uid);
       return false;
     });
   }
 
-  #takeMail(mail: Buffer): boolean {
+  /** Done: to be deleted. */
+  #takeMail(mail: Buffer): { readonly isDone: boolean; readonly ids?: readonly string[] } {
     // It may have the question's packet in it.
-    if (mayBeBounce(mail)) return this.#takeBounce(mail);
+    if (mayBeBounce(mail)) return { isDone: this.#takeBounce(mail) };
     try {
       const { packet } = readMail(mail);
-      if (packet === undefined) return false;
+      if (packet === undefined) return { isDone: false };
       const { header, frames } = openPacket(packet, this.#options.nowMs());
-      return this.take(
-        header,
-        frames.filter((frame) => frame.kind === "configuration"),
-      );
-    } catch {
-      return false;
+      const answers = frames.filter((frame) => frame.kind === "configuration");
+      return { isDone: this.take(header, answers), ids: answers.map(({ id }) => id) };
+    } catch (error) {
+      return { isDone: error instanceof EbmFormatError && error.reason === "expired" };
     }
   }
 
@@ -167,17 +209,19 @@ export class Answers {
     return false;
   }
 
-  #remember(uid: string): void {
+  #remember(uid: string, ids: readonly string[] = []): void {
     if (this.#strange.size >= seenMax) this.#strange.clear();
-    this.#strange.set(uid, this.#options.nowMs());
+    this.#strange.set(uid, { sinceMs: this.#options.nowMs(), ids });
   }
 
-  /** Numbers of what nobody has fetched for long. */
-  #old(uids: readonly string[]): number[] {
-    const before = this.#options.nowMs() - strangeMs;
-    return uids.flatMap((uid, index) => {
-      const since = this.#strange.get(uid);
-      return since !== undefined && since < before ? [index + 1] : [];
-    });
+  /** Nobody has fetched it for long. What people get is theirs. */
+  #isLeftover(uid: string): boolean {
+    const strange = this.#options.isShared ? undefined : this.#strange.get(uid);
+    return strange !== undefined && strange.sinceMs < this.#options.nowMs() - strangeMs;
+  }
+
+  #forgetGone(there: ReadonlySet<string>): void {
+    for (const uid of this.#done) if (!there.has(uid)) this.#done.delete(uid);
+    for (const uid of this.#strange.keys()) if (!there.has(uid)) this.#strange.delete(uid);
   }
 }
