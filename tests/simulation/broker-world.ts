@@ -11,15 +11,14 @@ import { RingKeys } from "../../src/mailbox/ring-keys.js";
 import { type QueueSession, RingBroker } from "../../src/middleware/broker/broker.js";
 import type { ProvenSender, PublishOutcome } from "../../src/middleware/ports.js";
 import type { QueueEntry } from "../../src/replication/peer-methods.js";
-import type { Clock, PeerMessage, Randomness } from "../../src/replication/ports.js";
+import type { PeerMessage } from "../../src/replication/ports.js";
 import type { MailboxName } from "../../src/shared/ids.js";
 import { restlessness } from "./replication-checker.js";
-import { gone, type Life, ringParameters } from "./replication-life.js";
+import { gone, type Life, ringParameters, startMs } from "./replication-life.js";
 import { ReplicationWorld, type SimulatedMember } from "./replication-world.js";
 
 const { domain } = ringParameters;
 const ringAddress = `ring@${domain}`;
-const startMs = Date.UTC(2026, 0, 1);
 
 const user = (name: string): MailboxName => `${name}@${domain}` as MailboxName;
 export const sender = (name: string, epoch = 1, device = "d1"): ProvenSender => ({
@@ -223,28 +222,7 @@ export class BrokerWorld {
 
 function createBroker(life: Life): RingBroker {
   const { replication, store, opened } = life.rooms;
-  const { clock: time } = life.world;
-  const { dice } = life;
-  const clock: Clock = {
-    wallMs: () => startMs + Math.floor(time.nowMs + life.member.skewMs),
-    monotonicMs: () => time.nowMs,
-    sleep: (ms, signal) =>
-      new Promise((resolve, reject) => {
-        if (signal?.aborted) return reject(new Error("aborted"));
-        const stop = (): void => {
-          cancel();
-          reject(new Error("aborted"));
-        };
-        const cancel = life.after(ms, () => {
-          signal?.removeEventListener("abort", stop);
-          resolve();
-        });
-        signal?.addEventListener("abort", stop, { once: true });
-      }),
-  };
-  const random: Randomness = {
-    bytes: (n) => Buffer.from(Array.from({ length: n }, () => dice.integer(256))),
-  };
+  const { clock, random } = life.ports(() => life.member.skewMs);
   const announceChanged = (register: string) => replication.announceChanged(register);
   const { registers } = replication;
   const keys = new RingKeys({ registers, clock, random, tokenMs: 3_600_000, announceChanged });
