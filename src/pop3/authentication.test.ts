@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { pop3Scope } from "../../tests/transcripts/pop3-scope.js";
 import { MemoryMaildrops, TestClient } from "../../tests/transcripts/pop3-support.js";
 import {
   allowsPlaintext,
@@ -8,30 +9,20 @@ import {
 } from "./authentication.js";
 import type { Credentials, SessionInfo } from "./maildrop.js";
 import type { Pop3ServerOptions } from "./options.js";
-import { createPop3Server, type Pop3Server } from "./server.js";
 
-const servers: Pop3Server[] = [];
-const clients: TestClient[] = [];
-
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.socket.destroy();
-  for (const server of servers.splice(0)) await server.close({ deadlineMs: 1_000 });
-});
+const { listen, kept } = pop3Scope();
 
 async function start(options: Partial<Pop3ServerOptions>) {
   const maildrops = new MemoryMaildrops();
   maildrops.add("alice", "secret", ["Subject: a\r\n\r\n"]);
   const usernames: (string | undefined)[] = [];
-  const server = createPop3Server({
+  const { server, port } = await listen({
     onAuth: maildrops.onAuth,
     authMethods: ["USER", "SCRAM-SHA-256", "OAUTHBEARER", "PLAIN"],
     onClose: (_, { username }) => usernames.push(username),
     ...options,
   });
-  servers.push(server);
-  const { port } = await server.listen({ port: 0, host: "127.0.0.1" });
-  const client = new TestClient(port);
-  clients.push(client);
+  const client = kept(new TestClient(port));
   await client.line();
   return { client, maildrops, server, usernames };
 }

@@ -1,18 +1,13 @@
 import { once } from "node:events";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { pop3Scope } from "../../tests/transcripts/pop3-scope.js";
 import { MemoryMaildrops, TestClient } from "../../tests/transcripts/pop3-support.js";
 import type { Maildrop, SessionSummary } from "./maildrop.js";
 import type { Pop3ServerOptions } from "./options.js";
 import { createPop3Server, type Pop3Server } from "./server.js";
 
 const mail = "Subject: a\r\n\r\nbody\r\n";
-const servers: Pop3Server[] = [];
-const clients: TestClient[] = [];
-
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.socket.destroy();
-  for (const server of servers.splice(0)) await server.close({ deadlineMs: 1_000 });
-});
+const { listen, kept } = pop3Scope();
 
 interface Setup {
   readonly maildrops: MemoryMaildrops;
@@ -25,31 +20,8 @@ interface Setup {
 async function start(options: Partial<Pop3ServerOptions> = {}): Promise<Setup> {
   const maildrops = new MemoryMaildrops();
   maildrops.add("alice", "secret", [mail, mail, mail]);
-  const ends: SessionSummary[] = [];
-  let onEnd = () => {};
-  const server = createPop3Server({
-    onAuth: maildrops.onAuth,
-    onClose: (_, summary) => {
-      ends.push(summary);
-      onEnd();
-    },
-    ...options,
-  });
-  servers.push(server);
-  const { port } = await server.listen({ port: 0, host: "127.0.0.1" });
-  const connect = () => {
-    const client = new TestClient(port);
-    clients.push(client);
-    return client;
-  };
-  const ended = async () => {
-    for (let end = ends.shift(); ; end = ends.shift()) {
-      if (end !== undefined) return end;
-      await new Promise<void>((resolve) => {
-        onEnd = resolve;
-      });
-    }
-  };
+  const { server, port, ended } = await listen({ onAuth: maildrops.onAuth, ...options });
+  const connect = () => kept(new TestClient(port));
   return { maildrops, server, connect, ended };
 }
 

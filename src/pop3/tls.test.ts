@@ -1,55 +1,30 @@
 import { once } from "node:events";
 import { connect as connectTls, createSecureContext, type TLSSocket } from "node:tls";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { contextsOf, makeCertificate } from "../../tests/support/certificate.js";
+import { pop3Scope } from "../../tests/transcripts/pop3-scope.js";
 import { MemoryMaildrops, TestClient } from "../../tests/transcripts/pop3-support.js";
-import type { SessionInfo, SessionSummary } from "./maildrop.js";
+import type { SessionInfo } from "./maildrop.js";
 import type { Pop3ServerOptions } from "./options.js";
-import { createPop3Server, type Pop3Server } from "./server.js";
+import { createPop3Server } from "./server.js";
 
 const mail = "Subject: a\r\n\r\nbody\r\n";
 const certificate = makeCertificate();
 const ca = certificate.cert;
-const servers: Pop3Server[] = [];
-const clients: TestClient[] = [];
-
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.socket.destroy();
-  for (const server of servers.splice(0)) await server.close({ deadlineMs: 1_000 });
-});
+const { listen, kept } = pop3Scope();
 
 async function start(options: Partial<Pop3ServerOptions> = {}) {
   const maildrops = new MemoryMaildrops();
   maildrops.add("alice", "secret", [mail, mail]);
   const logins: SessionInfo[] = [];
-  const ends: SessionSummary[] = [];
-  let onEnd = () => {};
-  const server = createPop3Server({
+  const { server, port, ended } = await listen({
     tls: contextsOf(certificate),
     onAuth: (credentials, session) => {
       logins.push(session);
       return maildrops.onAuth(credentials);
     },
-    onClose: (_, summary) => {
-      ends.push(summary);
-      onEnd();
-    },
     ...options,
   });
-  servers.push(server);
-  const { port } = await server.listen({ port: 0, host: "127.0.0.1" });
-  const kept = <T extends TestClient>(client: T): T => {
-    clients.push(client);
-    return client;
-  };
-  const ended = async () => {
-    for (let end = ends.shift(); ; end = ends.shift()) {
-      if (end !== undefined) return end;
-      await new Promise<void>((resolve) => {
-        onEnd = resolve;
-      });
-    }
-  };
   return {
     ...{ maildrops, server, port, logins, ended },
     connect: () => kept(new TestClient(port)),
@@ -85,8 +60,7 @@ describe("STLS, RFC 2595 §4", () => {
     expect(before).toContain("STLS");
     expect(before.filter((line) => /^(USER$|SASL)/.test(line))).toEqual([]);
     await clear.ask("STLS");
-    const client = await clear.secured({ ca });
-    clients.push(client);
+    const client = kept(await clear.secured({ ca }));
     const after = await capabilities(client);
     expect(after).not.toContain("STLS");
     expect(after).toEqual(expect.arrayContaining(["USER", "SASL PLAIN"]));
@@ -109,8 +83,7 @@ describe("STLS, RFC 2595 §4", () => {
     await clear.line();
     clear.send("STLS\r\nUSER alice\r\nPASS secret\r\nSTAT\r\nUSER al");
     expect(await clear.line()).toBe("+OK begin TLS\r\n");
-    const client = await clear.secured({ ca });
-    clients.push(client);
+    const client = kept(await clear.secured({ ca }));
     // Its answer is the first that comes.
     expect(await client.ask("NOOP")).toBe("-ERR log in first\r\n");
     expect(await client.ask("PASS secret")).toBe("-ERR USER first\r\n");
@@ -196,8 +169,7 @@ describe("STLS, RFC 2595 §4", () => {
     const clear = connect();
     await clear.line();
     await clear.ask("STLS");
-    const client = await clear.secured({ ca });
-    clients.push(client);
+    const client = kept(await clear.secured({ ca }));
     await login(client);
     await client.ask("DELE 1");
     clear.socket.write(Buffer.alloc(100, 23));

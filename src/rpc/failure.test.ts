@@ -1,24 +1,13 @@
 /** Members that are killed, frozen or cut off: real processes, real signals. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { PeerMessage } from "../replication/ports.js";
 import type { Address } from "../shared/ids.js";
-import {
-  callerCredentials,
-  credentialsOf,
-  deferred,
-  enrollment,
-  identity,
-  quietLog,
-  startServer,
-} from "./testing.js";
-import { createPeerTransport, type PeerTransportOptions } from "./transport.js";
+import { rpcScope } from "./test-scope.js";
+import { credentialsOf, deferred, enrollment } from "./testing.js";
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const { defer, server, transport } = rpcScope();
 
 const room = JSON.stringify(new URL("./index.ts", import.meta.url).href);
 const child = `
@@ -56,7 +45,7 @@ async function spawnMember(env: { LISTEN?: string; CALL?: string } = {}) {
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     },
   );
-  cleanups.push(() => end(process_));
+  defer(() => end(process_));
   const [addr] = (await once(process_, "message")) as [Address];
   return { process: process_, addr };
 }
@@ -66,17 +55,6 @@ async function end(member: ChildProcess): Promise<void> {
   const exited = once(member, "exit");
   member.kill("SIGKILL");
   await exited;
-}
-
-function transport(overrides: Partial<PeerTransportOptions> = {}) {
-  const created = createPeerTransport({
-    self: identity("caller"),
-    credentials: callerCredentials,
-    log: quietLog,
-    ...overrides,
-  });
-  cleanups.push(() => created.close());
-  return created;
 }
 
 const patient = { deadlineMs: 60_000 };
@@ -121,7 +99,7 @@ describe("a member that is killed", () => {
   test("is noticed by those whom it called", async () => {
     const arrived = deferred<void>();
     const gone = deferred<string>();
-    const { addr, server } = await startServer({
+    const { addr } = await server({
       keepalive: noKeepalive,
       onPeerCall: (): Promise<PeerMessage> => {
         arrived.resolve();
@@ -129,7 +107,6 @@ describe("a member that is killed", () => {
       },
       onPeerGone: (uuid) => gone.resolve(uuid),
     });
-    cleanups.push(() => server.stop(0));
     const coordinator = await spawnMember({ CALL: addr });
     await arrived.promise;
     await end(coordinator.process);

@@ -1,6 +1,6 @@
 /** Who gets in, and who is who: certificates of the ring, of another, of another member, none. */
 import { Client, type ClientUnaryCall, Metadata, type ServiceError, status } from "@grpc/grpc-js";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { makeClusterCa } from "../secrets/certificates.js";
 import { bounds } from "./bounds.js";
 import { createAdminCaller } from "./admin.js";
@@ -8,7 +8,9 @@ import { channelCredentials, serverName, type Trust } from "./credentials.js";
 import { describeMember, isOfThisMachine, redeemToken } from "./enroll.js";
 import { encodeHello, type ReceivedFrame } from "./frame.js";
 import { helloOf } from "./identity.js";
+import { rpcScope } from "./test-scope.js";
 import { adminRun, enrollRedeem, exchangeMethod, ringStep } from "./schema.js";
+import type { startServer } from "./testing.js";
 import {
   callerCredentials,
   credentialsOf,
@@ -17,14 +19,9 @@ import {
   identity,
   quietLog,
   serverCredentials,
-  startServer,
 } from "./testing.js";
-import { createPeerTransport } from "./transport.js";
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const { defer, server, transport } = rpcScope();
 
 const patient = { deadlineMs: 30_000 };
 const otherCa = await makeClusterCa();
@@ -32,7 +29,7 @@ const otherCa = await makeClusterCa();
 /** A member that notes what reaches it. */
 async function member(overrides: Parameters<typeof startServer>[0] = {}) {
   const reached: string[] = [];
-  const { addr, server } = await startServer({
+  const { addr } = await server({
     onRing: async () => reached.push("ring"),
     onPeerCall: async () => {
       reached.push("call");
@@ -41,14 +38,13 @@ async function member(overrides: Parameters<typeof startServer>[0] = {}) {
     onAdmin: async () => reached.push("admin"),
     ...overrides,
   });
-  cleanups.push(() => server.stop(0));
   return { addr, reached };
 }
 
 function caller(addr: string, trust: Trust): Client {
   const options = { "grpc.ssl_target_name_override": serverName };
   const client = new Client(addr, channelCredentials(trust), options);
-  cleanups.push(() => client.close());
+  defer(() => client.close());
   return client;
 }
 
@@ -84,7 +80,7 @@ async function attempts(addr: string, trust: Trust): Promise<(string | undefined
       stream.on("data", ({ hello }: ReceivedFrame) => hello && done(null));
       stream.on("error", done);
       stream.write(encodeHello(helloOf(own), 0));
-      cleanups.push(() => stream.cancel());
+      defer(() => stream.cancel());
     }),
   ];
 }
@@ -128,13 +124,8 @@ describe("at the door of a member", () => {
 });
 
 describe("a caller", () => {
-  const call = (addr: string, credentials = callerCredentials) => {
-    const transport = createPeerTransport({
-      ...{ self: identity("caller"), credentials, log: quietLog },
-    });
-    cleanups.push(() => transport.close());
-    return transport.call(addr as never, "m", {}, patient);
-  };
+  const call = (addr: string, credentials = callerCredentials) =>
+    transport({ credentials }).call(addr as never, "m", {}, patient);
 
   test("says nothing to a member of another ring", async () => {
     const { addr, reached } = await member({

@@ -1,33 +1,25 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { PeerMessage } from "../replication/ports.js";
 import type { Address } from "../shared/ids.js";
 import { bounds } from "./bounds.js";
 import { ListenError } from "./server.js";
-import { callerCredentials, deferred, identity, quietLog, startServer } from "./testing.js";
-import { createPeerTransport, type PeerTransportOptions } from "./transport.js";
+import { rpcScope } from "./test-scope.js";
+import { deferred, identity, startServer } from "./testing.js";
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const { defer, server, transport } = rpcScope();
 
-async function server(overrides: Parameters<typeof startServer>[0] = {}) {
-  const running = await startServer(overrides);
-  cleanups.push(() => running.server.stop(0));
-  return running;
-}
-
-function transport(overrides: Partial<PeerTransportOptions> = {}) {
-  const created = createPeerTransport({
-    self: identity("caller"),
-    credentials: callerCredentials,
-    log: quietLog,
-    ...overrides,
+/** A server that tells when a call arrives, and never answers it. */
+async function hanging() {
+  const arrived = deferred<void>();
+  const { addr } = await server({
+    onPeerCall: (): Promise<PeerMessage> => {
+      arrived.resolve();
+      return new Promise(() => {});
+    },
   });
-  cleanups.push(() => created.close());
-  return created;
+  return { addr, arrived };
 }
 
 const patient = { deadlineMs: 30_000 };
@@ -139,13 +131,7 @@ describe("calls", () => {
   });
 
   test("end when aborted", async () => {
-    const arrived = deferred<void>();
-    const { addr } = await server({
-      onPeerCall: (): Promise<PeerMessage> => {
-        arrived.resolve();
-        return new Promise(() => {});
-      },
-    });
+    const { addr, arrived } = await hanging();
     const caller = transport();
     const abort = new AbortController();
     const call = caller.call(addr, "m", {}, { ...patient, signal: abort.signal });
@@ -157,13 +143,7 @@ describe("calls", () => {
   });
 
   test("outstanding at close reject, later ones too", async () => {
-    const arrived = deferred<void>();
-    const { addr } = await server({
-      onPeerCall: (): Promise<PeerMessage> => {
-        arrived.resolve();
-        return new Promise(() => {});
-      },
-    });
+    const { addr, arrived } = await hanging();
     const caller = transport();
     const call = caller.call(addr, "m", {}, patient);
     await arrived.promise;
@@ -293,7 +273,7 @@ describe("server", () => {
     const wall = createServer((socket) => {
       sockets.push(socket.on("error", () => undefined).resume());
     });
-    cleanups.push(() => sockets.forEach((socket) => socket.destroy()));
+    defer(() => sockets.forEach((socket) => socket.destroy()));
     await new Promise<void>((resolve) => wall.listen(0, "127.0.0.1", resolve));
     const addr = `127.0.0.1:${(wall.address() as AddressInfo).port}` as Address;
     const downs: string[] = [];
@@ -304,7 +284,7 @@ describe("server", () => {
     await server({ listen: addr });
     // As often as one likes: an attempt that has just begun goes on.
     const greetings = setInterval(() => caller.redial(addr), 10);
-    cleanups.push(() => clearInterval(greetings));
+    defer(() => clearInterval(greetings));
     await call;
     expect(downs).toEqual([]);
     expect(sockets).toHaveLength(1);

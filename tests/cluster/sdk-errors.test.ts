@@ -1,19 +1,14 @@
 /** What a program is told when it can't have what it asks for: `code` to decide by, and whether to try again. */
-import { beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { connect, RingpostError } from "../../src/sdk/index.js";
 import { freeRingPort } from "../support/ports.js";
-import { admin, password, type Ring } from "../support/ring.js";
-import { ringScope } from "../support/ring-scope.js";
+import { admin, password } from "../support/ring.js";
+import { ringOfFile } from "../support/ring-scope.js";
 import { SdkClients, take, texts } from "../support/sdk-clients.js";
 import { within } from "../support/wait.js";
 
-const scope = ringScope("file");
-let ring: Ring;
+const ring = ringOfFile({ members: 3, args: ["--registration", "open"] });
 const clients = new SdkClients(() => ring);
-
-beforeAll(async () => {
-  ring = await scope.start({ members: 3, args: ["--registration", "open"] });
-});
 
 /** The error of what must fail, as `[code, retryable]`. */
 async function refusal(doing: Promise<unknown>): Promise<readonly [string, boolean]> {

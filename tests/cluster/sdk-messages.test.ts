@@ -1,19 +1,13 @@
 /** What is said of a message when it is sent (TTL, priority, delay), and of what is handed out (leases). */
-import { beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { Delivery, Message } from "../../src/sdk/index.js";
 import { RingpostError } from "../../src/sdk/index.js";
-import type { Ring } from "../support/ring.js";
-import { ringScope } from "../support/ring-scope.js";
+import { ringOfFile } from "../support/ring-scope.js";
 import { SdkClients, take, texts } from "../support/sdk-clients.js";
 import { waitUntil, within } from "../support/wait.js";
 
-const scope = ringScope("file");
-let ring: Ring;
+const ring = ringOfFile({ members: 3, args: ["--registration", "open"] });
 const clients = new SdkClients(() => ring);
-
-beforeAll(async () => {
-  ring = await scope.start({ members: 3, args: ["--registration", "open"] });
-});
 
 /** The next one, in hand. */
 async function next(consumer: AsyncIterable<Delivery>): Promise<Delivery> {

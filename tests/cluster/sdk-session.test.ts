@@ -1,23 +1,17 @@
 /** Sessions of the SDK against a ring of three: logging out, tokens that end, signals, another server. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { connect, type Message } from "../../src/sdk/index.js";
-import { admin, password, type Ring } from "../support/ring.js";
-import { ringScope } from "../support/ring-scope.js";
+import { admin, password } from "../support/ring.js";
+import { ringOfFile } from "../support/ring-scope.js";
 import { SdkClients, take, texts } from "../support/sdk-clients.js";
+import { temporaryFolder } from "../support/temporary.js";
 import { waitUntil, within } from "../support/wait.js";
 
-const scope = ringScope("file");
-const stores = mkdtempSync(join(tmpdir(), "ringpost-test-sdk-"));
-let ring: Ring;
+const stores = temporaryFolder("sdk");
+const ring = ringOfFile({ members: 3, args: ["--registration", "open"] });
 const clients = new SdkClients(() => ring);
-
-beforeAll(async () => {
-  ring = await scope.start({ members: 3, args: ["--registration", "open"] });
-});
-afterAll(() => rmSync(stores, { recursive: true, force: true }));
 
 test("logout: nobody is logged in, the device counts for nothing, and messages wait", async () => {
   const peer = await clients.user("peer");

@@ -1,23 +1,16 @@
 /** The SDK against a ring of three: what an application sees, also when members are killed. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { connect, connectExchange, type Consumer, type Message } from "../../src/sdk/index.js";
-import { password, type Ring } from "../support/ring.js";
-import { ringScope } from "../support/ring-scope.js";
+import { password } from "../support/ring.js";
+import { ringOfFile } from "../support/ring-scope.js";
 import { SdkClients, take } from "../support/sdk-clients.js";
+import { temporaryFolder } from "../support/temporary.js";
 import { within } from "../support/wait.js";
 
-const scope = ringScope("file");
-const stores = mkdtempSync(join(tmpdir(), "ringpost-test-sdk-"));
-let ring: Ring;
+const stores = temporaryFolder("sdk");
+const ring = ringOfFile({ members: 3, args: ["--registration", "open"] });
 const clients = new SdkClients(() => ring);
-
-beforeAll(async () => {
-  ring = await scope.start({ members: 3, args: ["--registration", "open"] });
-});
-afterAll(() => rmSync(stores, { recursive: true, force: true }));
 
 test("registers, logs in elsewhere, and messages go both ways", async () => {
   const alice = await clients.user("alice");

@@ -1,11 +1,7 @@
 /** Mail between a ring and a foreign mail system: Postfix and Dovecot, through the ring's relay and back. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  type ForeignMail,
-  foreignMailMissing,
-  freePort,
-  startForeignMail,
-} from "../support/foreign-mail.js";
+import { type ForeignMail, foreignMailMissing } from "../support/foreign-mail.js";
+import { startBeside } from "../support/foreign-ring.js";
 import { fetchAll } from "../support/pop3-client.js";
 import { admin, domain, password, type Ring } from "../support/ring.js";
 import { ringScope } from "../support/ring-scope.js";
@@ -20,12 +16,7 @@ let foreign: ForeignMail;
 
 beforeAll(async () => {
   if (missing !== undefined) return;
-  const port = await freePort();
-  const args = ["--relay", `127.0.0.1:${port}`, "--relay-retry", "1"];
-  ring = await scope.start({ members: 3, replicas: 2, args });
-  await ring.addUsers(["alice"]);
-  const ringSmtp = ring.entry.smtp;
-  foreign = await startForeignMail({ port, accounts: ["ann", "bob"], ringSmtp });
+  ({ ring, foreign } = await startBeside(scope, { users: ["alice"] }));
 });
 
 afterAll(() => foreign?.stop());

@@ -4,12 +4,8 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { connect, type Delivery, type Queue, type Ringpost } from "../../src/sdk/index.js";
-import {
-  type ForeignMail,
-  foreignMailMissing,
-  freePort,
-  startForeignMail,
-} from "../support/foreign-mail.js";
+import { type ForeignMail, foreignMailMissing } from "../support/foreign-mail.js";
+import { startBeside } from "../support/foreign-ring.js";
 import { fetchAll } from "../support/pop3-client.js";
 import { domain, password, type Ring } from "../support/ring.js";
 import { ringScope } from "../support/ring-scope.js";
@@ -27,13 +23,8 @@ const clients: Ringpost[] = [];
 
 beforeAll(async () => {
   if (missing !== undefined) return;
-  const port = await freePort();
-  const relay = ["--relay", `127.0.0.1:${port}`, "--relay-retry", "1", "--relay-rate", "5000"];
-  const args = [...relay, "--registration", "open"];
-  ring = await scope.start({ members: 3, replicas: 2, args });
-  await ring.addUsers(["carol"]);
-  const ringSmtp = ring.entry.smtp;
-  foreign = await startForeignMail({ port, accounts: ["ann", "bob"], ringSmtp });
+  const args = ["--relay-rate", "5000", "--registration", "open"];
+  ({ ring, foreign } = await startBeside(scope, { users: ["carol"], args }));
 });
 
 afterEach(async ({ task }) => {

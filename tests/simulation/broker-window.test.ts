@@ -2,7 +2,7 @@
 import { beforeEach, expect, test } from "vitest";
 import type { DataFrame } from "../../src/ebm/index.js";
 import type { PublishOutcome } from "../../src/middleware/ports.js";
-import { BrokerWorld, message, sender } from "./broker-world.js";
+import { BrokerWorld, message, packetOf, sender } from "./broker-world.js";
 
 let ring: BrokerWorld;
 const to = { exchange: "event" };
@@ -41,15 +41,6 @@ async function burst(index: number, packets: readonly DataFrame[][], apartMs = 3
     await ring.world.clock.advance(apartMs);
   }
   return sent;
-}
-
-function packetOf(frames: readonly DataFrame[]) {
-  const from = { user: sender("alice").user, device: "d1", epoch: 1 };
-  const header = {
-    ...{ connection: "c", packet: 1, from, to: "ring@ring.test", key: "k".repeat(43) },
-    ...{ expiresAtMs: 0, hash: "h".repeat(43) },
-  };
-  return { header, frames };
 }
 
 async function eachOnceInOrder(upTo: number): Promise<void> {

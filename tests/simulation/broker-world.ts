@@ -1,4 +1,5 @@
 /** A simulated ring whose members have a broker, and clients of it. */
+import { deepEqual, ok } from "node:assert/strict";
 import {
   type DataFrame,
   type Frame,
@@ -10,15 +11,14 @@ import { RingKeys } from "../../src/mailbox/ring-keys.js";
 import { type QueueSession, RingBroker } from "../../src/middleware/broker/broker.js";
 import type { ProvenSender, PublishOutcome } from "../../src/middleware/ports.js";
 import type { QueueEntry } from "../../src/replication/peer-methods.js";
-import type { Clock, PeerMessage, Randomness } from "../../src/replication/ports.js";
+import type { PeerMessage } from "../../src/replication/ports.js";
 import type { MailboxName } from "../../src/shared/ids.js";
 import { restlessness } from "./replication-checker.js";
-import { gone, type Life, ringParameters } from "./replication-life.js";
+import { gone, type Life, ringParameters, startMs } from "./replication-life.js";
 import { ReplicationWorld, type SimulatedMember } from "./replication-world.js";
 
 const { domain } = ringParameters;
 const ringAddress = `ring@${domain}`;
-const startMs = Date.UTC(2026, 0, 1);
 
 const user = (name: string): MailboxName => `${name}@${domain}` as MailboxName;
 export const sender = (name: string, epoch = 1, device = "d1"): ProvenSender => ({
@@ -119,6 +119,39 @@ export class BrokerWorld {
     return answer;
   }
 
+  /** A queue of its own for whoever declares it. */
+  async declare(name: string, options: object = {}, who = "alice"): Promise<void> {
+    const outcome = await this.must(0, ({ operations }) =>
+      operations.declareQueue({ name, ...options }, sender(who)),
+    );
+    deepEqual(outcome, { ok: true, answer: {} });
+  }
+
+  /** Alice's, with these queues of hers bound to it. */
+  async exchange(name: string, type: "topic" | "fanout", queues: readonly string[]): Promise<void> {
+    const alice = sender("alice");
+    const made = await this.must(0, ({ operations }) =>
+      operations.declareExchange({ name, type }, alice),
+    );
+    ok(made.ok);
+    for (const queue of queues) {
+      const ask = { exchange: name, queue, key: "#" };
+      const bound = await this.must(0, ({ operations }) => operations.bind(ask, alice));
+      ok(bound.ok);
+    }
+  }
+
+  /** Until it is gone, as a client does that is told to try again. */
+  async remove(name: string, who = "alice"): Promise<void> {
+    for (let attempt = 0; attempt < 5; attempt += 1) {
+      const outcome = await this.must(0, ({ operations }) =>
+        operations.removeQueue({ name }, sender(who)),
+      );
+      if (outcome.ok || outcome.code === "unknown") return;
+    }
+    throw new Error("not removed");
+  }
+
   publish(index: number, frames: readonly Frame[], from = sender("alice")) {
     return this.at(index, (broker) => broker.publish(packetOf(frames, from), from));
   }
@@ -189,28 +222,7 @@ export class BrokerWorld {
 
 function createBroker(life: Life): RingBroker {
   const { replication, store, opened } = life.rooms;
-  const { clock: time } = life.world;
-  const { dice } = life;
-  const clock: Clock = {
-    wallMs: () => startMs + Math.floor(time.nowMs + life.member.skewMs),
-    monotonicMs: () => time.nowMs,
-    sleep: (ms, signal) =>
-      new Promise((resolve, reject) => {
-        if (signal?.aborted) return reject(new Error("aborted"));
-        const stop = (): void => {
-          cancel();
-          reject(new Error("aborted"));
-        };
-        const cancel = life.after(ms, () => {
-          signal?.removeEventListener("abort", stop);
-          resolve();
-        });
-        signal?.addEventListener("abort", stop, { once: true });
-      }),
-  };
-  const random: Randomness = {
-    bytes: (n) => Buffer.from(Array.from({ length: n }, () => dice.integer(256))),
-  };
+  const { clock, random } = life.ports(() => life.member.skewMs);
   const announceChanged = (register: string) => replication.announceChanged(register);
   const { registers } = replication;
   const keys = new RingKeys({ registers, clock, random, tokenMs: 3_600_000, announceChanged });
@@ -221,7 +233,8 @@ function createBroker(life: Life): RingBroker {
   });
 }
 
-function packetOf(frames: readonly Frame[], { user: from, device, epoch }: ProvenSender) {
+export function packetOf(frames: readonly Frame[], by: ProvenSender = sender("alice")) {
+  const { user: from, device, epoch } = by;
   const header = {
     ...{ connection: "c", packet: 1, from: { user: from, device, epoch } },
     ...{ to: ringAddress, key: "k".repeat(43), expiresAtMs: 0, hash: "h".repeat(43) },
@@ -242,6 +255,14 @@ export function message(sequence: number, options: FrameOptions, text = `m${sequ
     ...{ size: octets.length, octets, properties: { sentAtMs: 0, ...properties } },
   };
 }
+
+/** `m1`, `m2` … as messages, and as what is read of them. */
+export const numbered = (from: number, to: number, options: FrameOptions): DataFrame[] =>
+  Array.from({ length: to - from + 1 }, (_, i) => message(from + i, options));
+export const expected = (from: number, to: number): string[] =>
+  Array.from({ length: to - from + 1 }, (_, i) => `m${from + i}`);
+
+export const texts = (shown: readonly Shown[]): string[] => shown.flatMap((each) => each.texts);
 
 async function joined(pieces: AsyncIterable<Buffer>): Promise<Buffer> {
   const all: Buffer[] = [];

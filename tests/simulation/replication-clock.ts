@@ -1,10 +1,9 @@
 /** Simulated time, and dice by name: one seed gives one run, event by event. */
 import { createHash } from "node:crypto";
+import { EventHeap, type Timed } from "./event-heap.js";
 import { seededRandom } from "./ring-network.js";
 
-interface Event {
-  readonly atMs: number;
-  readonly order: number;
+interface Event extends Timed {
   run: (() => void) | undefined;
 }
 
@@ -24,12 +23,12 @@ export class SimulationClock {
   nowMs = 0;
   #order = 0;
   #run = 0;
-  readonly #heap: Event[] = [];
+  readonly #events = new EventHeap<Event>();
 
   /** @returns cancels it */
   after(ms: number, run: () => void): () => void {
     const event: Event = { atMs: this.nowMs + Math.max(0, ms), order: this.#order++, run };
-    this.#push(event);
+    this.#events.push(event);
     return () => {
       event.run = undefined;
     };
@@ -44,9 +43,9 @@ export class SimulationClock {
     const untilMs = this.nowMs + ms;
     await settled();
     for (;;) {
-      const next = this.#heap[0];
+      const next = this.#events.first;
       if (next === undefined || next.atMs > untilMs) break;
-      this.#pop();
+      this.#events.pop();
       if (next.run === undefined) continue;
       this.nowMs = next.atMs;
       next.run();
@@ -70,43 +69,6 @@ export class SimulationClock {
     }
     throw new Error(`not settled within ${withinMs} ms`);
   }
-
-  #push(event: Event): void {
-    const heap = this.#heap;
-    let i = heap.push(event) - 1;
-    while (i > 0) {
-      const parent = (i - 1) >> 1;
-      const above = heap[parent];
-      if (above === undefined || !isEarlier(event, above)) break;
-      heap[i] = above;
-      i = parent;
-    }
-    heap[i] = event;
-  }
-
-  #pop(): void {
-    const heap = this.#heap;
-    const last = heap.pop();
-    if (last === undefined || heap.length === 0) return;
-    let i = 0;
-    for (;;) {
-      let child = 2 * i + 1;
-      const [left, right] = [heap[child], heap[child + 1]];
-      let least = left;
-      if (right !== undefined && left !== undefined && isEarlier(right, left)) {
-        least = right;
-        child += 1;
-      }
-      if (least === undefined || !isEarlier(least, last)) break;
-      heap[i] = least;
-      i = child;
-    }
-    heap[i] = last;
-  }
-}
-
-function isEarlier(a: Event, b: Event): boolean {
-  return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 }
 
 /** Dice of their own for each name, so that what one part draws does not change the others'. */

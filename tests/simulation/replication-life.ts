@@ -16,7 +16,7 @@ import type { Host } from "./replication-network.js";
 import type { ReplicationWorld, SimulatedMember } from "./replication-world.js";
 
 export const ringParameters = { bits: 32, replicas: 2, domain: "ring.test" } as const;
-const startMs = Date.UTC(2026, 0, 1);
+export const startMs = Date.UTC(2026, 0, 1);
 
 /** The process ended before it could answer. */
 export const gone = Symbol("the process ended");
@@ -138,11 +138,11 @@ export class Life implements Host {
   readonly after = (ms: number, run: () => void): (() => void) =>
     this.world.clock.after(ms, () => this.perform(run));
 
-  #ports(): { clock: Clock; random: Randomness } {
+  /** What a room of this process has of the world; `skewMs`: how far its clock is off. */
+  ports(skewMs: () => number): { clock: Clock; random: Randomness } {
     const { world, dice } = this;
-    const { skewMs } = this.member;
     const clock: Clock = {
-      wallMs: () => startMs + Math.floor(world.clock.nowMs + skewMs),
+      wallMs: () => startMs + Math.floor(world.clock.nowMs + skewMs()),
       monotonicMs: () => world.clock.nowMs,
       sleep: (ms, signal) =>
         new Promise((resolve, reject) => {
@@ -195,7 +195,9 @@ export class Life implements Host {
 
   #build(opened: OpenedStore): Rooms {
     const { world, member } = this;
-    const { clock, random } = this.#ports();
+    // As it was when the process started.
+    const { skewMs } = member;
+    const { clock, random } = this.ports(() => skewMs);
     const { uuid, addr, id } = member;
     const { faults } = world.options;
     const store = world.observed(this, faults?.wrapStore?.(opened.store, this) ?? opened.store);

@@ -1,5 +1,6 @@
 /** Simulated time, dice and network for the ring: one seed gives one run, event by event. */
 import type { Address } from "../../src/shared/ids.js";
+import { EventHeap, type Timed } from "./event-heap.js";
 
 /** mulberry32: small, fast, good enough to draw events from. */
 export function seededRandom(seed: number): () => number {
@@ -13,9 +14,7 @@ export function seededRandom(seed: number): () => number {
   };
 }
 
-interface Event {
-  readonly atMs: number;
-  readonly order: number;
+interface Event extends Timed {
   readonly settles: boolean;
   run: (() => void) | undefined;
 }
@@ -24,7 +23,7 @@ interface Event {
 export class SimulatedClock {
   nowMs = 0;
   #order = 0;
-  readonly #heap: Event[] = [];
+  readonly #events = new EventHeap<Event>();
 
   /**
    * @param settles false: `run` settles no promise, so that nothing has to be waited for after it.
@@ -33,7 +32,7 @@ export class SimulatedClock {
   after(ms: number, run: () => void, settles = true): () => void {
     const atMs = this.nowMs + Math.max(0, ms);
     const event: Event = { atMs, order: this.#order++, settles, run };
-    this.#push(event);
+    this.#events.push(event);
     return () => {
       event.run = undefined;
     };
@@ -43,9 +42,9 @@ export class SimulatedClock {
   async advance(ms: number): Promise<void> {
     const untilMs = this.nowMs + ms;
     for (;;) {
-      const next = this.#heap[0];
+      const next = this.#events.first;
       if (next === undefined || next.atMs > untilMs) break;
-      this.#pop();
+      this.#events.pop();
       if (next.run === undefined) continue;
       this.nowMs = next.atMs;
       next.run();
@@ -56,43 +55,6 @@ export class SimulatedClock {
     this.nowMs = untilMs;
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
-
-  #push(event: Event): void {
-    const heap = this.#heap;
-    let i = heap.push(event) - 1;
-    while (i > 0) {
-      const parent = (i - 1) >> 1;
-      const above = heap[parent];
-      if (above === undefined || !isEarlier(event, above)) break;
-      heap[i] = above;
-      i = parent;
-    }
-    heap[i] = event;
-  }
-
-  #pop(): void {
-    const heap = this.#heap;
-    const last = heap.pop();
-    if (last === undefined || heap.length === 0) return;
-    let i = 0;
-    for (;;) {
-      let child = 2 * i + 1;
-      const [left, right] = [heap[child], heap[child + 1]];
-      let least = left;
-      if (right !== undefined && left !== undefined && isEarlier(right, left)) {
-        least = right;
-        child += 1;
-      }
-      if (least === undefined || !isEarlier(least, last)) break;
-      heap[i] = least;
-      i = child;
-    }
-    heap[i] = last;
-  }
-}
-
-function isEarlier(a: Event, b: Event): boolean {
-  return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 }
 
 /** One end of the network. A node that is restarted is a new one. */

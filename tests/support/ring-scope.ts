@@ -1,9 +1,18 @@
-import { afterAll, afterEach } from "vitest";
+import { afterAll, afterEach, beforeAll } from "vitest";
 import { Ring, type RingOptions } from "./ring.js";
 
 /** Starts rings that end with the test (or with the file), printing their logs when one failed. */
 export interface RingScope {
-  start(options: RingOptions): Promise<Ring>;
+  /** `ring`: one that was made of these options already. */
+  start(options: RingOptions, ring?: Ring): Promise<Ring>;
+}
+
+/** Call at the top of a test file: one ring for all its tests, there when the first one begins. */
+export function ringOfFile(options: RingOptions): Ring {
+  const ring = new Ring(options);
+  const scope = ringScope("file");
+  beforeAll(() => scope.start(options, ring));
+  return ring;
 }
 
 /**
@@ -31,8 +40,7 @@ export function ringScope(life: "test" | "file" = "test"): RingScope {
   });
   afterAll(end);
   return {
-    async start(options) {
-      const ring = new Ring(options);
+    async start(options, ring = new Ring(options)) {
       rings.push(ring);
       const ids = typeof options.members === "number" ? [] : options.members;
       const count = typeof options.members === "number" ? options.members : ids.length;
