@@ -4,7 +4,7 @@
 // SHA-256 of the whole.
 import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { createReadStream, createWriteStream } from "node:fs";
+import { createReadStream, createWriteStream, rmSync } from "node:fs";
 import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -14,6 +14,12 @@ const mebi = 1024 * 1024;
 const blockOctets = 4 * mebi;
 const underWayMax = 4;
 const folder = await mkdtemp(join(tmpdir(), "ringpost-file-"));
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.once(signal, () => {
+    rmSync(folder, { recursive: true, force: true });
+    process.exit(130);
+  });
+}
 
 async function someFile(octets) {
   const path = join(folder, "chance.bin");
