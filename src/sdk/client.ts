@@ -140,6 +140,7 @@ export class Client implements Ringpost {
 
   on<E extends keyof RingpostEvents>(event: E, listener: (value: RingpostEvents[E]) => void): this {
     this.#events.on(event, listener);
+    if (event === "chat") this.#account?.chats.listen();
     return this;
   }
 

@@ -11,6 +11,10 @@ export class Events {
     this.#listeners.set(event, listeners.add(listener));
   }
 
+  has(event: keyof RingpostEvents): boolean {
+    return (this.#listeners.get(event)?.size ?? 0) > 0;
+  }
+
   off<E extends keyof RingpostEvents>(event: E, listener: Listener<E>): void {
     this.#listeners.get(event)?.delete(listener);
   }

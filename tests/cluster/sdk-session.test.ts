@@ -182,3 +182,29 @@ test("a server that is killed: the next one has the next message at once", async
   expect(texts(await take(receiver.sdk.inbox(), 2))).toEqual(["before", "after"]);
   await victim.restart();
 });
+
+test("a program without a store that consumes nothing takes nothing from those that do", async () => {
+  const { sdk: sender } = await clients.user("sender");
+  const name = clients.name("reader");
+  await ring.addUsers([name]);
+  const passing = await clients.login(name);
+  const letter = await sender.send(name, "a letter", { stream: "letters" });
+  const chat = await (await sender.chats.open(name)).send("a line");
+  await Promise.all([letter.accepted, chat.accepted]);
+  // Its acknowledgement lies behind them in the same maildrop: what it might have taken, it has seen by then.
+  const echo = sender.inbox();
+  const note = await passing.send(sender.user ?? "", "not for long");
+  expect(texts(await take(echo, 1))).toEqual(["not for long"]);
+  await within(note.consumed, 60_000, "the passing program to hear of its own message");
+  await passing.close();
+
+  const reader = await clients.login(name);
+  expect(texts(await take(reader.inbox(), 1))).toEqual(["a letter"]);
+  await within(letter.consumed, 60_000, "the receipt");
+  const lines = async () => (await reader.chats.open(sender.user ?? "")).messages;
+  await waitUntil(async () => (await lines()).length === 1, {
+    deadlineMs: 60_000,
+    what: "the line",
+  });
+  expect((await lines()).map(({ text }) => text)).toEqual(["a line"]);
+});

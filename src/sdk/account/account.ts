@@ -102,12 +102,25 @@ export class Account {
     this.#login = new Login({ control, session: this.#session, record, learn, renewed, signal });
     const link = createLink(journal, this.#linkPorts(), this.#linkOptions());
     this.link = link;
-    this.inbox = new Inbox({ link, closing: signal });
+    this.inbox = new Inbox({ link, closing: signal, onConsumer: () => this.#consumes() });
+    this.#data = new DataMaildrop({
+      isShared: post.isElsewhere,
+      receive: (mail, uid) => link.receive(mail, uid),
+      handle: async (received) =>
+        received.kind === "configuration"
+          ? this.#answers.take(received.header, received.frames)
+          : await this.broker.takePushed(received.queue, received.pushed ?? []),
+      polled: () => link.polled(),
+      nowMs,
+    });
     this.requests = new Requests(this.inbox, link);
     const idOf = (name: string): string => this.idOf(name);
     const told = (withUser: string, line: ChatLine): void =>
       parts.events.emit("chat", { user: withUser, line });
-    this.chats = new Chats({ user, inbox: this.inbox, link, values, idOf, told });
+    this.chats = new Chats({
+      ...{ user, inbox: this.inbox, link, values, idOf, told },
+      listens: !this.#isVolatile || parts.events.has("chat"),
+    });
     this.contacts = new Contacts({ ask, values, idOf });
     this.mailbox = new MailboxFolders({
       ask,
@@ -122,16 +135,6 @@ export class Account {
       openQueue: (name, use) => this.#openQueue(name, use),
       failed: (queue, error) => this.#queueFailed(queue, error),
       isPushed: post.isElsewhere,
-    });
-    this.#data = new DataMaildrop({
-      isShared: post.isElsewhere,
-      receive: (mail, uid) => link.receive(mail, uid),
-      handle: async (received) =>
-        received.kind === "configuration"
-          ? this.#answers.take(received.header, received.frames)
-          : await this.broker.takePushed(received.queue, received.pushed ?? []),
-      polled: () => link.polled(),
-      nowMs,
     });
   }
 
@@ -231,7 +234,21 @@ export class Account {
       ...(windowOctets === undefined ? {} : { windowOctets }),
       ...(blockOctets === undefined ? {} : { blockOctets }),
       ...(lingerMs === undefined ? {} : { lingerMs }),
+      ...(this.#isVolatile && {
+        isConsumed: (of) => of !== undefined && this.inbox.isConsumed(of.kind ?? "message"),
+      }),
     };
+  }
+
+  /** What is fetched is lost with the process: nothing is that nobody here consumes. */
+  get #isVolatile(): boolean {
+    return this.#parts.options.store === undefined;
+  }
+
+  #consumes(): void {
+    if (!this.#isVolatile) return;
+    this.#data.lookAgainAtAll();
+    this.expectMail();
   }
 
   /** Somebody waits for messages, or will be answered: looks soon, and often for a while. */

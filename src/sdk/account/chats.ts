@@ -19,6 +19,8 @@ export interface ChatsOptions {
   readonly idOf: (name: string) => string;
   /** A line came, or one of ours got somewhere. */
   readonly told: (user: string, line: ChatLine) => void;
+  /** At once; if not, when somebody asks for a conversation. */
+  readonly listens: boolean;
 }
 
 /** Of one conversation; older ones are forgotten. Under 1 MiB together. */
@@ -32,6 +34,7 @@ export class Chats {
   readonly #current = new Map<string, readonly KeptLine[]>();
   /** By message: with whom the line is. */
   readonly #sent = new Map<string, string>();
+  #isListening = false;
 
   constructor(options: ChatsOptions) {
     this.#options = options;
@@ -40,16 +43,25 @@ export class Chats {
         if (line.state === "sending" || line.state === "delivered") this.#sent.set(line.id, user);
       }
     }
+    if (options.listens) this.listen();
+  }
+
+  /** Lines are taken from now on. */
+  listen(): void {
+    if (this.#isListening) return;
+    this.#isListening = true;
     this.#listen().catch(() => undefined);
   }
 
   list(): Promise<readonly { readonly user: string; readonly last: ChatLine | undefined }[]> {
+    this.listen();
     const latest = this.#all().map(({ user }) => ({ user, last: this.#lines(user).at(-1) }));
     latest.sort((a, b) => (b.last?.at.getTime() ?? 0) - (a.last?.at.getTime() ?? 0));
     return Promise.resolve(latest);
   }
 
   open(name: string): Promise<Chat> {
+    this.listen();
     const user = this.#options.idOf(name);
     const lines = (): readonly ChatLine[] => this.#lines(user);
     return Promise.resolve({

@@ -47,6 +47,11 @@ export class DataMaildrop {
     for (const left of this.#left.values()) if (left.queue === queue) left.againAtMs = 0;
   }
 
+  /** Somebody consumes what nobody did. */
+  lookAgainAtAll(): void {
+    for (const left of this.#left.values()) if (left.waitMs < Infinity) left.againAtMs = 0;
+  }
+
   /** One session's work. True when there was something for us. */
   async collect(client: Pop3Client): Promise<boolean> {
     try {

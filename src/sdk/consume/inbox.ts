@@ -9,6 +9,8 @@ export type Kind = "message" | "request" | "response" | "chat";
 export interface InboxOptions {
   readonly link: Link;
   readonly closing: AbortSignal;
+  /** There is a consumer more. */
+  readonly onConsumer: () => void;
 }
 
 /** Taken from the link and waiting for somebody who consumes them. */
@@ -41,7 +43,12 @@ export class Inbox {
     });
     if (!stream.ended) this.#streams.set(kind, [...(this.#streams.get(kind) ?? []), stream]);
     queueMicrotask(() => this.pump());
+    this.#options.onConsumer();
     return stream;
+  }
+
+  isConsumed(kind: Kind): boolean {
+    return (this.#streams.get(kind)?.length ?? 0) > 0;
   }
 
   /** The link has more. It says so of each message, and many come with one mail. */

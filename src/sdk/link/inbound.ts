@@ -36,7 +36,7 @@ export class Inbound {
     const { journal, connections } = this.context;
     const { from: origin, connection, packet, floor = 0 } = header;
     const fresh = frames.filter((frame) => this.isWanted(origin, frame));
-    const why = this.#refusal(origin, fresh);
+    const why = this.#strange(origin, fresh) ?? this.#refusal(origin, fresh);
     if (why !== undefined) return why;
     const { parts, bodies } = await this.#place(origin, fresh);
     const written = journal.write(
@@ -65,6 +65,19 @@ export class Inbound {
     if (!stream) return true;
     if (stream.settled.has(frame.sequence)) return false;
     return !isComplete(stream.messages.get(frame.sequence));
+  }
+
+  /** For another program of this user, or a later one. A mail that is also for this one is taken as a whole. */
+  #strange(origin: Origin, frames: readonly DataFrame[]): string | undefined {
+    const { journal, options } = this.context;
+    const messages = frames.filter(
+      ({ octets, size, void: isVoid }) => isVoid !== true && (octets.length > 0 || size === 0),
+    );
+    const isOurs = ({ stream, sequence, properties }: DataFrame): boolean => {
+      const known = journal.state.in.get(streamKey(origin, stream))?.messages.get(sequence);
+      return options.isConsumed(properties ?? known?.properties);
+    };
+    return messages.length === 0 || messages.some(isOurs) ? undefined : "nobody consumes it here";
   }
 
   #refusal(origin: Origin, frames: readonly DataFrame[]): string | undefined {

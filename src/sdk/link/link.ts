@@ -48,6 +48,7 @@ const defaults = {
   inboxOctetsMax: 512 * 1024 * 1024,
   outboxOctetsMax: 1024 * 1024 * 1024,
   deliveriesMax: 20,
+  isConsumed: () => true,
 };
 
 /** What the journal has is sent on at once. A journal serves one link at a time. */

@@ -91,6 +91,11 @@ export interface LinkOptions {
   readonly outboxOctetsMax?: number;
   /** Handed out and not acknowledged so often, a message is a dead letter. Default 20. */
   readonly deliveriesMax?: number;
+  /**
+   * Whether somebody here consumes such messages; undefined: of a part whose beginning is not here. A mail with nothing
+   * but others is left where it is, and not acknowledged. Default: all are taken, which is for a journal that outlives the process.
+   */
+  readonly isConsumed?: (properties: MessageProperties | undefined) => boolean;
 }
 
 export interface NewMessage {
