@@ -281,8 +281,12 @@ export interface Ringpost extends AsyncDisposable {
 
   on<E extends keyof RingpostEvents>(event: E, listener: (value: RingpostEvents[E]) => void): this;
   off<E extends keyof RingpostEvents>(event: E, listener: (value: RingpostEvents[E]) => void): this;
-  /** Waits until all that was sent is delivered, then closes. */
+  /** Waits until all that was sent is delivered and what was settled is known to the ring, then closes. */
   drain(options?: { readonly deadlineMs?: number }): Promise<void>;
-  /** Closes at once; with a `store`, what is not delivered goes on with the next `connect`. */
+  /**
+   * Ends every consumer, gives back to the ring what they have of its queues, so that others get it at once (for 5 s at
+   * most, when no server answers), and closes; `await using` does the same. With a `store`, what is not delivered goes
+   * on with the next `connect`.
+   */
   close(): Promise<void>;
 }

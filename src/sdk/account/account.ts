@@ -162,8 +162,9 @@ export class Account {
     return this.#login.refresh();
   }
 
-  logout(): Promise<void> {
-    return this.#login.leave();
+  async logout(): Promise<void> {
+    await this.broker.giveBack();
+    await this.#login.leave();
   }
 
   /** Waits until what was sent is delivered and what was settled is known to the ring. */
@@ -172,6 +173,7 @@ export class Account {
   }
 
   async close(): Promise<void> {
+    await this.broker.end();
     this.#login.close();
     this.link.close();
     this.#end.abort(closedError());

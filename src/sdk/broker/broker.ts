@@ -49,6 +49,7 @@ export class Broker {
   readonly #leases = new Map<string, number>();
   /** Events that are known to be there. */
   readonly #events = new Set<string>();
+  #isOver = false;
 
   constructor(options: BrokerOptions) {
     this.#options = options;
@@ -179,6 +180,21 @@ export class Broker {
     await Promise.all([...this.#settlers.values()].map((settler) => settler.settled()));
   }
 
+  /**
+   * Every consumer ends, and the ring knows what they gave back: others need not wait for their leases to be over.
+   * Within seconds in any case; never rejects.
+   */
+  async giveBack(): Promise<void> {
+    const consumers = [...this.#consumers.values()].flatMap((some) => [...some]);
+    await Promise.all(consumers.map(({ stream }) => stream.close()));
+  }
+
+  /** As `giveBack`, and nobody consumes any more. */
+  async end(): Promise<void> {
+    this.#isOver = true;
+    await this.giveBack();
+  }
+
   #send(
     body: Body,
     options: SendOptions,
@@ -194,7 +210,7 @@ export class Broker {
     if (isPushed && name.endsWith(deadSuffix)) {
       ask("declareQueue", { name, push: true }).catch((error: unknown) => failed(name, error));
     }
-    return new QueueConsumer(
+    const { stream } = new QueueConsumer(
       {
         queue: name,
         link,
@@ -211,7 +227,9 @@ export class Broker {
         closed: (consumer) => void this.#consumers.get(name)?.delete(consumer),
       },
       consume,
-    ).consumer;
+    );
+    if (this.#isOver) void stream.close();
+    return stream;
   }
 
   #settlerOf(queue: string): Settler {

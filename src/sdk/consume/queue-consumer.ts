@@ -4,7 +4,7 @@
  * as came together; it is settled when all of them are.
  */
 import type { Pop3Client } from "../../client/pop3-client.js";
-import type { ConsumeOptions, Consumer } from "../api.js";
+import type { ConsumeOptions } from "../api.js";
 import { Poller } from "../account/poller.js";
 import { headerField } from "../header-field.js";
 import type { InboundMessage, Link, Shown } from "../link/ports.js";
@@ -59,6 +59,8 @@ export class QueueConsumer {
   readonly #leases: NodeJS.Timeout;
   /** Something was left in the queue because there was no room for it. */
   #isShort = false;
+  /** A session in which entries are fetched; never rejects. */
+  #collecting: Promise<unknown> = Promise.resolve();
 
   constructor(options: QueueConsumerOptions, consume: ConsumeOptions) {
     this.#options = options;
@@ -81,10 +83,6 @@ export class QueueConsumer {
     this.#leases = setInterval(() => this.#keepLeases(), Math.max(options.leaseMs / 3, 10));
     this.#leases.unref();
     options.opened(this);
-  }
-
-  get consumer(): Consumer {
-    return this.stream;
   }
 
   poke(): void {
@@ -120,7 +118,9 @@ export class QueueConsumer {
     const known = new Set([...this.#entries.keys(), ...this.#settling]);
     try {
       await this.#options.open(async (client) => {
-        found = await this.#collect(client, known);
+        const collecting = this.#collect(client, known);
+        this.#collecting = collecting.catch(() => undefined);
+        found = await collecting;
       });
     } catch (error) {
       if (!this.#end.signal.aborted) this.#options.failed(error);
@@ -129,6 +129,8 @@ export class QueueConsumer {
   }
 
   async #collect(client: Pop3Client, known: ReadonlySet<string>): Promise<boolean> {
+    // Ended while it waited for the maildrop: what is not retrieved is not ours.
+    if (this.#end.signal.aborted) return false;
     const listed = await client.list();
     const uids = listed.length === 0 ? [] : await client.uidl();
     // An exclusive queue shows what is in hand as well, since a process before this one may have had it; any
@@ -272,9 +274,15 @@ export class QueueConsumer {
 
   /** A client that closes next says nothing more: others would wait until the lease is over. */
   async #givenBack(): Promise<void> {
-    const { settler, closing: signal, queue } = this.#options;
-    const settled = settler.settled();
+    const { closing: signal, queue } = this.#options;
+    const settled = this.#settled();
     await within(settled, { ms: givenBackMs, what: queue, signal }).catch(() => undefined);
+  }
+
+  /** What is being fetched goes back as soon as it is here. */
+  async #settled(): Promise<void> {
+    await Promise.all([this.#collecting, this.stream.settled()]);
+    await this.#options.settler.settled();
   }
 
   #close(): void {

@@ -1,0 +1,63 @@
+/** Queues of a ring of three as programs use them: what they hold, and what becomes of it. */
+import { beforeAll, expect, test } from "vitest";
+import type { Delivery, Queue, Ringpost } from "../../src/sdk/index.js";
+import type { Ring } from "../support/ring.js";
+import { ringScope } from "../support/ring-scope.js";
+import { SdkClients, take, texts } from "../support/sdk-clients.js";
+import { within } from "../support/wait.js";
+
+const scope = ringScope("file");
+let ring: Ring;
+const clients = new SdkClients(() => ring);
+
+beforeAll(async () => {
+  ring = await scope.start({ members: 3, args: ["--registration", "open"] });
+});
+
+/** Far longer than any test waits: what comes again sooner was given back. */
+const leaseMs = 3_600_000;
+
+async function filled(queue: Queue, count: number): Promise<readonly string[]> {
+  const bodies = Array.from({ length: count }, (_, n) => `job ${n}`);
+  const receipts = await Promise.all(bodies.map((body) => queue.send(body)));
+  await Promise.all(receipts.map(({ delivered }) => delivered));
+  return bodies;
+}
+
+/** Takes `count` in hand, and settles none. */
+async function hold(queue: Queue, count: number): Promise<Delivery[]> {
+  const held: Delivery[] = [];
+  const consumer = queue.consume()[Symbol.asyncIterator]();
+  while (held.length < count) {
+    const { value } = await within(consumer.next(), 60_000, "a job");
+    held.push(value as Delivery);
+  }
+  return held;
+}
+
+const endings: Record<string, (client: Ringpost) => Promise<void>> = {
+  "close()": (client) => client.close(),
+  "drain()": (client) => client.drain(),
+  "await using": async (client) => {
+    await using _client = client;
+  },
+  "logout()": (client) => client.logout(),
+};
+
+test.each(Object.keys(endings))(
+  "what a client has in hand at %s is another's at once, and what it acknowledged is not",
+  async (ending) => {
+    const { name, sdk } = await clients.user("owner");
+    const queue = await sdk.queue(clients.name("work"), { leaseMs });
+    const bodies = await filled(queue, 12);
+    const first = await clients.login(name);
+    const held = await hold(await first.queue(queue.name, { leaseMs }), 5);
+    // Not waited for: it is on its way when the client ends.
+    const acked = held[0]?.ack();
+    await endings[ending]?.(first);
+    await acked;
+    expect(await queue.status()).toMatchObject({ leased: 0, ready: 11 });
+    const rest = await take(queue.consume(), 11);
+    expect(texts(rest).sort()).toEqual(bodies.filter((body) => body !== held[0]?.text()).sort());
+  },
+);
