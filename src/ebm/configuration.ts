@@ -199,6 +199,11 @@ export type RefusalCode =
   | "full"
   /** Registration is closed, or an invitation is needed. */
   | "closed"
+  /**
+   * Of a packet of data, for good: a message for a queue with competing consumers has to fit one packet. Nothing of
+   * the packet was taken; the text begins with the message that is meant, `<stream>:<sequence>`.
+   */
+  | "tooLarge"
   /** Too few members answer; try again. */
   | "undecided";
 

@@ -1,6 +1,6 @@
 /** Queues of a ring of three as programs use them: what they hold, and what becomes of it. */
 import { beforeAll, expect, test } from "vitest";
-import type { Delivery, Queue, Ringpost } from "../../src/sdk/index.js";
+import type { Delivery, Queue, Receipt, Ringpost } from "../../src/sdk/index.js";
 import type { Ring } from "../support/ring.js";
 import { ringScope } from "../support/ring-scope.js";
 import { SdkClients, take, texts } from "../support/sdk-clients.js";
@@ -61,3 +61,21 @@ test.each(Object.keys(endings))(
     expect(texts(rest).sort()).toEqual(bodies.filter((body) => body !== held[0]?.text()).sort());
   },
 );
+
+test("a message that no packet holds is refused for good, and what is around it comes", async () => {
+  const { sdk } = await clients.user("sender");
+  const queue = await sdk.queue(clients.name("work"));
+  const told = new Promise<string>((resolve) => sdk.on("deadLetter", ({ why }) => resolve(why)));
+  const mib = (count: number): Buffer => Buffer.alloc(count * 1024 * 1024, "large");
+  const receipts: Receipt[] = [];
+  for (const body of ["first", mib(2), "second", mib(6), "third"]) {
+    receipts.push(await queue.send(body));
+  }
+  const [first, large, second, tooLarge, third] = receipts;
+  const delivered = [first, large, second, third].map((receipt) => receipt?.delivered);
+  await within(Promise.all(delivered), 60_000, "what can be delivered");
+  await expect(tooLarge?.delivered).rejects.toMatchObject({ code: "tooLarge", retryable: false });
+  expect(await told).toContain("has to fit one packet");
+  const taken = await take(queue.consume(), 4);
+  expect(taken.map(({ bytes }) => bytes.length)).toEqual([5, 2 * 1024 * 1024, 6, 5]);
+});

@@ -89,7 +89,7 @@ describe("publishing", () => {
     expect(texts(await ring.drain(1, "late"))).toEqual([]);
     await ring.declare("work");
     const parts = { ...message(2, { routingKey: "work" }, "abcd"), octets: Buffer.from("ab") };
-    expect(await ring.publish(0, [parts])).toMatchObject({ kind: "refused", code: "full" });
+    expect(await ring.publish(0, [parts])).toMatchObject({ kind: "refused", code: "tooLarge" });
   });
 
   // The front node dies so many milliseconds after the mail came: at every step of its work.

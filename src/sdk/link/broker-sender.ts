@@ -7,8 +7,9 @@ import { Intervals } from "../journal/intervals.js";
 import type { OutMessage } from "../journal/out-state.js";
 import type { Bounce } from "./bounces.js";
 import type { Load } from "./load.js";
+import type { ReceiptEvent } from "./ports.js";
 import { type Piece } from "./load.js";
-import { isSizeStatus, type Verdict, verdictOfNack } from "./replies.js";
+import { isSizeStatus, type Place, type Verdict, verdictOfNack } from "./replies.js";
 import { Sender } from "./sender.js";
 import type { Sent } from "./sent.js";
 
@@ -82,6 +83,7 @@ export class BrokerSender extends Sender {
   }
 
   protected check(nowMs: number): number {
+    this.waiting.wholeOctets = this.blockOctets;
     const sent = this.#awaited;
     if (!sent) return Infinity;
     const dueAtMs = sent.sentAtMs + this.trip.timeoutMs;
@@ -173,7 +175,7 @@ export class BrokerSender extends Sender {
         if (this.halve(sent)) return this.#again();
         return this.#refused(sent, verdict.why);
       case "refused":
-        return this.#refused(sent, verdict.why);
+        return this.#refused(sent, verdict.why, verdict.tooLarge);
       default:
         this.#again();
     }
@@ -236,14 +238,20 @@ export class BrokerSender extends Sender {
     );
   }
 
-  #refused(sent: Sent, why: string): void {
+  /** `tooLarge`: the ring knows whose fault it is. */
+  #refused(sent: Sent, why: string, tooLarge?: Place): void {
     const loads = [...new Set(sent.pieces.map(({ load }) => load))].filter(({ isGone }) => !isGone);
-    if (loads.length > 1) this.#alone = loads.length;
+    const culprit = loads.find(
+      ({ message }) =>
+        message.stream === tooLarge?.stream && message.sequence === tooLarge.sequence,
+    );
+    if (culprit) this.giveUp(culprit, why, "tooLarge");
+    else if (loads.length > 1) this.#alone = loads.length;
     else if (loads[0]) this.giveUp(loads[0], why);
     this.#again();
   }
 
-  protected giveUp(load: Load, why: string): void {
+  protected giveUp(load: Load, why: string, code?: ReceiptEvent["code"]): void {
     const { message } = load;
     const { id, stream, sequence, properties } = message;
     const isCertain = !load.isUncertain && load.ackedOctets === 0;
@@ -258,7 +266,7 @@ export class BrokerSender extends Sender {
     const place = { to: this.to, stream, sequence };
     this.context.journal.note({ kind: "deadOut", ...place, then, letter });
     if (then === "pass") this.#voids.add(message);
-    this.tell(message, "dead", why);
+    this.context.tell({ id, to: this.to, state: "dead", why, ...(code && { code }) });
   }
 
   onBounce(bounce: Bounce): boolean {

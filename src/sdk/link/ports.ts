@@ -120,8 +120,9 @@ export interface ReceiptEvent {
   readonly id: string;
   readonly to: UserId;
   readonly state: "accepted" | "delivered" | "consumed" | "dead";
-  /** Of what is dead. */
+  /** Of what is dead. `code`: absent for what was given up, bounced or refused otherwise. */
   readonly why?: string;
+  readonly code?: "tooLarge";
 }
 
 export interface InboundMessage {
