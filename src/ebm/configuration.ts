@@ -90,8 +90,9 @@ export interface Binding {
    */
   readonly match?: HeadersMatch;
   /**
-   * The exchange need not be there yet: the queue waits for whoever declares it with
-   * `subscribers: "everyone"`. Ignored by `unbind`.
+   * The exchange need not be there yet: the queue waits for whoever declares it, and is bound if they let its owner
+   * subscribe. If not, the binding ends; asked for again, with or without `early`, it is refused as `forbidden`, while
+   * one without `early` is `unknown` for as long as nobody has declared it. Ignored by `unbind`.
    */
   readonly early?: boolean;
 }

@@ -1,6 +1,6 @@
 /** Queues of a ring of three as programs use them: what they hold, and what becomes of it. */
 import { beforeAll, expect, test } from "vitest";
-import type { Delivery, Queue, Receipt, Ringpost } from "../../src/sdk/index.js";
+import type { Delivery, Queue, Receipt, Ringpost, RingpostEvents } from "../../src/sdk/index.js";
 import type { Ring } from "../support/ring.js";
 import { ringScope } from "../support/ring-scope.js";
 import { SdkClients, take, texts } from "../support/sdk-clients.js";
@@ -61,6 +61,24 @@ test.each(Object.keys(endings))(
     expect(texts(rest).sort()).toEqual(bodies.filter((body) => body !== held[0]?.text()).sort());
   },
 );
+
+test("who subscribed before an event was there is told when it is then made for others", async () => {
+  const owner = await clients.user("owner");
+  const [friend, stranger] = [await clients.user("friend"), await clients.user("stranger")];
+  const event = clients.name("news");
+  const told = new Promise<RingpostEvents["deadLetter"]>((resolve) =>
+    stranger.sdk.on("deadLetter", resolve),
+  );
+  const friends = await friend.sdk.subscribe(event);
+  await stranger.sdk.subscribe(event);
+  await owner.sdk.createEvent(event, { subscribers: [friend.id] });
+  await (await owner.sdk.publish(event, "for friends")).delivered;
+  expect(texts(await take(friends, 1))).toEqual(["for friends"]);
+  const { code, why } = await within(told, 60_000, "the stranger to be told");
+  expect(code).toBe("forbidden");
+  expect(why).toMatch(new RegExp(`${event}.*subscribers.*subscribe again`));
+  await expect(stranger.sdk.subscribe(event)).rejects.toMatchObject({ code: "forbidden" });
+});
 
 test("a message that no packet holds is refused for good, and what is around it comes", async () => {
   const { sdk } = await clients.user("sender");

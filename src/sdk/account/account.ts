@@ -290,7 +290,10 @@ export class Account {
 
   #queueFailed(queue: string, error: unknown): void {
     const why = error instanceof Error ? error.message : String(error);
-    if (error instanceof RingpostError && error.retryable) return;
-    this.#parts.events.emit("deadLetter", { id: `queue:${queue}`, why });
+    if (!(error instanceof RingpostError)) {
+      return this.#parts.events.emit("deadLetter", { id: `queue:${queue}`, why });
+    }
+    const { code, retryable } = error;
+    if (!retryable) this.#parts.events.emit("deadLetter", { id: `queue:${queue}`, why, code });
   }
 }
