@@ -99,6 +99,10 @@ export interface Binding {
 
 export type HeadersMatch = "all" | "any" | "all-with-x" | "any-with-x";
 
+/**
+ * Refused as `malformed`, nothing of it is done: whose fault it is, halves tell. Refused as `undecided`, part of it may be
+ * done: all of it may be asked again, rejections for as long as there is no place for the dead letter.
+ */
 export interface Settlement {
   readonly queue: string;
   /** Entries, by the unique-id that POP3 gives them, or by `entry` of pushed frames. Idempotent. */
