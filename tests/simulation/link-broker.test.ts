@@ -74,7 +74,7 @@ class Ring {
     const taken: [stream: string, text: string, sequence: number][] = [];
     const dead = frames.flatMap((frame) => (frame.kind === "ack" ? (frame.dead ?? []) : []));
     const isDead = (stream: string, sequence: number) =>
-      dead.some(([name, each]) => name === stream && each === sequence);
+      dead.some(([name, from, to = from]) => name === stream && from <= sequence && sequence <= to);
     for (const frame of frames) {
       if (frame.kind !== "data") continue;
       let expected = next.get(frame.stream) ?? 1;
