@@ -135,6 +135,43 @@ describe("publishing", () => {
     },
   );
 
+  test.each(Array.from({ length: 14 }, (_, i) => 20 + i * 8))(
+    "the front node dies after %i ms; the client leaves out a stream, and sends it later: each once, in order",
+    async (diesAfterMs) => {
+      await eventToAll();
+      const to = { exchange: "event", routingKey: "x" };
+      const textOf = (stream: string, n: number): string => `${stream}${n}`;
+      const of = (stream: string, from: number, count: number) =>
+        Array.from({ length: count }, (_, i) =>
+          message(from + i, { ...to, stream }, textOf(stream, from + i)),
+        );
+      const both = [...of("a", 1, 2), ...of("b", 1, 2)];
+      const dying = ring.begin(0, (broker) => broker.publish(packetOf(both), sender("alice")));
+      await ring.world.clock.advance(diesAfterMs);
+      ring.world.crash(ring.member(0), "power");
+      await dying;
+      const rest = [of("c", 1, 1), of("a", 1, 3), of("b", 1, 1), of("b", 2, 2)];
+      for (const frames of rest) {
+        let outcome = await ring.publish(1, frames);
+        for (let tries = 0; outcome?.kind !== "taken" && tries < 40; tries += 1) {
+          await ring.world.clock.advance(5_000);
+          outcome = await ring.publish(1 + (tries % 2), frames);
+        }
+        expect(outcome).toMatchObject({ kind: "taken" });
+      }
+      ring.world.restart(ring.member(0));
+      await ring.world.clock.advance(8_000);
+      for (const queue of queues) {
+        const got = texts(await ring.drain(1, queue));
+        expect(got.toSorted(), queue).toEqual(["a1", "a2", "a3", "b1", "b2", "b3", "c1"]);
+        for (const stream of ["a", "b"]) {
+          const own = got.filter((text) => text.startsWith(stream));
+          expect(own, queue).toEqual([1, 2, 3].map((n) => textOf(stream, n)));
+        }
+      }
+    },
+  );
+
   /** What the ring still holds for a queue, of whichever making of it. */
   const held = (queue: string) =>
     ring.member(0).life?.replication.usageOf(queueMailbox(queue, "ring.test"));
