@@ -1,5 +1,6 @@
 /** Publishers that repeat themselves through any node of a simulated ring, while members die. */
 import { beforeEach, describe, expect, test } from "vitest";
+import type { Frame } from "../../src/ebm/index.js";
 import { queueMailbox } from "../../src/mailbox/folders.js";
 import { brokerLimits } from "../../src/middleware/broker/limits.js";
 import {
@@ -87,8 +88,32 @@ describe("publishing", () => {
     const shown = await ring.drain(1, "mine");
     expect(texts(shown).join("")).toBe("abcdefghij");
     expect(texts(await ring.drain(1, "late"))).toEqual([]);
+    // One that is given up half-way: who waits for the rest hears of it, once, with whatever comes next.
+    const part = { ...message(2, { exchange: "event" }, "abcdefgh"), octets: Buffer.from("abc") };
+    expect(await ring.publish(0, [part])).toMatchObject({ kind: "taken" });
+    const dead: Frame = {
+      ...{ kind: "ack", connection: "c", cumulative: 0, ranges: [], windowOctets: 0 },
+      ...{ pollMs: 0, consumed: {}, dead: [["main", 1, 2]] },
+    };
+    const elsewhere = message(1, { exchange: "event", stream: "other" }, "x");
+    const next = [dead, elsewhere];
+    expect(await ring.publish(1, next)).toMatchObject({ kind: "taken" });
+    expect(await ring.publish(2, next)).toMatchObject({ kind: "taken" });
+    const seen = async () =>
+      (await ring.drain(1, "mine"))
+        .flatMap(({ messages }) => messages)
+        .map((one) => [one.stream, one.sequence, one.void === true, `${one.octets}`]);
+    const half = ["main", 2, false, "abc"];
+    expect(await seen()).toEqual([half, ["other", 1, false, "x"], ["main", 2, true, ""]]);
+    // Or with what comes behind it.
+    const more = { ...message(3, { exchange: "event" }, "abcdefgh"), octets: Buffer.from("ab") };
+    expect(await ring.publish(0, [more])).toMatchObject({ kind: "taken" });
+    const frames = [{ ...dead, dead: [["main", 3]] } as Frame, message(4, { exchange: "event" })];
+    expect(await ring.publish(2, frames)).toMatchObject({ kind: "taken" });
+    const void3 = ["main", 3, true, ""];
+    expect(await seen()).toEqual([["main", 3, false, "ab"], void3, ["main", 4, false, "m4"]]);
     await ring.declare("work");
-    const parts = { ...message(2, { routingKey: "work" }, "abcd"), octets: Buffer.from("ab") };
+    const parts = { ...message(5, { routingKey: "work" }, "abcd"), octets: Buffer.from("ab") };
     expect(await ring.publish(0, [parts])).toMatchObject({ kind: "refused", code: "tooLarge" });
   });
 

@@ -71,11 +71,16 @@ interface Remaining {
 /** What of a packet lies at or behind `from`, without gaps. Blocks may be cut otherwise than before. */
 export function remaining(brought: Brought, from: Positions): Remaining {
   const to = new Map<string, Position>();
+  const positionOf = (stream: string): Position =>
+    to.get(stream) ?? ownOf(from, stream) ?? beginning;
   const gaps = new Map<string, number>();
   const taken: DataFrame[] = [];
   for (const frame of brought.frames) {
     const { stream, sequence } = frame;
-    let [wanted, offset] = to.get(stream) ?? ownOf(from, stream) ?? beginning;
+    let [wanted, offset] = positionOf(stream);
+    if (offset > 0 && wanted < sequence && isDead(brought, stream, wanted)) {
+      taken.push(voidOf(stream, [wanted, offset]));
+    }
     for (let run = runAt(brought, stream, wanted); run && wanted < sequence; ) {
       [wanted, offset] = [Math.min(run[1] + 1, sequence), 0];
       run = runAt(brought, stream, wanted);
@@ -92,7 +97,20 @@ export function remaining(brought: Brought, from: Positions): Remaining {
     taken.push(frame.offset === offset ? frame : cut(frame, offset));
     to.set(stream, isLast ? [wanted + 1, 0] : [wanted, end]);
   }
+  for (const stream of brought.dead.keys()) {
+    const [wanted, offset] = positionOf(stream);
+    const isOver = offset > 0 && isDead(brought, stream, wanted);
+    if (isOver && !to.has(stream)) taken.push(voidOf(stream, [wanted, offset]));
+  }
   return { frames: taken, gaps: Object.fromEntries(gaps) };
+}
+
+/** In place of the rest of a message that was given up: whoever has its blocks need not wait. */
+function voidOf(stream: string, [sequence, offset]: Position): DataFrame {
+  return {
+    ...{ kind: "data", stream, sequence, id: "void", offset, size: offset, void: true },
+    ...{ properties: { sentAtMs: 0 }, octets: Buffer.alloc(0) },
+  };
 }
 
 const ownOf = (positions: Positions, stream: string): Position | undefined =>

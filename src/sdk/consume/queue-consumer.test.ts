@@ -54,14 +54,14 @@ beforeEach(() => {
   const link = {
     receive: async (mail: Buffer): Promise<Received> => {
       retrieved.push(String(mail));
-      const { messages, waiting } = queue.get(String(mail)) ?? { messages: [], waiting: [] };
-      return { kind: "entry", queue: "q", messages, waiting };
+      const shown = queue.get(String(mail)) ?? { messages: [], waiting: [] };
+      return { kind: "entry", queue: "q", ...shown };
     },
     consume: async () => undefined,
   } as unknown as Link;
   consumer = new QueueConsumer(
     {
-      ...{ queue: "q", link, leaseMs: 30_000, poll: { minMs: 1, maxMs: 5 } },
+      ...{ queue: "q", link, leaseMs: 300, poll: { minMs: 1, maxMs: 5 } },
       settler: new Settler({ queue: "q", settle, lingerMs: 1, signal }),
       open: async (use) => {
         await use(client);
@@ -116,6 +116,33 @@ test("entries with blocks of a message are settled when it is consumed, not befo
   await whole.ack();
   await expect.poll(() => [...queue.keys()]).toEqual([]);
   expect(retrieved).toEqual(["u1", "u2", "u3"]);
+});
+
+test("blocks of a message that its sender has given up go, and what came with them stays", async () => {
+  const large = messageNamed("large");
+  queue.set("u1", { messages: [], waiting: [large] });
+  queue.set("u2", { messages: [messageNamed("small")], waiting: [large] });
+  const small = await next();
+  await moreLooks(2);
+  expect([...queue.keys()]).toEqual(["u1", "u2"]);
+  queue.set("u3", { messages: [], waiting: [], over: [large] });
+  await expect.poll(() => [...queue.keys()]).toEqual(["u2"]);
+  await small.ack();
+  await expect.poll(() => [...queue.keys()]).toEqual([]);
+});
+
+test("blocks go when the time of their message is long over, unless all of them are there", async () => {
+  const properties = { sentAtMs: 0, expiresAtMs: Date.now() - 3_600_000 };
+  const [lost, whole] = [messageNamed("lost"), messageNamed("whole")].map((one) => ({
+    ...one,
+    properties,
+  }));
+  if (!lost || !whole) throw new Error("no messages");
+  queue.set("u1", { messages: [], waiting: [lost] });
+  queue.set("u2", { messages: [], waiting: [whole] });
+  queue.set("u3", { messages: [whole], waiting: [] });
+  await expect.poll(() => [...queue.keys()]).toEqual(["u2", "u3"]);
+  expect((await next()).id).toBe("whole");
 });
 
 test("a message that can't be read goes to the dead letters with all that it came in", async () => {

@@ -16,6 +16,8 @@ import { within } from "../waiting.js";
 
 /** How long the end of a consumer waits for the ring; a lease that nobody ends is over by itself. */
 const givenBackMs = 5_000;
+/** After its time is over, no sender sends the rest of a message; what it sent before is there by then. */
+const lateMs = 600_000;
 
 export interface QueueConsumerOptions {
   readonly queue: string;
@@ -54,6 +56,8 @@ export class QueueConsumer {
   readonly #entries = new Map<string, Entry>();
   /** Those that have blocks of a message, in front of the one that made it whole. */
   readonly #blocks = new Map<InboundMessage, Entry[]>();
+  /** All their blocks are here. */
+  readonly #whole = new WeakSet<InboundMessage>();
   /** The ring may not know yet what became of them. */
   readonly #settling = new Set<string>();
   readonly #leases: NodeJS.Timeout;
@@ -97,7 +101,10 @@ export class QueueConsumer {
   }
 
   /** Also of entries that were pushed, as mails. */
-  async take(uid: string, { messages, waiting }: Shown, redelivered: number): Promise<void> {
+  async take(uid: string, shown: Shown, redelivered: number): Promise<void> {
+    const { messages, waiting, over = [] } = shown;
+    for (const message of over) await this.#over(message);
+    for (const message of messages) this.#whole.add(message);
     const left = new Set([...messages, ...waiting]);
     if (left.size === 0) return this.#settle(this.#put({ kind: "ack", entry: uid }));
     const isSingle = left.size === 1 && waiting.length === 0;
@@ -219,6 +226,14 @@ export class QueueConsumer {
     await Promise.all(entries.map((each) => this.#doneIn(each, inbound)));
   }
 
+  /** Nobody sends the rest of it: its blocks are done with. */
+  async #over(message: InboundMessage): Promise<void> {
+    await this.#options.link.consume(message);
+    const entries = this.#blocks.get(message) ?? [];
+    this.#blocks.delete(message);
+    await Promise.all(entries.map((each) => this.#doneIn(each, message)));
+  }
+
   /** Waits for the ring where others compete for the entry; else our journal knows that it is done. */
   async #doneIn(entry: Entry, inbound: InboundMessage): Promise<void> {
     entry.left.delete(inbound);
@@ -266,6 +281,12 @@ export class QueueConsumer {
   /** What waits for the application stays ours; what it has in hand it keeps by `working`. */
   #keepLeases(): void {
     const { settler, leaseMs } = this.#options;
+    const longAgoMs = Date.now() - lateMs;
+    for (const [message, [first]] of this.#blocks) {
+      const isWaiting = first?.left.has(message) === true && !this.#whole.has(message);
+      const { expiresAtMs = Number.POSITIVE_INFINITY } = message.properties;
+      if (isWaiting && expiresAtMs < longAgoMs) this.#settle(this.#over(message));
+    }
     for (const { uid, kept } of this.#entries.values()) {
       if (kept.size === 0) continue;
       this.#settle(settler.put({ kind: "extend", entry: uid, ms: leaseMs }));
