@@ -76,9 +76,7 @@ export const isWellFormed: Readonly<Record<Frame["kind"], (fields: Fields) => bo
     isWhole(pollMs) &&
     isCounters(consumed) &&
     (dead === undefined ||
-      (Array.isArray(dead) &&
-        dead.length <= ebmBounds.framesMax &&
-        dead.every(isDead))),
+      (Array.isArray(dead) && dead.length <= ebmBounds.framesMax && dead.every(isDead))),
   nack: ({ connection, packet, why, expected }) =>
     isName(connection) &&
     isWhole(packet) &&

@@ -90,8 +90,9 @@ test("a message that no packet holds is refused for good, and what is around it 
     receipts.push(await queue.send(body));
   }
   const [first, large, second, tooLarge, third] = receipts;
-  const delivered = [first, large, second, third].map((receipt) => receipt?.delivered);
-  await within(Promise.all(delivered), 60_000, "what can be delivered");
+  for (const receipt of [first, large, second, third]) {
+    if (receipt) await within(receipt.delivered, 60_000, "what can be delivered");
+  }
   await expect(tooLarge?.delivered).rejects.toMatchObject({ code: "tooLarge", retryable: false });
   expect(await told).toContain("has to fit one packet");
   const taken = await take(queue.consume(), 4);
