@@ -90,14 +90,19 @@ export interface Binding {
    */
   readonly match?: HeadersMatch;
   /**
-   * The exchange need not be there yet: the queue waits for whoever declares it with
-   * `subscribers: "everyone"`. Ignored by `unbind`.
+   * The exchange need not be there yet: the queue waits for whoever declares it, and is bound if they let its owner
+   * subscribe. If not, the binding ends; asked for again, with or without `early`, it is refused as `forbidden`, while
+   * one without `early` is `unknown` for as long as nobody has declared it. Ignored by `unbind`.
    */
   readonly early?: boolean;
 }
 
 export type HeadersMatch = "all" | "any" | "all-with-x" | "any-with-x";
 
+/**
+ * Refused as `malformed`, nothing of it is done: whose fault it is, halves tell. Refused as `undecided`, part of it may be
+ * done: all of it may be asked again, rejections for as long as there is no place for the dead letter.
+ */
 export interface Settlement {
   readonly queue: string;
   /** Entries, by the unique-id that POP3 gives them, or by `entry` of pushed frames. Idempotent. */
@@ -199,6 +204,11 @@ export type RefusalCode =
   | "full"
   /** Registration is closed, or an invitation is needed. */
   | "closed"
+  /**
+   * Of a packet of data, for good: a message for a queue with competing consumers has to fit one packet. Nothing of
+   * the packet was taken; the text begins with the message that is meant, `<stream>:<sequence>`.
+   */
+  | "tooLarge"
   /** Too few members answer; try again. */
   | "undecided";
 

@@ -12,6 +12,11 @@ const isRange = (value: unknown): boolean =>
   value.length === 2 &&
   value.every(isWhole) &&
   Number(value[0]) <= Number(value[1]);
+const isDead = (value: unknown): boolean =>
+  Array.isArray(value) &&
+  isName(value[0]) &&
+  isWhole(value[1]) &&
+  (value[2] === undefined || (isWhole(value[2]) && Number(value[1]) <= Number(value[2])));
 const isCounters = (value: unknown): boolean =>
   isObject(value) &&
   Object.keys(value).length <= ebmBounds.streamsMax &&
@@ -71,9 +76,7 @@ export const isWellFormed: Readonly<Record<Frame["kind"], (fields: Fields) => bo
     isWhole(pollMs) &&
     isCounters(consumed) &&
     (dead === undefined ||
-      (Array.isArray(dead) &&
-        dead.length <= ebmBounds.framesMax &&
-        dead.every((one) => Array.isArray(one) && isName(one[0]) && isWhole(one[1])))),
+      (Array.isArray(dead) && dead.length <= ebmBounds.framesMax && dead.every(isDead))),
   nack: ({ connection, packet, why, expected }) =>
     isName(connection) &&
     isWhole(packet) &&

@@ -37,6 +37,8 @@ export interface DataFrame {
 /** Inclusive. */
 export type Range = readonly [from: number, to: number];
 
+export type Dead = readonly [stream: string, from: number, to?: number];
+
 /** One receiver's word on one connection. */
 export interface AckFrame {
   readonly kind: "ack";
@@ -51,8 +53,11 @@ export interface AckFrame {
   readonly pollMs: number;
   /** By stream: all messages up to this sequence were acknowledged by the application, or are dead. */
   readonly consumed: Readonly<Record<string, number>>;
-  /** Given up: [stream, sequence]. The window moves on. */
-  readonly dead?: readonly (readonly [stream: string, sequence: number])[];
+  /**
+   * Given up: [stream, sequence]. The window moves on. From a publisher to the broker, in front of its messages:
+   * [stream, from, to], inclusive, which nobody sends (any more); some of them may have been taken.
+   */
+  readonly dead?: readonly Dead[];
 }
 
 /** What could not be taken, and why. */

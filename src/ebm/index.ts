@@ -5,6 +5,7 @@ export type {
   AckFrame,
   ConfigurationFrame,
   DataFrame,
+  Dead,
   Frame,
   NackFrame,
   Range,

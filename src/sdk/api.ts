@@ -14,6 +14,7 @@ import type {
   QuotaAnswer,
   ServerEndpoints,
 } from "../ebm/index.js";
+import type { RingpostErrorCode } from "./errors.js";
 
 export interface ConnectOptions {
   /**
@@ -201,7 +202,16 @@ export interface RingpostEvents {
   };
   failover: { readonly from: string; readonly to: string; readonly why: string };
   receipt: { readonly id: string; readonly state: "accepted" | "delivered" | "consumed" | "dead" };
-  deadLetter: { readonly id: string; readonly why: string; readonly message?: Message };
+  /**
+   * A message was given up; or, with the id `queue:<name>`, a queue can't be consumed, or gets nothing of an exchange
+   * any more. `code`: of the error, where there was one; `why` says what to do.
+   */
+  deadLetter: {
+    readonly id: string;
+    readonly why: string;
+    readonly code?: RingpostErrorCode;
+    readonly message?: Message;
+  };
   /** A line of a chat came (`received`), or one that was sent got somewhere. */
   chat: { readonly user: string; readonly line: ChatLine };
 }
@@ -244,7 +254,8 @@ export interface Ringpost extends AsyncDisposable {
   ): Promise<Receipt>;
   /**
    * A queue of this user's own, that outlives the process; all of `event` or what `key` matches. The event need not be
-   * there yet: whoever publishes it first makes it, and that first message comes, too.
+   * there yet: whoever publishes it first makes it, and that first message comes, too. When it is then made for others
+   * only, `deadLetter` tells so, with the code `forbidden`.
    */
   subscribe(event: string, options?: ConsumeOptions & { readonly key?: string }): Promise<Consumer>;
   unsubscribe(event: string): Promise<void>;
@@ -281,8 +292,12 @@ export interface Ringpost extends AsyncDisposable {
 
   on<E extends keyof RingpostEvents>(event: E, listener: (value: RingpostEvents[E]) => void): this;
   off<E extends keyof RingpostEvents>(event: E, listener: (value: RingpostEvents[E]) => void): this;
-  /** Waits until all that was sent is delivered, then closes. */
+  /** Waits until all that was sent is delivered and what was settled is known to the ring, then closes. */
   drain(options?: { readonly deadlineMs?: number }): Promise<void>;
-  /** Closes at once; with a `store`, what is not delivered goes on with the next `connect`. */
+  /**
+   * Ends every consumer, gives back to the ring what they have of its queues, so that others get it at once (for 5 s at
+   * most, when no server answers), and closes; `await using` does the same. With a `store`, what is not delivered goes
+   * on with the next `connect`.
+   */
   close(): Promise<void>;
 }

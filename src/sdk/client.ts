@@ -174,7 +174,7 @@ export class Client implements Ringpost {
 
   /** @throws RingpostError `loginNeeded`, `closed` */
   get #loggedIn(): Account {
-    if (this.#end.signal.aborted) throw closedError();
+    if (this.#closing !== undefined) throw closedError();
     const account = this.#account;
     if (account?.isLoggedIn === true) return account;
     throw new RingpostError("loginNeeded", "log in first, or register", false);
@@ -192,7 +192,7 @@ export class Client implements Ringpost {
     invitation?: string,
   ): Promise<void> {
     const entering = this.#entering.then(async () => {
-      if (this.#end.signal.aborted) throw closedError();
+      if (this.#closing !== undefined) throw closedError();
       const account = await this.#open(name);
       try {
         await account.enter(operation, password, invitation === undefined ? {} : { invitation });
@@ -228,6 +228,8 @@ export class Client implements Ringpost {
   }
 
   async #close(): Promise<void> {
+    // While there is still a way to the ring.
+    await this.#account?.broker.end();
     this.#end.abort(closedError());
     await this.#account?.close();
     this.#post.close();

@@ -12,7 +12,7 @@ export type RingpostErrorCode =
   | "closed"
   /** The handler of a request threw; `message` is its error's. */
   | "failed"
-  /** Given up after its TTL, or bounced for good. */
+  /** Given up after its TTL, bounced, or refused for good. */
   | "dead";
 
 /** What a caller may want to decide by: `code`, and whether to try again. */

@@ -72,6 +72,19 @@ test("who waits for an exchange gets nothing of it when it is made for its owner
   expect(await bind(0, { ...bobs, early: true }, "bob")).toMatchObject({ code: "forbidden" });
 });
 
+test("who waits for an exchange and may is bound when it is made for some, the maker's own queue too", async () => {
+  for (const who of ["alice", "bob", "carol"]) {
+    await queue(0, `${who}s`, who);
+    expect(await bind(0, { ...bobs, queue: `${who}s`, early: true }, who)).toEqual(done);
+  }
+  expect(await exchange(1, { ...news, subscribers: ["bob@ring.test"] }, "alice")).toEqual(done);
+  expect(await publish(2, 1, "alice")).toMatchObject({ kind: "taken", routed: 2 });
+  const carols = { ...bobs, queue: "carols" };
+  // Whoever asks again is told.
+  expect(await bind(0, carols, "carol")).toMatchObject({ ok: false, code: "forbidden" });
+  expect(await bind(0, bobs, "bob")).toEqual(done);
+});
+
 test("an exchange that is waited for ends with the last that waits", async () => {
   await queue(0, "bobs", "bob");
   await queue(0, "more", "bob");

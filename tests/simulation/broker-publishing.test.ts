@@ -1,5 +1,6 @@
 /** Publishers that repeat themselves through any node of a simulated ring, while members die. */
 import { beforeEach, describe, expect, test } from "vitest";
+import type { Frame } from "../../src/ebm/index.js";
 import { queueMailbox } from "../../src/mailbox/folders.js";
 import { brokerLimits } from "../../src/middleware/broker/limits.js";
 import {
@@ -87,9 +88,33 @@ describe("publishing", () => {
     const shown = await ring.drain(1, "mine");
     expect(texts(shown).join("")).toBe("abcdefghij");
     expect(texts(await ring.drain(1, "late"))).toEqual([]);
+    // One that is given up half-way: who waits for the rest hears of it, once, with whatever comes next.
+    const part = { ...message(2, { exchange: "event" }, "abcdefgh"), octets: Buffer.from("abc") };
+    expect(await ring.publish(0, [part])).toMatchObject({ kind: "taken" });
+    const dead: Frame = {
+      ...{ kind: "ack", connection: "c", cumulative: 0, ranges: [], windowOctets: 0 },
+      ...{ pollMs: 0, consumed: {}, dead: [["main", 1, 2]] },
+    };
+    const elsewhere = message(1, { exchange: "event", stream: "other" }, "x");
+    const next = [dead, elsewhere];
+    expect(await ring.publish(1, next)).toMatchObject({ kind: "taken" });
+    expect(await ring.publish(2, next)).toMatchObject({ kind: "taken" });
+    const seen = async () =>
+      (await ring.drain(1, "mine"))
+        .flatMap(({ messages }) => messages)
+        .map((one) => [one.stream, one.sequence, one.void === true, `${one.octets}`]);
+    const half = ["main", 2, false, "abc"];
+    expect(await seen()).toEqual([half, ["other", 1, false, "x"], ["main", 2, true, ""]]);
+    // Or with what comes behind it.
+    const more = { ...message(3, { exchange: "event" }, "abcdefgh"), octets: Buffer.from("ab") };
+    expect(await ring.publish(0, [more])).toMatchObject({ kind: "taken" });
+    const frames = [{ ...dead, dead: [["main", 3]] } as Frame, message(4, { exchange: "event" })];
+    expect(await ring.publish(2, frames)).toMatchObject({ kind: "taken" });
+    const void3 = ["main", 3, true, ""];
+    expect(await seen()).toEqual([["main", 3, false, "ab"], void3, ["main", 4, false, "m4"]]);
     await ring.declare("work");
-    const parts = { ...message(2, { routingKey: "work" }, "abcd"), octets: Buffer.from("ab") };
-    expect(await ring.publish(0, [parts])).toMatchObject({ kind: "refused", code: "full" });
+    const parts = { ...message(5, { routingKey: "work" }, "abcd"), octets: Buffer.from("ab") };
+    expect(await ring.publish(0, [parts])).toMatchObject({ kind: "refused", code: "tooLarge" });
   });
 
   // The front node dies so many milliseconds after the mail came: at every step of its work.
@@ -132,6 +157,43 @@ describe("publishing", () => {
       ring.world.restart(ring.member(0));
       await ring.world.clock.advance(8_000);
       await each(expected(1, 7));
+    },
+  );
+
+  test.each(Array.from({ length: 14 }, (_, i) => 20 + i * 8))(
+    "the front node dies after %i ms; the client leaves out a stream, and sends it later: each once, in order",
+    async (diesAfterMs) => {
+      await eventToAll();
+      const to = { exchange: "event", routingKey: "x" };
+      const textOf = (stream: string, n: number): string => `${stream}${n}`;
+      const of = (stream: string, from: number, count: number) =>
+        Array.from({ length: count }, (_, i) =>
+          message(from + i, { ...to, stream }, textOf(stream, from + i)),
+        );
+      const both = [...of("a", 1, 2), ...of("b", 1, 2)];
+      const dying = ring.begin(0, (broker) => broker.publish(packetOf(both), sender("alice")));
+      await ring.world.clock.advance(diesAfterMs);
+      ring.world.crash(ring.member(0), "power");
+      await dying;
+      const rest = [of("c", 1, 1), of("a", 1, 3), of("b", 1, 1), of("b", 2, 2)];
+      for (const frames of rest) {
+        let outcome = await ring.publish(1, frames);
+        for (let tries = 0; outcome?.kind !== "taken" && tries < 40; tries += 1) {
+          await ring.world.clock.advance(5_000);
+          outcome = await ring.publish(1 + (tries % 2), frames);
+        }
+        expect(outcome).toMatchObject({ kind: "taken" });
+      }
+      ring.world.restart(ring.member(0));
+      await ring.world.clock.advance(8_000);
+      for (const queue of queues) {
+        const got = texts(await ring.drain(1, queue));
+        expect(got.toSorted(), queue).toEqual(["a1", "a2", "a3", "b1", "b2", "b3", "c1"]);
+        for (const stream of ["a", "b"]) {
+          const own = got.filter((text) => text.startsWith(stream));
+          expect(own, queue).toEqual([1, 2, 3].map((n) => textOf(stream, n)));
+        }
+      }
     },
   );
 

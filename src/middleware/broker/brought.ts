@@ -1,6 +1,6 @@
 /** What a packet brings of its device's streams, and what of that is wanted. Pure. */
 import { createHash } from "node:crypto";
-import type { DataFrame, Frame } from "../../ebm/index.js";
+import type { DataFrame, Frame, Range } from "../../ebm/index.js";
 
 /** The next octet that is wanted of a stream: [sequence, offset]. */
 export type Position = readonly [sequence: number, offset: number];
@@ -12,28 +12,54 @@ const beginning: Position = [1, 0];
 export interface Brought {
   readonly epoch: number;
   readonly frames: readonly DataFrame[];
-  /** Sequences that their sender has given up, so that the stream may pass over them. */
-  readonly dead: ReadonlySet<string>;
+  /** By stream: sequences that nobody sends any more, so that the stream may pass over them. */
+  readonly dead: ReadonlyMap<string, readonly Range[]>;
   readonly digest: string;
 }
 
-export const isDead = ({ dead }: Brought, stream: string, sequence: number): boolean =>
-  dead.has(deadKey(stream, sequence));
+export const isDead = (brought: Brought, stream: string, sequence: number): boolean =>
+  runAt(brought, stream, sequence) !== undefined;
 
-const deadKey = (stream: string, sequence: number): string => `${sequence} ${stream}`;
+function runAt({ dead }: Brought, stream: string, sequence: number): Range | undefined {
+  const runs = dead.get(stream) ?? [];
+  let [low, high] = [0, runs.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((runs[middle]?.[1] ?? 0) < sequence) low = middle + 1;
+    else high = middle;
+  }
+  const run = runs[low];
+  return run && run[0] <= sequence ? run : undefined;
+}
+
+/** Runs by stream, ascending and apart. */
+function runsIn(frames: readonly Frame[]): ReadonlyMap<string, readonly Range[]> {
+  const runs = new Map<string, Range[]>();
+  const named = frames.flatMap((frame) => (frame.kind === "ack" ? (frame.dead ?? []) : []));
+  const sorted = [...named].sort(([a, from], [b, other]) =>
+    a === b ? from - other : a < b ? -1 : 1,
+  );
+  for (const [stream, from, to = from] of sorted) {
+    const own = runs.get(stream) ?? [];
+    runs.set(stream, own);
+    const last = own.at(-1);
+    if (last && from <= last[1] + 1) own[own.length - 1] = [last[0], Math.max(last[1], to)];
+    else own.push([from, to]);
+  }
+  return runs;
+}
 
 export function broughtBy(frames: readonly Frame[], epoch: number): Brought {
   const data = frames.filter((frame) => frame.kind === "data");
-  const dead = frames.flatMap((frame) => (frame.kind === "ack" ? (frame.dead ?? []) : []));
+  const dead = runsIn(frames);
   const hash = createHash("sha256");
   for (const { octets, ...meta } of data) {
     const { stream, sequence, id, offset, size, digest, properties } = meta;
     const facts = [stream, sequence, id, offset, size, digest, properties, octets.length];
     hash.update(JSON.stringify(facts)).update("\0").update(octets);
   }
-  const keys = dead.map(([stream, sequence]) => deadKey(stream, sequence)).sort();
-  hash.update(JSON.stringify(keys));
-  return { epoch, frames: data, dead: new Set(keys), digest: hash.digest("base64url") };
+  hash.update(JSON.stringify([...dead]));
+  return { epoch, frames: data, dead, digest: hash.digest("base64url") };
 }
 
 interface Remaining {
@@ -45,12 +71,20 @@ interface Remaining {
 /** What of a packet lies at or behind `from`, without gaps. Blocks may be cut otherwise than before. */
 export function remaining(brought: Brought, from: Positions): Remaining {
   const to = new Map<string, Position>();
+  const positionOf = (stream: string): Position =>
+    to.get(stream) ?? ownOf(from, stream) ?? beginning;
   const gaps = new Map<string, number>();
   const taken: DataFrame[] = [];
   for (const frame of brought.frames) {
     const { stream, sequence } = frame;
-    let [wanted, offset] = to.get(stream) ?? ownOf(from, stream) ?? beginning;
-    while (wanted < sequence && isDead(brought, stream, wanted)) [wanted, offset] = [wanted + 1, 0];
+    let [wanted, offset] = positionOf(stream);
+    if (offset > 0 && wanted < sequence && isDead(brought, stream, wanted)) {
+      taken.push(voidOf(stream, [wanted, offset]));
+    }
+    for (let run = runAt(brought, stream, wanted); run && wanted < sequence; ) {
+      [wanted, offset] = [Math.min(run[1] + 1, sequence), 0];
+      run = runAt(brought, stream, wanted);
+    }
     to.set(stream, [wanted, offset]);
     if (sequence < wanted || gaps.has(stream)) continue;
     if (sequence > wanted || frame.offset > offset) {
@@ -63,7 +97,20 @@ export function remaining(brought: Brought, from: Positions): Remaining {
     taken.push(frame.offset === offset ? frame : cut(frame, offset));
     to.set(stream, isLast ? [wanted + 1, 0] : [wanted, end]);
   }
+  for (const stream of brought.dead.keys()) {
+    const [wanted, offset] = positionOf(stream);
+    const isOver = offset > 0 && isDead(brought, stream, wanted);
+    if (isOver && !to.has(stream)) taken.push(voidOf(stream, [wanted, offset]));
+  }
   return { frames: taken, gaps: Object.fromEntries(gaps) };
+}
+
+/** In place of the rest of a message that was given up: whoever has its blocks need not wait. */
+function voidOf(stream: string, [sequence, offset]: Position): DataFrame {
+  return {
+    ...{ kind: "data", stream, sequence, id: "void", offset, size: offset, void: true },
+    ...{ properties: { sentAtMs: 0 }, octets: Buffer.alloc(0) },
+  };
 }
 
 const ownOf = (positions: Positions, stream: string): Position | undefined =>

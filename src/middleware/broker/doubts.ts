@@ -37,7 +37,9 @@ export class Doubts {
   /**
    * Another node may have delivered the intention. If so, one goes on from there. If not, and its sender
    * begins with the same message anew, cut otherwise, its copies are made void and it is
-   * forgotten: should somebody have consumed one, they know the message by its origin.
+   * forgotten: should somebody have consumed one, they know the message by its origin. The same when it is so old that
+   * nobody carries it out any more: its sender, whom nobody told that it was taken, comes with other streams first, and
+   * with these again later. (Whoever does carry it out judges again after that, and begins anew.)
    */
   async makeSure(
     register: string,
@@ -52,7 +54,9 @@ export class Doubts {
     if (known.every((answer) => answer === "yes")) {
       return "delivered";
     }
-    if (known.includes("undecided") || !restarts) {
+    const ageMs = clock.wallMs() - intention.takenAtMs;
+    const isOver = restarts || ageMs > brokerLimits.abandonedMs;
+    if (known.includes("undecided") || !isOver) {
       return undecided("whether the messages before these are stored is not known yet");
     }
     log.warn({ register }, "an intention that was not carried out is made void");

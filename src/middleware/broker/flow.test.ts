@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { DataFrame, Frame } from "../../ebm/index.js";
+import type { DataFrame, Dead, Frame } from "../../ebm/index.js";
 import type { MailboxName, MemberUuid } from "../../shared/ids.js";
 import { broughtBy } from "./brought.js";
 import {
@@ -118,6 +118,28 @@ describe("the verdict", () => {
     };
     expect(kindOf(state, [ack, block("a", 4)], () => true)).toBe("new");
     expect(kindOf(state, [ack, block("a", 5)], () => true)).toBe("early");
+  });
+
+  test("so are runs of them, however long and however they overlap", () => {
+    const { state } = taken(emptyFlow(1), first);
+    const dead: Dead[] = [
+      ["a", 900_000, 1_000_000],
+      ["a", 2, 3],
+      ["a", 4, 950_000],
+      ["b", 1],
+    ];
+    const ack: Frame = {
+      ...{ kind: "ack", connection: "c", cumulative: 0, ranges: [], windowOctets: 0 },
+      ...{ pollMs: 0, consumed: {}, dead },
+    };
+    const done = (): boolean => true;
+    expect(kindOf(state, [ack, block("a", 1_000_001)], done)).toBe("new");
+    expect(kindOf(state, [ack, block("a", 1_000_002)], done)).toBe("early");
+    // What is there is taken, whatever is said of it.
+    expect(judge(state, broughtBy([ack, block("a", 500_000)], 1), done)).toMatchObject({
+      kind: "new",
+      frames: [{ sequence: 500_000 }],
+    });
   });
 });
 

@@ -15,6 +15,8 @@ export const brokerLimits = {
   batchOctetsMax: 4 * 1024 * 1024,
   /** Deliveries on their way at a time, of one packet. */
   deliveriesMax: 64,
+  /** What was agreed on so long ago and is not stored is carried out by nobody any more. */
+  abandonedMs: 60_000,
   /** How long a packet waits that came before those in front of it: the slowest of several uploads. */
   earlyMs: 2_000,
   /** So many of one device, and so many octets of all. */

@@ -20,7 +20,7 @@ import { settlementOf } from "./settlement.js";
 import { brokerLimits, deadSuffix } from "./limits.js";
 import { isPermitted } from "./permissions.js";
 import type { Queues } from "./queues.js";
-import { claimed, isUnclaimed, unclaimed, withBindings } from "./unclaimed.js";
+import { claimed, heirsOf, isUnclaimed, unclaimed, withBindings } from "./unclaimed.js";
 
 export interface OperationsOptions {
   readonly exchanges: Definitions<ExchangeFields>;
@@ -81,18 +81,23 @@ class Operations {
   }
 
   readonly declareExchange: Handler<"declareExchange"> = async (ask, user) => {
-    const { exchanges, domain } = this.options;
+    const { exchanges, queues, domain } = this.options;
     const { name } = ask;
     const fields = exchangeFields(ask, user, domain);
     if (!isName(name) || !fields) return refuse("malformed", "not an exchange that can be made");
+    let waiting: ExchangeFields["bindings"] = [];
     const room = await this.owned.own(user, `e ${name}`, async () => {
       const found = await exchanges.recall(name);
-      return found.kind === "found" && isUnclaimed(found.value) ? { kind: "unknown" } : found;
+      if (found.kind !== "found" || !isUnclaimed(found.value)) return found;
+      waiting = found.value.bindings;
+      return { kind: "unknown" };
     });
     if (room !== "done") return outcome(room, user);
+    const heirs = await heirsOf(waiting, fields, queues);
+    if (heirs === "undecided") return outcome("undecided", name);
     const kind = await exchanges.changeEverywhere<"exists">(name, (before) => {
       if (!before) return { set: fields };
-      if (isUnclaimed(before)) return { set: claimed(before, fields) };
+      if (isUnclaimed(before)) return { set: claimed(before, fields, heirs) };
       return isSameExchange(before, fields) ? { same: true } : { refuse: "exists" };
     });
     if (kind === "exists")
@@ -246,7 +251,8 @@ class Operations {
     if (early && found.kind === "unknown") return undefined;
     if (found.kind !== "found") return outcome(found.kind, `exchange ${exchange}`) as Refusal;
     if (isPermitted(user, found.value.owner, found.value.subscribers)) return undefined;
-    return refuse("forbidden", `${user} may not bind queues to ${exchange}`);
+    const why = `${user} may not bind queues to ${exchange}`;
+    return refuse("forbidden", `${why}: its owner says by its "subscribers" who may`);
   }
 
   readonly unbind: Handler<"unbind"> = async (ask, user) => {

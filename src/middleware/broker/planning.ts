@@ -14,7 +14,7 @@ import { brokerLimits } from "./limits.js";
 
 export type Planned =
   | { readonly kind: "planned"; readonly state: FlowState; readonly intention: Intention }
-  | { readonly kind: "refused"; readonly why: string };
+  | { readonly kind: "refused"; readonly code: "full" | "tooLarge"; readonly why: string };
 
 export interface PlanOptions {
   readonly brought: Brought;
@@ -30,12 +30,8 @@ export function plan(before: FlowState, options: PlanOptions): Planned {
   const { brought, facts } = options;
   const state = brought.epoch > before.epoch ? emptyFlow(brought.epoch, before.lastIdMs) : before;
   const { frames, routes } = firstStep(state, options);
-  if (isTooLarge(frames, routes)) {
-    return {
-      kind: "refused",
-      why: "a message for a queue with competing consumers has to fit one packet",
-    };
-  }
+  const large = tooLarge(frames, (_, index) => routes[index] ?? []);
+  if (large !== undefined) return { kind: "refused", code: "tooLarge", why: large };
   // Maps: a stream may be called "toString".
   const from = new Map<string, Position>();
   const streams = new Map(Object.entries(state.streams));
@@ -47,7 +43,8 @@ export function plan(before: FlowState, options: PlanOptions): Planned {
     streams.set(stream, end === size ? { next } : { next, routes: routes[index] ?? [] });
   });
   if (streams.size > brokerLimits.streamsMax) {
-    return { kind: "refused", why: `more than ${brokerLimits.streamsMax} streams of one device` };
+    const why = `more than ${brokerLimits.streamsMax} streams of one device`;
+    return { kind: "refused", code: "full", why };
   }
   const destinations = [...new Map(routes.flat().map((to) => [keyOf(to), to])).values()];
   const intention: Intention = {
@@ -98,14 +95,20 @@ function firstStep(
   return { frames: frames.slice(0, routes.length), routes };
 }
 
-function isTooLarge(
+/** Which message can't be taken, since consumers compete for entries that each are one; undefined: none. */
+export function tooLarge(
   frames: readonly DataFrame[],
-  routes: readonly (readonly Destination[])[],
-): boolean {
-  return frames.some(
+  routesOf: (frame: DataFrame, index: number) => readonly Destination[],
+): string | undefined {
+  const culprit = frames.find(
     (frame, index) =>
-      frame.octets.length < frame.size && routes[index]?.some(({ exclusive }) => !exclusive),
+      frame.octets.length < frame.size &&
+      routesOf(frame, index).some(({ exclusive }) => !exclusive),
   );
+  if (!culprit) return undefined;
+  const { stream, sequence, size } = culprit;
+  const why = "a message for a queue with competing consumers has to fit one packet";
+  return `${stream}:${sequence} ${why}, and this one has ${size} octets`;
 }
 
 /** Consecutive numbers as runs. */

@@ -12,7 +12,7 @@ import type { Definitions, ExchangeFields, QueueFields } from "./definitions.js"
 import { type Delivered, digestOf, type Durable, inParallel } from "./durable.js";
 import { type Brought, broughtBy } from "./brought.js";
 import { emptyFlow, type FlowState, type Intention, judge, type Verdict } from "./flow.js";
-import { plan } from "./planning.js";
+import { plan, tooLarge } from "./planning.js";
 import { Doubts } from "./doubts.js";
 import { Early } from "./early.js";
 import { KnownFlows } from "./known-flows.js";
@@ -160,6 +160,10 @@ export class Publisher {
     const nonce = random.bytes(12).toString("base64url");
     const verdict = await this.look(register, brought);
     if (verdict.kind !== "new") return verdict;
+    // Not where a message goes on that has begun: that was to fit when it did.
+    const begins = verdict.frames.filter(({ offset }) => offset === 0);
+    const large = tooLarge(begins, routesOf);
+    if (large !== undefined) return refused("tooLarge", large);
     const reserved = await this.room.reserve(verdict.frames, routesOf);
     if ("full" in reserved) return refused("full", `no room in ${reserved.full}`);
     const fitting = reserved.frames;
@@ -171,7 +175,7 @@ export class Publisher {
       const idMs = idTimeAfter(state.lastIdMs);
       const frames = now.frames.slice(0, fitting);
       const planned = plan(state, { brought, frames, routesOf, facts: { ...facts, idMs } });
-      if (planned.kind === "refused") return { result: refused("full", planned.why) };
+      if (planned.kind === "refused") return { result: refused(planned.code, planned.why) };
       const { intention } = planned;
       const covered = frames.slice(0, intention.frames);
       return {

@@ -115,7 +115,6 @@ test("entries go out together, each named, to where their owner answers, until n
 
 test.each([
   ["full", 5_000],
-  ["undecided", 5_000],
   ["forbidden", 30_000],
 ] as const)("can't be sent (%s): given back, and tried again later", async (code, laterMs) => {
   const world = new World();
@@ -130,6 +129,22 @@ test.each([
   await world.clock.advance(laterMs);
   await world.woken();
   expect(world.sent).toHaveLength(1);
+});
+
+test.each([
+  ["too few members took it", new AnswerError("undecided", "no")],
+  ["what went wrong is not known", new Error("cut off")],
+])("what may be sent all the same stays on its way, as handed out: %s", async (_, failure) => {
+  const world = new World();
+  world.waiting = [1];
+  world.refusal = failure;
+  await world.woken();
+  expect([world.givenBack, world.waiting]).toEqual([0, []]);
+  world.refusal = undefined;
+  await world.clock.advance(5_000);
+  world.waiting = [2];
+  await world.woken();
+  expect(world.sent.flatMap(({ frames }) => frames.map(({ entry }) => entry))).toEqual([idOf(2)]);
 });
 
 test("nobody knows where its owner answers: nothing is taken", async () => {

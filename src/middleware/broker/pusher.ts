@@ -143,7 +143,9 @@ export class Pusher {
     try {
       await answers.send(to, frames);
     } catch (error) {
-      batch.giveBack(batch.entries);
+      // Perhaps it is sent all the same: then it is on its way, and comes again as if it had got lost.
+      const isRefused = error instanceof AnswerError && error.code !== "undecided";
+      if (isRefused) batch.giveBack(batch.entries);
       if (!(error instanceof AnswerError) || error.code !== "forbidden") throw error;
       log.info({ queue, why: error.message }, "a queue can't be pushed to its owner");
       this.pause(queue, nobodyMs);

@@ -353,7 +353,10 @@ export class QueueLeader {
   /** Nobody asks any more: what is known of deliveries is all that there is to know. */
   async retire(): Promise<void> {
     const { deliveries } = this.options;
-    if (!this.lost) await deliveries.close(this.table.deliveries(), this.table.isCertain());
+    const isLeading = !this.lost;
+    // Whoever asks just now is sent to the next one: what was handed out from here on nobody would know of.
+    this.lost = true;
+    if (isLeading) await deliveries.close(this.table.deliveries(), this.table.isCertain());
     this.release();
   }
 

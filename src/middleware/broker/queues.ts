@@ -38,6 +38,8 @@ const hintsMax = 10_000;
 
 export class Queues {
   private readonly leaders = new Map<string, Promise<Led>>();
+  /** What each leader is in `leaders`. */
+  private readonly promised = new WeakMap<QueueLeader, Promise<Led>>();
   /** Who was found to lead what. */
   private hints = new Map<string, MemberUuid>();
   private readonly stopping = new AbortController();
@@ -79,14 +81,18 @@ export class Queues {
   }
 
   private resign(queue: string, leader: QueueLeader): void {
-    this.leaders.delete(queue);
-    leader.release();
+    if (this.dismiss(queue, leader)) leader.release();
   }
 
   /** As `resign`, when nobody needs the queue at the moment. */
   private retire(queue: string, leader: QueueLeader): void {
-    this.leaders.delete(queue);
-    void leader.retire();
+    if (this.dismiss(queue, leader)) void leader.retire();
+  }
+
+  /** False: that was done before, and there may be another by now. */
+  private dismiss(queue: string, leader: QueueLeader): boolean {
+    if (this.leaders.get(queue) !== this.promised.get(leader)) return false;
+    return this.leaders.delete(queue);
   }
 
   /** Asks the leader of a queue, wherever it is; there is one, or is soon. */
@@ -151,8 +157,9 @@ export class Queues {
     const led = await this.lead(queue);
     if (!(led instanceof QueueLeader)) return undefined;
     const batch = await led.takeToPush();
-    if (led.lost) this.resign(queue, led);
-    return batch;
+    if (!led.lost) return batch;
+    this.resign(queue, led);
+    return undefined;
   }
 
   leads(queue: string): boolean {
@@ -207,6 +214,7 @@ export class Queues {
     const becoming = this.leaders.get(queue) ?? this.become(queue, found.value);
     this.leaders.set(queue, becoming);
     const led = await becoming;
+    if (led instanceof QueueLeader) this.promised.set(led, becoming);
     const isCurrent = this.leaders.get(queue) === becoming;
     if (!(led instanceof QueueLeader) && isCurrent) this.leaders.delete(queue);
     return led;

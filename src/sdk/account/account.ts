@@ -165,8 +165,9 @@ export class Account {
     return this.#login.refresh();
   }
 
-  logout(): Promise<void> {
-    return this.#login.leave();
+  async logout(): Promise<void> {
+    await this.broker.giveBack();
+    await this.#login.leave();
   }
 
   /** Waits until what was sent is delivered and what was settled is known to the ring. */
@@ -175,6 +176,7 @@ export class Account {
   }
 
   async close(): Promise<void> {
+    await this.broker.end();
     this.#login.close();
     this.link.close();
     this.#end.abort(closedError());
@@ -305,7 +307,10 @@ export class Account {
 
   #queueFailed(queue: string, error: unknown): void {
     const why = error instanceof Error ? error.message : String(error);
-    if (error instanceof RingpostError && error.retryable) return;
-    this.#parts.events.emit("deadLetter", { id: `queue:${queue}`, why });
+    if (!(error instanceof RingpostError)) {
+      return this.#parts.events.emit("deadLetter", { id: `queue:${queue}`, why });
+    }
+    const { code, retryable } = error;
+    if (!retryable) this.#parts.events.emit("deadLetter", { id: `queue:${queue}`, why, code });
   }
 }

@@ -18,6 +18,7 @@ import { RingpostError } from "../errors.js";
 import type { Values } from "../journal/ports.js";
 import type { Link, PushedEntry } from "../link/ports.js";
 import { sendMessage } from "../outbox.js";
+import { EarlyBindings } from "./early-bindings.js";
 
 export interface BrokerOptions {
   readonly user: string;
@@ -39,6 +40,8 @@ const defaultLeaseMs = 30_000;
 const deadSuffix = ".dead";
 /** Those of one turn share a mail; under load, what comes while one is on its way does. */
 const settleLingerMs = 1;
+/** Whether an exchange that a queue waits for is there. */
+const earlyAgainMs = { first: 5_000, max: 300_000 } as const;
 
 export class Broker {
   readonly #options: BrokerOptions;
@@ -49,9 +52,20 @@ export class Broker {
   readonly #leases = new Map<string, number>();
   /** Events that are known to be there. */
   readonly #events = new Set<string>();
+  readonly #early: EarlyBindings;
+  #isOver = false;
 
   constructor(options: BrokerOptions) {
     this.#options = options;
+    const { ask, closing, failed } = options;
+    this.#early = new EarlyBindings({
+      ...{ closing, againMs: earlyAgainMs, bind: (binding) => ask("bind", binding) },
+      ended: ({ exchange, queue }, { code, message }) => {
+        const why = `${exchange} was declared for others, and sends nothing to ${queue}: ${message};`;
+        const hint = "ask them to be named there, then bind or subscribe again";
+        failed(queue, new RingpostError(code, `${why} ${hint}`, false));
+      },
+    });
   }
 
   async exchange(name: string, options: ExchangeOptions): Promise<Exchange> {
@@ -113,14 +127,21 @@ export class Broker {
       name,
       send: (body, sendOptions = {}) => this.#send(body, sendOptions, { routingKey: name }),
       consume: (consume = {}) => this.#consume(name, consume),
-      bind: async (exchange, binding = {}) =>
-        void (await ask("bind", bindingTo(exchange, binding))),
-      unbind: async (exchange, binding = {}) =>
-        void (await ask("unbind", bindingTo(exchange, binding))),
+      bind: async (exchange, binding = {}) => {
+        if (binding.early === true) await this.#early.bind(bindingTo(exchange, binding));
+        else await ask("bind", bindingTo(exchange, binding));
+      },
+      unbind: async (exchange, binding = {}) => {
+        this.#early.forget(name, exchange);
+        await ask("unbind", bindingTo(exchange, binding));
+      },
       status: () => ask("queueStatus", { name }),
       deadLetters: () => this.queueNamed(options.deadLetters ?? `${name}${deadSuffix}`),
       redrive: async (redrive = {}) => (await ask("redrive", { queue: name, ...redrive })).moved,
-      remove: async () => void (await ask("removeQueue", { name })),
+      remove: async () => {
+        this.#early.forget(name);
+        await ask("removeQueue", { name });
+      },
     };
   }
 
@@ -128,14 +149,16 @@ export class Broker {
     event: string,
     { key = "#", ...consume }: ConsumeOptions & { readonly key?: string } = {},
   ): Promise<Consumer> {
-    const { ask, values } = this.#options;
+    const { values } = this.#options;
     const name = this.#subscriptionOf(event);
     // A program that is gone for long loses its oldest events to the dead letters, and stops nobody.
     const queue = await this.queue(name, { exclusive: true, overflow: "drop-oldest" });
     const before = values.get(`subscription:${event}`) as { readonly key: string } | undefined;
     // Whoever publishes it first makes it: what is published from then on is ours, too.
-    await ask("bind", { exchange: event, queue: name, key, early: true });
-    if (before !== undefined && before.key !== key) await queue.unbind(event, before);
+    await this.#early.bind({ exchange: event, queue: name, key });
+    if (before !== undefined && before.key !== key) {
+      await this.#options.ask("unbind", { exchange: event, queue: name, ...before });
+    }
     if (before?.key !== key) await values.set(`subscription:${event}`, { key });
     const consumer = queue.consume(consume);
     const consumers = this.#subscriptions.get(event) ?? new Set();
@@ -147,6 +170,7 @@ export class Broker {
     const { ask, values } = this.#options;
     for (const consumer of this.#subscriptions.get(event) ?? []) await consumer.close();
     this.#subscriptions.delete(event);
+    this.#early.forget(this.#subscriptionOf(event));
     try {
       await ask("removeQueue", { name: this.#subscriptionOf(event) });
     } catch (error) {
@@ -179,6 +203,21 @@ export class Broker {
     await Promise.all([...this.#settlers.values()].map((settler) => settler.settled()));
   }
 
+  /**
+   * Every consumer ends, and the ring knows what they gave back: others need not wait for their leases to be over.
+   * Within seconds in any case; never rejects.
+   */
+  async giveBack(): Promise<void> {
+    const consumers = [...this.#consumers.values()].flatMap((some) => [...some]);
+    await Promise.all(consumers.map(({ stream }) => stream.close()));
+  }
+
+  /** As `giveBack`, and nobody consumes any more. */
+  async end(): Promise<void> {
+    this.#isOver = true;
+    await this.giveBack();
+  }
+
   #send(
     body: Body,
     options: SendOptions,
@@ -194,7 +233,7 @@ export class Broker {
     if (isPushed && name.endsWith(deadSuffix)) {
       ask("declareQueue", { name, push: true }).catch((error: unknown) => failed(name, error));
     }
-    return new QueueConsumer(
+    const { stream } = new QueueConsumer(
       {
         queue: name,
         link,
@@ -211,7 +250,9 @@ export class Broker {
         closed: (consumer) => void this.#consumers.get(name)?.delete(consumer),
       },
       consume,
-    ).consumer;
+    );
+    if (this.#isOver) void stream.close();
+    return stream;
   }
 
   #settlerOf(queue: string): Settler {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Pop3Client } from "../../client/pop3-client.js";
 import type { Settlement } from "../../ebm/index.js";
 import type { Delivery } from "../api.js";
@@ -22,6 +22,9 @@ const queue = new Map<string, Shown>();
 const retrieved: string[] = [];
 const givenBack: string[] = [];
 let looks = 0;
+/** Mails come when it resolves, settlements are answered when the other one does. */
+let fetching: Promise<void>;
+let answering: Promise<void>;
 let closing: AbortController;
 let consumer: QueueConsumer;
 
@@ -30,6 +33,7 @@ const client = {
   uidl: async () => [...queue.keys()],
   retrEach: async function* (numbers: readonly number[]) {
     const uids = [...queue.keys()];
+    await fetching;
     for (const number of numbers) yield Buffer.from(uids[number - 1] ?? "");
   },
 } as unknown as Pop3Client;
@@ -39,23 +43,25 @@ beforeEach(() => {
   retrieved.length = 0;
   givenBack.length = 0;
   looks = 0;
+  fetching = answering = Promise.resolve();
   closing = new AbortController();
   const { signal } = closing;
   const settle = async ({ ack = [], reject = [], nack = [] }: Settlement): Promise<void> => {
     for (const { entry } of nack) givenBack.push(entry);
+    await answering;
     for (const uid of [...ack, ...reject]) queue.delete(uid);
   };
   const link = {
     receive: async (mail: Buffer): Promise<Received> => {
       retrieved.push(String(mail));
-      const { messages, waiting } = queue.get(String(mail)) ?? { messages: [], waiting: [] };
-      return { kind: "entry", queue: "q", messages, waiting };
+      const shown = queue.get(String(mail)) ?? { messages: [], waiting: [] };
+      return { kind: "entry", queue: "q", ...shown };
     },
     consume: async () => undefined,
   } as unknown as Link;
   consumer = new QueueConsumer(
     {
-      ...{ queue: "q", link, leaseMs: 30_000, poll: { minMs: 1, maxMs: 5 } },
+      ...{ queue: "q", link, leaseMs: 300, poll: { minMs: 1, maxMs: 5 } },
       settler: new Settler({ queue: "q", settle, lingerMs: 1, signal }),
       open: async (use) => {
         await use(client);
@@ -67,7 +73,11 @@ beforeEach(() => {
     { prefetch: 32 },
   );
 });
-afterEach(() => closing.abort());
+afterEach(() => {
+  closing.abort();
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
 
 const moreLooks = async (count: number): Promise<void> => {
   const until = looks + count;
@@ -108,6 +118,33 @@ test("entries with blocks of a message are settled when it is consumed, not befo
   expect(retrieved).toEqual(["u1", "u2", "u3"]);
 });
 
+test("blocks of a message that its sender has given up go, and what came with them stays", async () => {
+  const large = messageNamed("large");
+  queue.set("u1", { messages: [], waiting: [large] });
+  queue.set("u2", { messages: [messageNamed("small")], waiting: [large] });
+  const small = await next();
+  await moreLooks(2);
+  expect([...queue.keys()]).toEqual(["u1", "u2"]);
+  queue.set("u3", { messages: [], waiting: [], over: [large] });
+  await expect.poll(() => [...queue.keys()]).toEqual(["u2"]);
+  await small.ack();
+  await expect.poll(() => [...queue.keys()]).toEqual([]);
+});
+
+test("blocks go when the time of their message is long over, unless all of them are there", async () => {
+  const properties = { sentAtMs: 0, expiresAtMs: Date.now() - 3_600_000 };
+  const [lost, whole] = [messageNamed("lost"), messageNamed("whole")].map((one) => ({
+    ...one,
+    properties,
+  }));
+  if (!lost || !whole) throw new Error("no messages");
+  queue.set("u1", { messages: [], waiting: [lost] });
+  queue.set("u2", { messages: [], waiting: [whole] });
+  queue.set("u3", { messages: [whole], waiting: [] });
+  await expect.poll(() => [...queue.keys()]).toEqual(["u2", "u3"]);
+  expect((await next()).id).toBe("whole");
+});
+
 test("a message that can't be read goes to the dead letters with all that it came in", async () => {
   const broken = { ...messageNamed("broken"), body: () => Promise.reject(new Error("no")) };
   queue.set("u1", { messages: [], waiting: [broken] });
@@ -124,4 +161,39 @@ test("a consumer that has ended has given back what it had, also when the client
   }
   closing.abort();
   expect(givenBack.sort()).toEqual(["u1", "u2"]);
+});
+
+test("what is on its way to a consumer that ends is given back as soon as it is here", async () => {
+  queue.set("u1", { messages: [messageNamed("m1")], waiting: [] });
+  let arrive = (): void => undefined;
+  const asked = new Promise<void>((resolve) => {
+    fetching = new Promise((come) => {
+      arrive = come;
+    });
+    const { list } = client;
+    vi.spyOn(client, "list").mockImplementationOnce(async () => {
+      setImmediate(resolve);
+      return await list.call(client);
+    });
+  });
+  await asked;
+  const closed = consumer.stream.close();
+  arrive();
+  await closed;
+  expect(givenBack).toEqual(["u1"]);
+});
+
+test("the end of a consumer waits for a ring that does not answer for five seconds, and no longer", async () => {
+  queue.set("u1", { messages: [messageNamed("m1")], waiting: [] });
+  await next();
+  answering = new Promise(() => undefined);
+  vi.useFakeTimers();
+  let isClosed = false;
+  const closed = consumer.stream.close().then(() => {
+    isClosed = true;
+  });
+  await vi.advanceTimersByTimeAsync(4_900);
+  expect(isClosed).toBe(false);
+  await vi.advanceTimersByTimeAsync(200);
+  await closed;
 });

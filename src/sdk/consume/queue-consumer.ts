@@ -4,7 +4,7 @@
  * as came together; it is settled when all of them are.
  */
 import type { Pop3Client } from "../../client/pop3-client.js";
-import type { ConsumeOptions, Consumer } from "../api.js";
+import type { ConsumeOptions } from "../api.js";
 import { Poller } from "../account/poller.js";
 import { headerField } from "../header-field.js";
 import type { InboundMessage, Link, Shown } from "../link/ports.js";
@@ -16,6 +16,8 @@ import { within } from "../waiting.js";
 
 /** How long the end of a consumer waits for the ring; a lease that nobody ends is over by itself. */
 const givenBackMs = 5_000;
+/** After its time is over, no sender sends the rest of a message; what it sent before is there by then. */
+const lateMs = 600_000;
 
 export interface QueueConsumerOptions {
   readonly queue: string;
@@ -54,11 +56,15 @@ export class QueueConsumer {
   readonly #entries = new Map<string, Entry>();
   /** Those that have blocks of a message, in front of the one that made it whole. */
   readonly #blocks = new Map<InboundMessage, Entry[]>();
+  /** All their blocks are here. */
+  readonly #whole = new WeakSet<InboundMessage>();
   /** The ring may not know yet what became of them. */
   readonly #settling = new Set<string>();
   readonly #leases: NodeJS.Timeout;
   /** Something was left in the queue because there was no room for it. */
   #isShort = false;
+  /** A session in which entries are fetched; never rejects. */
+  #collecting: Promise<unknown> = Promise.resolve();
 
   constructor(options: QueueConsumerOptions, consume: ConsumeOptions) {
     this.#options = options;
@@ -83,10 +89,6 @@ export class QueueConsumer {
     options.opened(this);
   }
 
-  get consumer(): Consumer {
-    return this.stream;
-  }
-
   poke(): void {
     this.#poller.poke();
   }
@@ -99,7 +101,10 @@ export class QueueConsumer {
   }
 
   /** Also of entries that were pushed, as mails. */
-  async take(uid: string, { messages, waiting }: Shown, redelivered: number): Promise<void> {
+  async take(uid: string, shown: Shown, redelivered: number): Promise<void> {
+    const { messages, waiting, over = [] } = shown;
+    for (const message of over) await this.#over(message);
+    for (const message of messages) this.#whole.add(message);
     const left = new Set([...messages, ...waiting]);
     if (left.size === 0) return this.#settle(this.#put({ kind: "ack", entry: uid }));
     const isSingle = left.size === 1 && waiting.length === 0;
@@ -120,7 +125,9 @@ export class QueueConsumer {
     const known = new Set([...this.#entries.keys(), ...this.#settling]);
     try {
       await this.#options.open(async (client) => {
-        found = await this.#collect(client, known);
+        const collecting = this.#collect(client, known);
+        this.#collecting = collecting.catch(() => undefined);
+        found = await collecting;
       });
     } catch (error) {
       if (!this.#end.signal.aborted) this.#options.failed(error);
@@ -129,6 +136,8 @@ export class QueueConsumer {
   }
 
   async #collect(client: Pop3Client, known: ReadonlySet<string>): Promise<boolean> {
+    // Ended while it waited for the maildrop: what is not retrieved is not ours.
+    if (this.#end.signal.aborted) return false;
     const listed = await client.list();
     const uids = listed.length === 0 ? [] : await client.uidl();
     // An exclusive queue shows what is in hand as well, since a process before this one may have had it; any
@@ -217,6 +226,14 @@ export class QueueConsumer {
     await Promise.all(entries.map((each) => this.#doneIn(each, inbound)));
   }
 
+  /** Nobody sends the rest of it: its blocks are done with. */
+  async #over(message: InboundMessage): Promise<void> {
+    await this.#options.link.consume(message);
+    const entries = this.#blocks.get(message) ?? [];
+    this.#blocks.delete(message);
+    await Promise.all(entries.map((each) => this.#doneIn(each, message)));
+  }
+
   /** Waits for the ring where others compete for the entry; else our journal knows that it is done. */
   async #doneIn(entry: Entry, inbound: InboundMessage): Promise<void> {
     entry.left.delete(inbound);
@@ -264,6 +281,12 @@ export class QueueConsumer {
   /** What waits for the application stays ours; what it has in hand it keeps by `working`. */
   #keepLeases(): void {
     const { settler, leaseMs } = this.#options;
+    const longAgoMs = Date.now() - lateMs;
+    for (const [message, [first]] of this.#blocks) {
+      const isWaiting = first?.left.has(message) === true && !this.#whole.has(message);
+      const { expiresAtMs = Number.POSITIVE_INFINITY } = message.properties;
+      if (isWaiting && expiresAtMs < longAgoMs) this.#settle(this.#over(message));
+    }
     for (const { uid, kept } of this.#entries.values()) {
       if (kept.size === 0) continue;
       this.#settle(settler.put({ kind: "extend", entry: uid, ms: leaseMs }));
@@ -272,9 +295,15 @@ export class QueueConsumer {
 
   /** A client that closes next says nothing more: others would wait until the lease is over. */
   async #givenBack(): Promise<void> {
-    const { settler, closing: signal, queue } = this.#options;
-    const settled = settler.settled();
+    const { closing: signal, queue } = this.#options;
+    const settled = this.#settled();
     await within(settled, { ms: givenBackMs, what: queue, signal }).catch(() => undefined);
+  }
+
+  /** What is being fetched goes back as soon as it is here. */
+  async #settled(): Promise<void> {
+    await Promise.all([this.#collecting, this.stream.settled()]);
+    await this.#options.settler.settled();
   }
 
   #close(): void {

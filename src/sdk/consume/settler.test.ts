@@ -52,6 +52,62 @@ test("a refusal is told to those whom it concerns, and to nobody after them", as
   await settler.put({ kind: "ack", entry: "good" });
 });
 
+test("one wish that is not understood fails alone, in however large a question it was", async () => {
+  const asked: string[][] = [];
+  const { settler } = setup(({ ack = [], nack = [] }) => {
+    const entries = [...ack, ...nack.map(({ entry }) => entry)];
+    asked.push(entries);
+    const isSound = nack.every(({ delayMs }) => delayMs >= 0);
+    return isSound
+      ? Promise.resolve()
+      : Promise.reject(new RingpostError("malformed", "ask.nack: not a duration", false));
+  });
+  const wishes = Array.from({ length: 1_000 }, (_, n) =>
+    n === 700
+      ? settler.put({ kind: "nack", entry: "bad", delayMs: -1 })
+      : settler.put({ kind: "ack", entry: `${n}` }),
+  );
+  const outcomes = await Promise.allSettled(wishes);
+  const failed = outcomes.flatMap(({ status }, n) => (status === "rejected" ? [n] : []));
+  expect(failed).toEqual([700]);
+  // By halves, not one by one.
+  expect(asked.length).toBeLessThan(30);
+});
+
+test("what concerns the whole queue is asked once", async () => {
+  let asked = 0;
+  const { settler } = setup(() => {
+    asked += 1;
+    return Promise.reject(new RingpostError("unknown", "there is no queue jobs", false));
+  });
+  const wishes = Array.from({ length: 100 }, (_, n) => settler.put({ kind: "ack", entry: `${n}` }));
+  for (const outcome of await Promise.allSettled(wishes)) expect(outcome.status).toBe("rejected");
+  expect(asked).toBe(1);
+});
+
+test("a dead letter that can't be stored keeps nobody else waiting", async () => {
+  let isStorable = false;
+  const { settler } = setup(({ reject = [] }) =>
+    reject.length > 0 && !isStorable
+      ? Promise.reject(new RingpostError("unreachable", "no place for it", true))
+      : Promise.resolve(),
+  );
+  const rejected = settler.put({ kind: "reject", entry: "a" });
+  await Promise.all(["b", "c"].map((entry) => settler.put({ kind: "ack", entry })));
+  await settler.put({ kind: "ack", entry: "d" });
+  isStorable = true;
+  await rejected;
+});
+
+test("one that is put as soon as the last is done does not wait for yet another", async () => {
+  const { settler } = setup(() => Promise.resolve());
+  for (let turns = 0; turns < 10; turns += 1) {
+    await settler.put({ kind: "ack", entry: "a" });
+    for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+    await settler.put({ kind: "ack", entry: "b" });
+  }
+});
+
 test("a closed client settles nothing", async () => {
   const { settler, closing } = setup(() => Promise.reject(new Error("asked")));
   closing.abort();

@@ -22,14 +22,21 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
+/** Those that are asked for one after the other. */
+interface Line {
+  readonly waiting: Waiting[];
+  flushing: Promise<void> | undefined;
+}
+
 /** Entries in one question. */
 const batchMax = 1_000;
 const againMs = { first: 200, max: 5_000 } as const;
 
 export class Settler {
   readonly #options: SettlerOptions;
-  readonly #waiting: Waiting[] = [];
-  #flushing: Promise<void> | undefined;
+  readonly #all: Line = { waiting: [], flushing: undefined };
+  /** Rejections that did not go well at once. */
+  readonly #rejections: Line = { waiting: [], flushing: undefined };
 
   constructor(options: SettlerOptions) {
     this.#options = options;
@@ -39,46 +46,70 @@ export class Settler {
   put(wish: Wish): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#options.signal.aborted) return reject(closedError());
-      this.#waiting.push({ wish, resolve, reject });
-      this.#flushing ??= this.#flush().finally(() => {
-        this.#flushing = undefined;
-      });
+      this.#add(this.#all, [{ wish, resolve, reject }], this.#options.lingerMs);
     });
   }
 
   /** Resolves when nothing waits. */
   async settled(): Promise<void> {
-    while (this.#flushing !== undefined) await this.#flushing;
-  }
-
-  async #flush(): Promise<void> {
-    const { lingerMs, signal } = this.#options;
-    await delay(lingerMs, signal);
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, batchMax);
-      try {
-        await this.#settle(settlementOf(this.#options.queue, batch));
-        for (const { resolve } of batch) resolve();
-      } catch (error) {
-        const failure = error instanceof Error ? error : new Error(String(error));
-        for (const { reject } of batch) reject(failure);
-      }
+    for (const line of [this.#all, this.#rejections]) {
+      while (line.flushing !== undefined) await line.flushing;
     }
   }
 
-  async #settle(settlement: Settlement): Promise<void> {
-    const { settle, signal } = this.#options;
-    for (let waitMs: number = againMs.first; ; waitMs = Math.min(2 * waitMs, againMs.max)) {
+  #add(line: Line, more: readonly Waiting[], inMs: number): void {
+    line.waiting.push(...more);
+    line.flushing ??= this.#flush(line, inMs);
+  }
+
+  async #flush(line: Line, inMs: number): Promise<void> {
+    await delay(inMs, this.#options.signal);
+    while (line.waiting.length > 0) await this.#settle(line, line.waiting.splice(0, batchMax));
+    // In the same turn: what is put later begins another.
+    line.flushing = undefined;
+  }
+
+  async #settle(line: Line, batch: readonly Waiting[]): Promise<void> {
+    const { settle, queue, signal } = this.#options;
+    let left = batch;
+    for (let waitMs: number = againMs.first; left.length > 0; waitMs = nextWaitMs(waitMs)) {
       try {
-        await settle(settlement);
+        await settle(settlementOf(queue, left));
+        for (const { resolve } of left) resolve();
         return;
       } catch (error) {
-        if (!(error instanceof RingpostError) || !error.retryable || signal.aborted) throw error;
+        if (isMalformed(error) && left.length > 1) return await this.#settleHalves(line, left);
+        if (!(error instanceof RingpostError) || !error.retryable || signal.aborted) {
+          const failure = error instanceof Error ? error : new Error(String(error));
+          for (const { reject } of left) reject(failure);
+          return;
+        }
       }
-      await delay(waitMs, signal);
+      if (line === this.#all) left = this.#withoutRejections(left);
+      if (left.length > 0) await delay(waitMs, signal);
     }
   }
+
+  /** Nothing of it was done; one wish is at fault, and the others are not to suffer for it. */
+  async #settleHalves(line: Line, batch: readonly Waiting[]): Promise<void> {
+    const half = Math.ceil(batch.length / 2);
+    await this.#settle(line, batch.slice(0, half));
+    await this.#settle(line, batch.slice(half));
+  }
+
+  /** There may be no place for a dead letter: no acknowledgement waits for that. */
+  #withoutRejections(batch: readonly Waiting[]): readonly Waiting[] {
+    const rejections = batch.filter(({ wish }) => wish.kind === "reject");
+    if (rejections.length > 0) this.#add(this.#rejections, rejections, againMs.first);
+    return batch.filter(({ wish }) => wish.kind !== "reject");
+  }
 }
+
+const nextWaitMs = (waitMs: number): number => Math.min(2 * waitMs, againMs.max);
+
+/** Of a wish; all other refusals are of the queue or of who asks. */
+const isMalformed = (error: unknown): boolean =>
+  error instanceof RingpostError && error.code === "malformed";
 
 function settlementOf(queue: string, batch: readonly Waiting[]): Settlement {
   const wishes = batch.map(({ wish }) => wish);

@@ -40,6 +40,8 @@ export class DeliveryStream implements Consumer {
   #waiting: ((result: IteratorResult<Delivery>) => void)[] = [];
   #last: Entry | undefined;
   #ended = false;
+  /** Settlements that were asked for and are not done. */
+  readonly #settling = new Set<Promise<void>>();
   /** Takes the listeners off: the signals outlive this consumer. */
   readonly #over = new AbortController();
 
@@ -66,6 +68,11 @@ export class DeliveryStream implements Consumer {
   /** Worth fetching for: half of what it may have, so that each fetch is for several. */
   get hasMuchRoom(): boolean {
     return !this.#ended && this.room * 2 >= this.#prefetch;
+  }
+
+  /** Resolves when what was asked for so far is done, or has failed. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#settling);
   }
 
   /** `message` becomes the delivery. `first`: before those that wait. */
@@ -122,9 +129,12 @@ export class DeliveryStream implements Consumer {
       const entry = this.#entries.get(delivery);
       if (entry === undefined || entry.isSettled) return;
       entry.isSettled = true;
+      const settling = work();
+      this.#settling.add(settling);
       try {
-        await work();
+        await settling;
       } finally {
+        this.#settling.delete(settling);
         this.#open.delete(entry);
         if (!this.#ended) this.#options.onRoom();
       }

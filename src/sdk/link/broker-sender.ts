@@ -2,23 +2,22 @@
  * To the ring as a broker: in order. The ring's reply is the acknowledgement; where somebody else's mail server is
  * between, a frame that comes by mail, and then one packet is on its way at a time.
  */
-import type { AckFrame, Frame, MessageProperties, NackFrame } from "../../ebm/index.js";
+import type { AckFrame, Frame, MessageProperties, NackFrame, UserId } from "../../ebm/index.js";
 import { Intervals } from "../journal/intervals.js";
-import type { OutMessage } from "../journal/out-state.js";
 import type { Bounce } from "./bounces.js";
 import type { Load } from "./load.js";
+import type { ReceiptEvent } from "./ports.js";
 import { type Piece } from "./load.js";
-import { isSizeStatus, type Verdict, verdictOfNack } from "./replies.js";
+import { isSizeStatus, type Place, type Verdict, verdictOfNack } from "./replies.js";
+import { deadFrames, Passed } from "./passed.js";
 import { Sender } from "./sender.js";
-import type { Sent } from "./sent.js";
+import type { Sent, SenderContext } from "./sent.js";
 
 /** On the way at a time, once the ring has taken one: it puts them in order. */
 const windowMax = 4;
 /** Of a packet of small messages: the next is made while this one is worked off. */
 const packetOctets = 1024 * 1024;
 const companyOctets = 128 * 1024;
-/** Messages that one frame tells of as given up. */
-const deadPerFrame = 1_000;
 
 /** A packet on its way, and what became of it. */
 interface Flown {
@@ -33,12 +32,19 @@ export class BrokerSender extends Sender {
   #window = 1;
   /** Taken by somebody else's mail server; the ring's word is awaited. */
   #awaited: Sent | undefined;
-  /** Given up, and something behind them may still be sent. */
-  readonly #voids = new Set<OutMessage>(
-    this.streams().flatMap(({ messages }) => [...messages.values()].filter((each) => each.isVoid)),
-  );
+  readonly #passed = new Passed((name) => this.context.journal.state.out.get(this.to)?.get(name));
   /** So many messages one by one: a packet of several was refused, and it is to be found whose fault it was. */
   #alone = 0;
+
+  constructor(context: SenderContext, to: UserId) {
+    super(context, to);
+    for (const stream of this.streams()) this.#passed.restored(stream);
+  }
+
+  /** So much was given up behind what waits that no more is taken until that has left. */
+  get isFull(): boolean {
+    return this.#passed.isFull;
+  }
 
   protected get inAirMax(): number {
     return this.#alone > 0 ? 1 : this.#window;
@@ -82,6 +88,7 @@ export class BrokerSender extends Sender {
   }
 
   protected check(nowMs: number): number {
+    this.waiting.wholeOctets = this.blockOctets;
     const sent = this.#awaited;
     if (!sent) return Infinity;
     const dueAtMs = sent.sentAtMs + this.trip.timeoutMs;
@@ -96,34 +103,16 @@ export class BrokerSender extends Sender {
   }
 
   protected override dispatch(pieces: readonly Piece[], acks: readonly Frame[]): Sent {
-    const sent = super.dispatch(pieces, [...acks, ...this.#deadBefore(pieces)]);
+    const upTo = new Map<string, number>();
+    for (const { load } of pieces) {
+      const { stream, sequence } = load.message;
+      upTo.set(stream, Math.max(sequence, upTo.get(stream) ?? 0));
+    }
+    const dead = this.#passed.before(upTo);
+    const sent = super.dispatch(pieces, [...acks, ...deadFrames(this.connection, dead)]);
+    this.#passed.sent(sent, dead);
     this.#flight.push({ sent, verdict: undefined });
     return sent;
-  }
-
-  /**
-   * The ring takes nothing behind a gap, and may or may not have what was given up in front of these: so it is told of
-   * them, and passes over those that it does not have.
-   */
-  #deadBefore(pieces: readonly Piece[]): readonly AckFrame[] {
-    const streams = new Set(pieces.map(({ load }) => load.message.stream));
-    const dead: (readonly [stream: string, sequence: number])[] = [];
-    const others: (readonly [stream: string, sequence: number])[] = [];
-    for (const each of this.#voids) {
-      const { stream, sequence, isRemoved } = each;
-      if (isRemoved) this.#voids.delete(each);
-      else (streams.has(stream) ? dead : others).push([stream, sequence]);
-    }
-    // What the ring has begun and not finished it forgets when it hears that nobody waits for it.
-    dead.push(...others.slice(-deadPerFrame));
-    const frames: AckFrame[] = [];
-    for (let at = 0; at < dead.length; at += deadPerFrame) {
-      frames.push({
-        ...{ kind: "ack", connection: this.connection, cumulative: 0, ranges: [] },
-        ...{ windowOctets: 0, pollMs: 0, consumed: {}, dead: dead.slice(at, at + deadPerFrame) },
-      });
-    }
-    return frames;
   }
 
   protected onVerdict(sent: Sent, verdict: Verdict): void {
@@ -138,6 +127,7 @@ export class BrokerSender extends Sender {
       this.#flight.shift();
       this.sent.delete(first.sent.number);
       this.pace.reset();
+      this.#passed.heard(first.sent);
       this.noteAccepted(first.sent);
       this.#take(first.sent.pieces);
       this.#window = windowMax;
@@ -173,7 +163,7 @@ export class BrokerSender extends Sender {
         if (this.halve(sent)) return this.#again();
         return this.#refused(sent, verdict.why);
       case "refused":
-        return this.#refused(sent, verdict.why);
+        return this.#refused(sent, verdict.why, verdict.tooLarge);
       default:
         this.#again();
     }
@@ -214,6 +204,8 @@ export class BrokerSender extends Sender {
     this.#alone = Math.max(0, this.#alone - loads.length);
     for (const [stream, sequence] of last) {
       this.context.journal.note({ kind: "settled", to: this.to, stream, sequence });
+      this.#passed.settled(stream);
+      this.#pass(stream);
     }
     for (const { message } of loads) this.tell(message, "consumed");
   }
@@ -236,14 +228,20 @@ export class BrokerSender extends Sender {
     );
   }
 
-  #refused(sent: Sent, why: string): void {
+  /** `tooLarge`: the ring knows whose fault it is. */
+  #refused(sent: Sent, why: string, tooLarge?: Place): void {
     const loads = [...new Set(sent.pieces.map(({ load }) => load))].filter(({ isGone }) => !isGone);
-    if (loads.length > 1) this.#alone = loads.length;
+    const culprit = loads.find(
+      ({ message }) =>
+        message.stream === tooLarge?.stream && message.sequence === tooLarge.sequence,
+    );
+    if (culprit) this.giveUp(culprit, why, "tooLarge");
+    else if (loads.length > 1) this.#alone = loads.length;
     else if (loads[0]) this.giveUp(loads[0], why);
     this.#again();
   }
 
-  protected giveUp(load: Load, why: string): void {
+  protected giveUp(load: Load, why: string, code?: ReceiptEvent["code"]): void {
     const { message } = load;
     const { id, stream, sequence, properties } = message;
     const isCertain = !load.isUncertain && load.ackedOctets === 0;
@@ -257,8 +255,18 @@ export class BrokerSender extends Sender {
     const then = isCertain ? "renumber" : "pass";
     const place = { to: this.to, stream, sequence };
     this.context.journal.note({ kind: "deadOut", ...place, then, letter });
-    if (then === "pass") this.#voids.add(message);
-    this.tell(message, "dead", why);
+    if (then === "pass") {
+      this.#passed.gaveUp(stream);
+      this.#pass(stream);
+    }
+    this.context.tell({ id, to: this.to, state: "dead", why, ...(code && { code }) });
+  }
+
+  /** What was given up in front of all that is left of a stream is forgotten. */
+  #pass(stream: string): void {
+    const sequence = this.#passed.head(stream);
+    if (sequence === undefined) return;
+    this.context.journal.note({ kind: "settled", to: this.to, stream, sequence });
   }
 
   onBounce(bounce: Bounce): boolean {
@@ -277,6 +285,7 @@ export class BrokerSender extends Sender {
     const acked = new Intervals(ranges);
     if (sent && (acked.has(sent.number) || sent.number <= cumulative)) {
       this.trip.measured(this.nowMs - sent.sentAtMs);
+      this.#passed.heard(sent);
       this.#awaited = undefined;
       this.sent.clear();
       this.#take(sent.pieces);

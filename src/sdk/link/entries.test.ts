@@ -55,6 +55,21 @@ test("blocks that are shown again, to the next process or the next consumer, mak
   expect(new Entries(journal).take("news", [block(4, 10)])).toMatchObject({ messages: [] });
 });
 
+test("a message that was given up: its blocks are over, also those that come later and to the next process", async () => {
+  const [waiting] = shown(block(0, 4)).waiting;
+  const gone = block(4, 4, { size: 4, void: true });
+  const { over, messages } = shown(gone, block(0, 10, { sequence: 2 }));
+  expect(over).toEqual([waiting]);
+  expect(messages.map(({ sequence }) => sequence)).toEqual([2]);
+  await entries.consume(waiting ?? ({} as never));
+  expect(shown(block(0, 4))).toEqual({ kind: "entry", queue: "news", messages: [], waiting: [] });
+  // In another queue none of its blocks has come yet.
+  const before = entries.take("more", [gone]);
+  if (before.kind !== "entry" || !before.over?.[0]) throw new Error("not over");
+  await entries.consume(before.over[0]);
+  expect(new Entries(journal).take("more", [block(0, 4)])).toMatchObject({ waiting: [] });
+});
+
 test("pieces that do not make the message that was sent are none", async () => {
   shown(block(0, 4));
   const [wrong] = shown(block(4, 10, { octets: Buffer.from("xxxxxx") })).messages;

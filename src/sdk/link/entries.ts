@@ -23,6 +23,12 @@ interface Pieces {
 class Parts {
   readonly #whole = new Set<InboundMessage>();
   readonly #waiting = new Set<InboundMessage>();
+  readonly #over = new Set<InboundMessage>();
+
+  addOver(message: InboundMessage): void {
+    this.#waiting.delete(message);
+    this.#over.add(message);
+  }
 
   add(message: InboundMessage, isWhole: boolean): void {
     if (isWhole) this.#waiting.delete(message);
@@ -31,7 +37,8 @@ class Parts {
   }
 
   get shown(): Shown {
-    return { messages: [...this.#whole], waiting: [...this.#waiting] };
+    const shown = { messages: [...this.#whole], waiting: [...this.#waiting] };
+    return this.#over.size === 0 ? shown : { ...shown, over: [...this.#over] };
   }
 }
 
@@ -55,7 +62,13 @@ export class Entries {
       const ofEntry = entry === undefined ? undefined : (pushed.get(entry) ?? new Parts());
       if (entry !== undefined && ofEntry !== undefined) pushed.set(entry, ofEntry);
       const key = `${queue}\n${streamKey(origin, frame.stream)}`;
-      if (frame.void === true || this.journal.state.entries.get(key)?.has(frame.sequence)) continue;
+      if (this.journal.state.entries.get(key)?.has(frame.sequence)) continue;
+      if (frame.void === true) {
+        const over = this.#over({ queue, key, frame, origin });
+        all.addOver(over);
+        ofEntry?.addOver(over);
+        continue;
+      }
       const { message, isWhole } = this.#part({ queue, key, frame, origin });
       all.add(message, isWhole);
       ofEntry?.add(message, isWhole);
@@ -63,6 +76,12 @@ export class Entries {
     const shown = { kind: "entry" as const, queue, ...all.shown };
     if (pushed.size === 0) return shown;
     return { ...shown, pushed: [...pushed].map(([entry, own]) => ({ entry, ...own.shown })) };
+  }
+
+  /** Also when none of its blocks has come yet: those that do are passed over. */
+  #over(of: Place): InboundMessage {
+    const known = this.#pieces.get(`${of.key} ${of.frame.sequence}`);
+    return known?.message ?? this.#make(of, () => Buffer.alloc(0));
   }
 
   #part(of: Place): { message: InboundMessage; isWhole: boolean } {
@@ -113,6 +132,7 @@ export class Entries {
     const key = this.#keys.get(message);
     if (key === undefined) return false;
     const { sequence } = message;
+    this.#pieces.delete(`${key} ${sequence}`);
     await this.journal.write({ kind: "entry", key, ranges: [[sequence, sequence]] });
     return true;
   }

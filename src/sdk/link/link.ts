@@ -178,6 +178,9 @@ class JournaledLink implements Link {
   #admit(to: UserId, stream: string, octets: number): void {
     if (this.#isClosed) throw new RingpostError("closed", "the client is closed", false);
     checkRoom(this.journal.state, this.options, { to, stream, octets });
+    const sender = this.#senders.get(to);
+    if (!(sender instanceof BrokerSender) || !sender.isFull) return;
+    throw new RingpostError("full", "too much was given up behind what waits to be sent", true);
   }
 
   async receive(mail: Buffer, id: string, from?: string): Promise<Received> {

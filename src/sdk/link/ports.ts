@@ -125,8 +125,9 @@ export interface ReceiptEvent {
   readonly id: string;
   readonly to: UserId;
   readonly state: "accepted" | "delivered" | "consumed" | "dead";
-  /** Of what is dead. */
+  /** Of what is dead. `code`: absent for what was given up, bounced or refused otherwise. */
   readonly why?: string;
+  readonly code?: "tooLarge";
 }
 
 export interface InboundMessage {
@@ -164,6 +165,8 @@ export interface Shown {
   readonly messages: readonly InboundMessage[];
   /** Of which it has a block, and others are missing: the entry is settled when they are consumed, too. */
   readonly waiting: readonly InboundMessage[];
+  /** Given up by their senders: what has blocks of them need not wait, and none of them comes any more. */
+  readonly over?: readonly InboundMessage[];
 }
 
 export interface PushedEntry extends Shown {
@@ -216,7 +219,10 @@ export interface Link {
 
   /** Of the inbox: the next ones in order per (origin, stream), at most `max`; to be settled one by one. */
   take(max: number): readonly InboundMessage[];
-  /** Durable when it resolves: never handed out again. Idempotent. Also for entries of queues. */
+  /**
+   * Durable when it resolves: never handed out again. Idempotent. Also for entries of queues, and for what is `over` or
+   * has been waited for too long.
+   */
   consume(message: InboundMessage): Promise<void>;
   /** Handed out again, after `delayMs`; its stream waits. Not for entries of queues. */
   giveBack(message: InboundMessage, delayMs?: number): void;

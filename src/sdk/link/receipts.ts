@@ -72,11 +72,13 @@ export class Receipts {
     return receipt;
   }
 
-  tell({ id, state, why }: ReceiptEvent): void {
+  tell({ id, state, why, code }: ReceiptEvent): void {
     const open = this.#open.get(id);
     if (!open) return;
     if (state === "dead") {
-      open.fail(new RingpostError("dead", `message ${id} was given up: ${why ?? ""}`, false));
+      open.fail(
+        new RingpostError(code ?? "dead", `message ${id} was given up: ${why ?? ""}`, false),
+      );
     } else open.reach(stages.indexOf(state));
     if (state === "dead" || state === "consumed") this.#open.delete(id);
   }

@@ -1,6 +1,12 @@
 /** What a mail server's reply means for a packet. */
 import type { Submission } from "./ports.js";
 
+/** A message of a packet. */
+export interface Place {
+  readonly stream: string;
+  readonly sequence: number;
+}
+
 export type Verdict =
   /** Somebody's mail server has it: no acknowledgement yet. */
   | { readonly kind: "accepted" }
@@ -10,8 +16,8 @@ export type Verdict =
   /** Not now. `isDoubtful`: it had begun, and nobody knows what of it is done. */
   | { readonly kind: "later"; readonly why: string; readonly isDoubtful?: boolean }
   | { readonly kind: "too large"; readonly why: string }
-  /** Never. */
-  | { readonly kind: "refused"; readonly why: string }
+  /** Never. `tooLarge`: the first message of the packet of which no part can be taken. */
+  | { readonly kind: "refused"; readonly why: string; readonly tooLarge?: Place | undefined }
   /** No reply: taken or not. */
   | { readonly kind: "unknown"; readonly why: string };
 
@@ -44,7 +50,7 @@ function verdictOfRing(reply: { code: number; word: string; rest: string; why: s
   if (word === "early") return { kind: "early", expected: readExpected(rest) };
   const isDoubtful = begun.has(word);
   if (code < 500 || passing.has(word)) return { kind: "later", why, isDoubtful };
-  return { kind: "refused", why };
+  return { kind: "refused", why, tooLarge: placeIn(word, rest) };
 }
 
 /** RFC 5321 §4.2.3, RFC 3463 §3.3 and §3.4. */
@@ -54,6 +60,13 @@ function isSizeRefusal(code: number, text: string): boolean {
 }
 
 export const isSizeStatus = (status: string): boolean => status === "5.2.3" || status === "5.3.4";
+
+/** `ebm=tooLarge main:5 …` */
+function placeIn(word: string, rest: string): Place | undefined {
+  if (word !== "tooLarge") return undefined;
+  const [[stream, sequence] = []] = readExpected(rest);
+  return stream === undefined || sequence === undefined ? undefined : { stream, sequence };
+}
 
 /** `main:5 other:3` */
 function readExpected(text: string): ReadonlyMap<string, number> {
@@ -71,5 +84,6 @@ export function verdictOfNack(why: string, expected?: Readonly<Record<string, nu
   if (expected !== undefined) return { kind: "early", expected: new Map(Object.entries(expected)) };
   const [, word = ""] = /^(?:.*\bebm=)?([a-z]+)/i.exec(why) ?? [];
   const isDoubtful = begun.has(word);
-  return passing.has(word) ? { kind: "later", why, isDoubtful } : { kind: "refused", why };
+  if (passing.has(word)) return { kind: "later", why, isDoubtful };
+  return { kind: "refused", why, tooLarge: placeIn(word, why) };
 }

@@ -15,6 +15,8 @@ export class Waiting {
   #holes: Piece[] = [];
   /** Octets of what was never sent. */
   freshOctets = 0;
+  /** A message of at most so many octets is not cut while there is something in front of it. */
+  wholeOctets = 0;
 
   get hasHoles(): boolean {
     return this.#holes.length > 0;
@@ -102,7 +104,7 @@ export class Waiting {
       if (
         pieces.length > 0 &&
         load.octetsFrom(0) > room &&
-        load.octetsFrom(0) <= options.roomOctets
+        load.octetsFrom(0) <= Math.max(options.roomOctets, this.wholeOctets)
       ) {
         break;
       }

@@ -26,11 +26,12 @@ const refusals: ReadonlySet<string> = new Set<RefusalCode>([
   "full",
   "closed",
   "undecided",
+  "tooLarge",
 ]);
 
 /** Undefined: somebody else's mail server spoke. */
 export function ringWord({ text }: SmtpReply): RingWord | undefined {
-  const [, word = "", rest = ""] = /(?:^|\s)ebm=([a-z]+)\b ?(.*)$/s.exec(text) ?? [];
+  const [, word = "", rest = ""] = /(?:^|\s)ebm=([a-z]+)\b ?(.*)$/is.exec(text) ?? [];
   switch (word) {
     case "":
       return undefined;
