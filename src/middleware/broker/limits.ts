@@ -50,6 +50,11 @@ export const brokerLimits = {
     nobodyMs: 30_000,
     queuesMax: 10_000,
   },
+  /** A list of what is in a queue is believed for so long while nothing changes in its leader's own copy. */
+  listedMs: 1_000,
+  /** How long a consumer of several queues waits for their leaders' word that there is something. */
+  peekMs: 1_000,
+  peekedMax: 64,
   /** Entries of one settlement. */
   settledMax: 10_000,
   /** Queues that one node leads. */

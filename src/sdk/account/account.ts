@@ -120,6 +120,8 @@ export class Account {
       ...{ user, ask, link, values, poll: this.#poll, closing: signal },
       ring: () => this.#ring,
       openQueue: (name, use) => this.#openQueue(name, use),
+      // The unique-ids are their names.
+      askQueues: (names) => this.#open(`queue/?${names.join(",")}`, (client) => client.uidl()),
       failed: (queue, error) => this.#queueFailed(queue, error),
       isPushed: post.isElsewhere,
     });

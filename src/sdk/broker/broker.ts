@@ -12,6 +12,7 @@ import type {
   SendOptions,
 } from "../api.js";
 import type { Control } from "../control/control.js";
+import { Bell } from "../consume/bell.js";
 import { QueueConsumer } from "../consume/queue-consumer.js";
 import { Settler } from "../consume/settler.js";
 import { RingpostError } from "../errors.js";
@@ -26,6 +27,8 @@ export interface BrokerOptions {
   readonly link: Link;
   readonly values: Values;
   readonly openQueue: (name: string, use: (client: Pop3Client) => Promise<void>) => Promise<void>;
+  /** Those of the queues that are worth a look. */
+  readonly askQueues: (names: readonly string[]) => Promise<readonly string[]>;
   readonly poll: { readonly minMs: number; readonly maxMs: number };
   readonly failed: (queue: string, error: unknown) => void;
   readonly closing: AbortSignal;
@@ -49,9 +52,13 @@ export class Broker {
   readonly #leases = new Map<string, number>();
   /** Events that are known to be there. */
   readonly #events = new Set<string>();
+  readonly #bell: Bell | undefined;
 
   constructor(options: BrokerOptions) {
     this.#options = options;
+    const { isPushed, askQueues: ask, poll, closing } = options;
+    // What is pushed comes by itself.
+    if (!isPushed) this.#bell = new Bell({ ask, poll, closing });
   }
 
   async exchange(name: string, options: ExchangeOptions): Promise<Exchange> {
@@ -170,9 +177,14 @@ export class Broker {
 
   /** Looks at all queues soon. */
   poke(): void {
+    let someoneIsQuiet = false;
     for (const consumers of this.#consumers.values()) {
-      for (const consumer of consumers) consumer.poke();
+      for (const consumer of consumers) {
+        if (consumer.isQuiet) someoneIsQuiet = true;
+        else consumer.poke();
+      }
     }
+    if (someoneIsQuiet) this.#bell?.listen({ isBusy: true });
   }
 
   async settled(): Promise<void> {
@@ -200,6 +212,7 @@ export class Broker {
         link,
         poll,
         closing,
+        bell: this.#bell,
         settler: this.#settlerOf(name),
         open: (use) => openQueue(name, use),
         leaseMs: this.#leases.get(name) ?? defaultLeaseMs,
