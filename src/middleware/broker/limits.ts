@@ -9,7 +9,7 @@ export const brokerLimits = {
   ownedMax: 1_000,
   /** Streams of one device. */
   streamsMax: 256,
-  /** Copies that one intention names; a packet that makes more is taken in several steps. */
+  /** Mails that one intention makes, in each queue; a packet that makes more is taken in several steps. */
   copiesPerStepMax: 2_000,
   /** Octets of messages in one entry of an exclusive queue, before they are sealed. */
   batchOctetsMax: 4 * 1024 * 1024,
