@@ -201,7 +201,7 @@ export class Account {
         directory: this.directory,
         session: () => this.#session.answer,
         address: this.#address,
-        sent: () => this.expectMail(),
+        sent: (isAnswered) => (isAnswered ? this.broker.poke() : this.expectMail()),
         renewing: (use) => this.#login.renewing(use),
       }),
       keyVerdict: async (header) => {
