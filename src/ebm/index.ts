@@ -14,6 +14,7 @@ export { encodeFrames } from "./frames.js";
 export * from "./keys.js";
 export * from "./mail.js";
 export * from "./message.js";
+export { OpenedPackets } from "./opened.js";
 export * from "./packet.js";
 export * from "./record.js";
 export * from "./subject.js";

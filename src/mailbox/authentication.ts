@@ -7,7 +7,7 @@ export interface Identity {
   readonly mailbox: MailboxName;
   /** Which maildrop a POP3 session opens: `alice`, `alice/outbox` …, or `alice/queue/orders`. */
   readonly folder: Folder | "queue";
-  /** The queue's name, where `folder` is "queue". */
+  /** The queue's name, where `folder` is "queue"; or `?` and several. */
   readonly queue?: string;
 }
 

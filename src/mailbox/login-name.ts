@@ -13,10 +13,13 @@ export interface Who {
   readonly key: string;
 }
 
-/** No local part contains `/`. */
-const suffix = /\/(?:(outbox|config|data)|queue\/([^/]{1,64}))$/i;
+/** No local part contains `/`. Of queues, so many names as fit: `?orders,bills`. */
+const suffix = /\/(?:(outbox|config|data)|queue\/([^/?]{1,64}|\?[^/?]{1,6000}))$/i;
 
-/** `alice` or `alice@ring.test`, and either with `/outbox` or another folder, or `/queue/orders`, behind it. */
+/**
+ * `alice` or `alice@ring.test`, and either with `/outbox` or another folder, or `/queue/orders`, behind it;
+ * `/queue/?orders,bills` asks which of these queues are worth a look.
+ */
 export function parseWho(username: string, domain: string): Who {
   const [end = "", folder, queue] = suffix.exec(username) ?? [];
   const name = username.slice(0, username.length - end.length);

@@ -8,6 +8,7 @@ import type {
   Identity,
   SaslReply,
 } from "../mailbox/authentication.js";
+import { parseWho } from "../mailbox/login-name.js";
 import type { QueueSession } from "../middleware/broker/broker.js";
 import type { ReplicatedMaildrop } from "../replication/maildrop.js";
 import type { MailboxName } from "../shared/ids.js";
@@ -36,7 +37,7 @@ class FakeAuthenticator implements Authenticator {
 
   async password(username: string, password: string, from: ClientOrigin) {
     this.asked.push([username, from]);
-    return this.#answer(password);
+    return this.#answer(password, username);
   }
 
   begin(mechanism: string, from: ClientOrigin) {
@@ -51,11 +52,11 @@ class FakeAuthenticator implements Authenticator {
     };
   }
 
-  #answer(text: string): AuthenticationResult {
+  #answer(text: string, username = ""): AuthenticationResult {
     if (text === "inbox" || text === "outbox") return granted(text);
     if (text === "queue") {
-      const identity = { mailbox: alice, folder: "queue", queue: "orders" } as const;
-      return { kind: "granted", identity };
+      const { opens } = parseWho(username, "ring.test");
+      return { kind: "granted", identity: { mailbox: alice, ...opens } };
     }
     if (text === "throttled") return { kind: "throttled", retryAfterMs: 61_000 };
     return text === "tempfail" ? { kind: "tempfail" } : { kind: "denied" };
@@ -103,6 +104,10 @@ async function start(answer: "open" | "inUse" | "tempfail" = "open") {
         opened.push({ mailbox: user, folder: "queue", queue });
         return answer === "open" ? { kind: "open", session } : { kind: answer };
       },
+      worthALook: async (queues, user) => {
+        opened.push({ mailbox: user, folder: "queue", queue: queues.join(" ") });
+        return queues.filter((queue) => queue !== "empty");
+      },
     },
   });
   const { pop3 } = await servers.listen();
@@ -128,6 +133,19 @@ test("a queue: what is deleted is acknowledged at QUIT, and the session is close
   expect(await client.ask("QUIT")).toMatch(/^\+OK/);
   expect(acknowledged).toEqual(["2".repeat(32)]);
   await vi.waitFor(() => expect(released()).toBe(1));
+});
+
+test("of several queues, those are listed that are worth a look; nothing can be deleted", async () => {
+  const { client, opened, acknowledged } = await start();
+  await client.ask("USER alice/queue/?orders,empty,bills,orders,no such name!");
+  expect(await client.ask("PASS queue")).toMatch(/^\+OK /);
+  expect(opened).toEqual([{ mailbox: alice, folder: "queue", queue: "orders empty bills" }]);
+  expect(await client.ask("UIDL 1")).toBe("+OK 1 orders\r\n");
+  expect(await client.ask("UIDL 2")).toBe("+OK 2 bills\r\n");
+  expect(await client.ask("UIDL 3")).toMatch(/^-ERR/);
+  expect(await client.ask("DELE 1")).toMatch(/^\+OK/);
+  expect(await client.ask("QUIT")).toMatch(/^-ERR/);
+  expect(acknowledged).toEqual([]);
 });
 
 test("a queue that has its one consumer is in use", async () => {

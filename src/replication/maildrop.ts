@@ -274,6 +274,11 @@ export class ReplicatedMaildrop {
     return this.parts.relist(digest);
   }
 
+  /** Whether this member, if it keeps the mailbox, holds what all held when they answered `relist` with `digest`. */
+  async isAsListed(digest: string): Promise<boolean> {
+    return (await this.options.store.summary(this.mailbox)).digest === digest;
+  }
+
   /**
    * The octets of a message: trace, then body, checked against its digest before the first octet
    * is handed out.

@@ -286,7 +286,10 @@ export type ReplyOf<M extends PeerMethodName> = PeerMethods[M]["reply"];
 /** What is asked of the leader of a queue: see `middleware/broker/`. */
 export interface QueueCall {
   readonly queue: string;
-  readonly command: "open" | "close" | "settle" | "status" | "redrive" | "purge" | "wake" | "trim";
+  readonly command:
+    | ("open" | "close" | "settle" | "status" | "redrive" | "purge" | "wake" | "trim")
+    /** Is there something to be handed out? */
+    | "peek";
   /** Names one consumer. */
   readonly session?: string;
   /** At most so many entries. */
@@ -316,6 +319,7 @@ export interface QueueEntry {
 export type QueueReply =
   | { kind: "entries"; entries: readonly QueueEntry[] }
   | { kind: "done"; moved?: number }
+  | { kind: "peeked"; ready: boolean }
   | { kind: "status"; ready: number; delayed: number; leased: number; octets: number }
   /** One consumer at a time, and there is one. */
   | { kind: "inUse" }

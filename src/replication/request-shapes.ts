@@ -143,7 +143,7 @@ const shapes: Readonly<Record<PeerMethodName, Shape>> = {
   registerChanged: record({ register: text }),
   queueCall: record({
     queue: matching(/^[a-z0-9][a-z0-9._-]{0,63}$/),
-    command: matching(/^(?:open|close|settle|status|redrive|purge|wake|trim)$/),
+    command: matching(/^(?:open|close|settle|status|redrive|purge|wake|trim|peek)$/),
     ...{ session: optional(text), max: optional(whole), target: optional(text) },
     recall: optional(boolean),
     ...{ ack: entries, reject: entries, back: entries, nack: entryTimes, extend: entryTimes },

@@ -7,6 +7,7 @@ import type { Layout } from "./layout.js";
 import { isPackable } from "./packed-removals.js";
 import type { JournaledOperation } from "./record.js";
 import { locationsOf, type Segments } from "./replay.js";
+import type { Leisure, ScanResult } from "./segment-scan.js";
 import type { State } from "./state.js";
 import type { Writer } from "./writer.js";
 
@@ -27,6 +28,8 @@ export interface CompactionOptions {
   readonly writer: Writer;
   /** Somebody was told lately that the node has this body, and may be about to refer to it. */
   readonly isVouched: (digest: string) => boolean;
+  /** Default: there is no time. */
+  readonly leisure?: Leisure | undefined;
 }
 
 /** Copies are waited for when this much is on the way. */
@@ -70,22 +73,27 @@ export class Compaction {
 
   /** Segments with damaged places stay as they are: there may be something to save. */
   async #findBodies(condemned: readonly number[]): Promise<number[]> {
-    const { segments, state } = this.options;
+    const { state } = this.options;
     const sound: number[] = [];
     for (const segment of condemned) {
       const found: string[] = [];
-      const { damaged, end } = await segments.scan(segment, (record) => {
+      const { damaged, end } = await this.#scan(segment, (record) => {
         for (const [digest, { offset }] of locationsOf(record, segment)) {
           const place = state.bodies.locate(digest);
           // Otherwise it was written again later, and this one is not used.
           if (place?.segment === segment && place.offset === offset) found.push(digest);
         }
       });
-      if (damaged.length > 0 || end !== segments.octets.get(segment)) continue;
+      if (damaged.length > 0 || end !== this.options.segments.octets.get(segment)) continue;
       for (const digest of found) this.#bodies.set(digest, false);
       sound.push(segment);
     }
     return sound;
+  }
+
+  #scan(segment: number, visit: Parameters<Segments["scan"]>[1]): Promise<ScanResult> {
+    const { segments, leisure } = this.options;
+    return segments.scan(segment, visit, { leisure });
   }
 
   async #mark(): Promise<void> {
@@ -154,9 +162,9 @@ export class Compaction {
 
   /** Keys of the messages of a segment that have a tombstone, mailbox by mailbox. */
   async #deadOperations(segment: number): Promise<Set<string>> {
-    const { segments, state } = this.options;
+    const { state } = this.options;
     const byMailbox = new Map<MailboxName, string[]>();
-    await segments.scan(segment, ({ header }) => {
+    await this.#scan(segment, ({ header }) => {
       for (const operation of header.operations) {
         if (operation.kind !== "AddMessage") continue;
         const ids = byMailbox.get(operation.mailbox);
@@ -177,12 +185,11 @@ export class Compaction {
 
   /** Copies the operations (once) and the needed bodies of a segment; resolves when durable. */
   async #copy(segment: number, dead: Set<string>, files: Set<string>): Promise<void> {
-    const { segments } = this.options;
     const isFirst = !this.#copied.has(`segment ${segment}`);
     this.#copied.add(`segment ${segment}`);
     // Those of many records go together, which takes little room.
     const removals: JournaledOperation[] = [];
-    await segments.scan(segment, (record) => {
+    await this.#scan(segment, (record) => {
       const live = isFirst
         ? record.header.operations.filter((operation) => this.#isLive(operation, dead))
         : [];

@@ -7,7 +7,7 @@ import { indexName } from "./bodies.js";
 import { type JournalPosition, segmentName } from "./journal.js";
 import type { PendingOperation } from "./mailbox.js";
 import { rewrite } from "./rewrite.js";
-import { type ScannedRecord, type ScanResult, scanSegment } from "./segment-scan.js";
+import { type Leisure, type ScannedRecord, type ScanResult, scanSegment } from "./segment-scan.js";
 import type { BodyLocation } from "./segment-index.js";
 import { bodyLocations, type State } from "./state.js";
 
@@ -64,14 +64,19 @@ export class Segments {
   async scan(
     segment: number,
     visit: (record: ScannedRecord) => void | Promise<void>,
-    options: { readonly from?: number; readonly size?: number } = {},
+    options: {
+      readonly from?: number;
+      readonly size?: number;
+      readonly leisure?: Leisure | undefined;
+    } = {},
   ): Promise<ScanResult> {
     const { disk, salt, log } = this.options;
     const file = disk.open(this.path(segment), "read");
     try {
       const size = options.size ?? file.size();
       const from = options.from ?? 0;
-      const result = await scanSegment({ file, from, size, salt, visit });
+      const { leisure } = options;
+      const result = await scanSegment({ file, from, size, salt, visit, leisure });
       for (const place of result.damaged) {
         log.error({ segment, ...place }, "the journal is damaged here; skipped");
       }

@@ -22,16 +22,31 @@ export interface ScanResult {
 
 const windowOctets = 4 * 1024 * 1024;
 
+/** A scan that has time: between two slices others go on. */
+export interface Leisure {
+  readonly sliceOctets: number;
+  /** Called after each slice. */
+  readonly rest: () => Promise<void>;
+}
+
+/** As fast as can be, without keeping others waiting for long. */
+const inHaste: Leisure = {
+  sliceOctets: windowOctets,
+  rest: () => new Promise((resolve) => setImmediate(resolve)),
+};
+
 /** A view of a file that moves forward, so that a scan costs one read for many records. */
 class Window {
+  #memory = Buffer.alloc(0);
   #buffer = Buffer.alloc(0);
   #start = 0;
   constructor(
     private readonly file: DiskFile,
     readonly size: number,
+    private readonly octets: number,
   ) {}
 
-  /** `octets` from `offset`, or fewer at the end of the file. */
+  /** `octets` from `offset`, or fewer at the end of the file. Valid until the next call. */
   at(offset: number, octets: number): Buffer {
     const from = offset - this.#start;
     const wanted = Math.min(octets, this.size - offset);
@@ -41,8 +56,10 @@ class Window {
   }
 
   #load(offset: number, octets: number): void {
-    const length = Math.min(Math.max(octets, windowOctets), this.size - offset);
-    const buffer = Buffer.allocUnsafe(length);
+    const length = Math.min(Math.max(octets, this.octets), this.size - offset);
+    // The same memory again: a new one for each piece is work for the collector.
+    if (this.#memory.length < length) this.#memory = Buffer.allocUnsafeSlow(length);
+    const buffer = this.#memory.subarray(0, length);
     let done = 0;
     while (done < length) {
       const got = this.file.readSync(buffer.subarray(done), offset + done);
@@ -74,7 +91,7 @@ function resynchronise(window: Window, offset: number, salt: number): number | u
   const lengths = lengthsAt(window, offset, salt);
   let from = offset + (lengths?.octets ?? 1);
   while (from < window.size) {
-    const piece = window.at(from, windowOctets);
+    const piece = Buffer.from(window.at(from, windowOctets));
     for (let at = piece.indexOf(magicBytes); at >= 0; at = piece.indexOf(magicBytes, at + 1)) {
       if (recordAt(window, from + at, salt) !== undefined) return from + at;
     }
@@ -95,12 +112,14 @@ export async function scanSegment(options: {
   readonly size: number;
   readonly salt: number;
   readonly visit: (record: ScannedRecord) => void | Promise<void>;
+  readonly leisure?: Leisure | undefined;
 }): Promise<ScanResult> {
-  const { file, salt, visit } = options;
-  const window = new Window(file, options.size);
+  const { file, salt, visit, leisure = inHaste } = options;
+  const { sliceOctets, rest } = leisure;
+  const window = new Window(file, options.size, sliceOctets);
   const damaged: { from: number; to: number }[] = [];
   let offset = options.from;
-  let yieldAt = offset + windowOctets;
+  let restAt = offset + sliceOctets;
   while (offset < window.size) {
     const found = recordAt(window, offset, salt);
     if (found === undefined) {
@@ -120,9 +139,9 @@ export async function scanSegment(options: {
     });
     if (visited !== undefined) await visited;
     offset += found.lengths.octets;
-    if (offset >= yieldAt) {
-      yieldAt = offset + windowOctets;
-      await new Promise((resolve) => setImmediate(resolve));
+    if (offset >= restAt) {
+      restAt = offset + sliceOctets;
+      await rest();
     }
   }
   return { end: offset, damaged };

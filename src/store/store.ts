@@ -13,6 +13,8 @@ import type { Operation, RegisterState } from "../shared/operation.js";
 import type { StoreFailedError } from "../shared/store-errors.js";
 import type { Checkpoints } from "./checkpoint.js";
 import { Compaction, type CompactionReport } from "./compaction.js";
+import { Unhurried } from "./leisure.js";
+import type { Leisure } from "./segment-scan.js";
 import type { Disk } from "../shared/disk.js";
 import type { Journal, SealedSegment } from "./journal.js";
 import type { Layout } from "./layout.js";
@@ -78,6 +80,8 @@ const vouchedMax = 20_000;
 const explicitDeadShare = 0.1;
 /** Segments of one run: its memory is that of their bodies' digests. */
 const segmentsPerRunMax = 8;
+/** More that wait to be compacted, and there is no time for rests. */
+const leisurelySegmentsMax = 3;
 
 export class JournalStore implements DurableStore {
   readonly identity: MemberUuid;
@@ -89,6 +93,7 @@ export class JournalStore implements DurableStore {
   #closing: Promise<void> | undefined;
   #checkpointing: Promise<void> | undefined;
   #compacting: Promise<unknown> | undefined;
+  #leisure: Unhurried | undefined;
   #octetsSinceCheckpoint = 0;
   #lastWriteMs = 0;
   #noCheckpointBeforeMs = 0;
@@ -213,6 +218,7 @@ export class JournalStore implements DurableStore {
   }
 
   async compact(): Promise<CompactionReport> {
+    this.#leisure?.end();
     while (this.#compacting !== undefined) await this.#compacting;
     return this.#exclusiveCompaction(async () => {
       await this.parts.journal.rotate();
@@ -234,10 +240,11 @@ export class JournalStore implements DurableStore {
     return running;
   }
 
-  #compaction(): Compaction {
+  #compaction(leisure?: Leisure): Compaction {
     const { limits } = this.parts;
     return new Compaction({
       ...this.parts,
+      leisure,
       writer: this.#writer,
       isVouched: (digest) => {
         const sinceMs = this.#vouched.get(digest);
@@ -254,13 +261,14 @@ export class JournalStore implements DurableStore {
     });
   }
 
-  async #compactAbove(share: number): Promise<CompactionReport> {
+  async #compactAbove(share: number, leisure?: Leisure): Promise<CompactionReport> {
     const total = { segments: 0, copiedOctets: 0, freedOctets: 0 };
     const condemned = this.#segmentsAbove(share);
     if (condemned.length === 0) return total;
     await this.#checkpoint();
     while (condemned.length > 0) {
-      const done = await this.#compaction().run(condemned.splice(0, segmentsPerRunMax));
+      const some = condemned.splice(0, segmentsPerRunMax);
+      const done = await this.#compaction(leisure).run(some);
       total.segments += done.segments;
       total.copiedOctets += done.copiedOctets;
       total.freedOctets += done.freedOctets;
@@ -285,7 +293,11 @@ export class JournalStore implements DurableStore {
     if (!limits.compactAutomatically || this.#compacting !== undefined) return;
     if (this.parts.journal.failure !== undefined) return;
     if (this.#segmentsAbove(limits.compactDeadShare).length === 0) return;
-    this.#exclusiveCompaction(() => this.#compactAbove(limits.compactDeadShare)).catch(
+    const condemned = (): number[] => this.#segmentsAbove(limits.compactDeadShare);
+    const isUrgent = (): boolean => condemned().length > leisurelySegmentsMax;
+    const leisure = new Unhurried(this.parts.system, isUrgent);
+    this.#leisure = leisure;
+    this.#exclusiveCompaction(() => this.#compactAbove(limits.compactDeadShare, leisure)).catch(
       (error: unknown) => {
         log.warn({ err: error }, "the journal could not be compacted; trying again");
       },
@@ -318,6 +330,7 @@ export class JournalStore implements DurableStore {
   async #close(): Promise<void> {
     const { journal, lock, log, state } = this.parts;
     this.#stopTicking();
+    this.#leisure?.end();
     try {
       await this.#writer.settled();
       await this.#compacting;

@@ -20,6 +20,7 @@ import { Durable } from "./durable.js";
 import { redeliveredLine } from "./entry.js";
 import { createOperations } from "./operations.js";
 import { Overflow } from "./overflow.js";
+import { brokerLimits } from "./limits.js";
 import { isPermitted } from "./permissions.js";
 import { Publisher } from "./publisher.js";
 import type { PushBatch } from "./queue-leader.js";
@@ -172,6 +173,31 @@ export class RingBroker implements Broker {
     }
     if (reply.kind === "inUse") return { kind: "inUse" };
     return { kind: reply.kind === "unknown" ? "denied" : "tempfail" };
+  }
+
+  /** Those of the queues that are worth a look: they have something for the user, or don't say that they have not. */
+  async worthALook(queues: readonly string[], user: MailboxName): Promise<readonly string[]> {
+    const { clock } = this.options;
+    const over = new AbortController();
+    const late = clock.sleep(brokerLimits.peekMs, over.signal).catch(() => undefined);
+    try {
+      const looks = queues.slice(0, brokerLimits.peekedMax).map(async (queue) => {
+        const isEmpty = await Promise.race([this.isEmptyFor(queue, user), late]);
+        return isEmpty === true ? [] : [queue];
+      });
+      return (await Promise.all(looks)).flat();
+    } finally {
+      over.abort();
+    }
+  }
+
+  private async isEmptyFor(queue: string, user: MailboxName): Promise<boolean> {
+    const found = await this.queues.recall(queue);
+    if (found.kind !== "found") return false;
+    const { owner, consumers } = found.value;
+    if (!isPermitted(user, owner, consumers)) return false;
+    const reply = await this.leaders.call({ queue, command: "peek" });
+    return reply.kind === "peeked" && !reply.ready;
   }
 
   private sessionOf(queue: string, session: string, entries: readonly QueueEntry[]): QueueSession {

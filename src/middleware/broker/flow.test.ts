@@ -176,6 +176,38 @@ test("many copies are taken in steps", () => {
   });
 });
 
+test("messages that share a mail are one copy: a large packet for many exclusive queues is one step", () => {
+  const queues = Array.from({ length: 100 }, (_, i) => to(`q${i}`, true));
+  const frames = Array.from({ length: 500 }, (_, i) => block("a", i + 1));
+  const { intention } = taken(emptyFlow(1), frames, queues);
+  expect(intention.frames).toBe(500);
+  expect(intention.bodies.map(({ runs, to: all }) => [runs, all.length])).toEqual([
+    [[[0, 500]], 100],
+  ]);
+  // What can't share one is counted.
+  const due = frames.map((frame, i) => ({
+    ...frame,
+    properties: { sentAtMs: 0, deliverAtMs: i },
+  }));
+  expect(taken(emptyFlow(1), due, queues).intention.frames).toBe(20);
+});
+
+test("a queue that was made anew within a packet gets what is routed to it since", () => {
+  const before = to("mine", true);
+  const anew = { ...before, incarnation: "i-anew" };
+  const frames = [block("a", 1, 0, 8, 4), block("a", 1, 4, 8, 8), block("a", 2)];
+  const first = taken(emptyFlow(1), frames.slice(0, 1), [before]);
+  const second = taken(first.state, frames.slice(1), [anew]);
+  const got = second.intention.bodies.map(({ runs, to: all }) => [
+    runs,
+    all.map((n) => second.intention.destinations[n]?.incarnation),
+  ]);
+  expect(got).toEqual([
+    [[[0, 1]], ["i-mine"]],
+    [[[1, 1]], ["i-anew"]],
+  ]);
+});
+
 test("more streams than there may be are refused", () => {
   const frames = Array.from({ length: 257 }, (_, i) => block(`s${i}`, 1));
   const brought = broughtBy(frames, 1);

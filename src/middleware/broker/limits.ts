@@ -9,7 +9,7 @@ export const brokerLimits = {
   ownedMax: 1_000,
   /** Streams of one device. */
   streamsMax: 256,
-  /** Copies that one intention names; a packet that makes more is taken in several steps. */
+  /** Mails that one intention makes, in each queue; a packet that makes more is taken in several steps. */
   copiesPerStepMax: 2_000,
   /** Octets of messages in one entry of an exclusive queue, before they are sealed. */
   batchOctetsMax: 4 * 1024 * 1024,
@@ -52,6 +52,11 @@ export const brokerLimits = {
     nobodyMs: 30_000,
     queuesMax: 10_000,
   },
+  /** A list of what is in a queue is believed for so long while nothing changes in its leader's own copy. */
+  listedMs: 1_000,
+  /** How long a consumer of several queues waits for their leaders' word that there is something. */
+  peekMs: 1_000,
+  peekedMax: 64,
   /** Entries of one settlement. */
   settledMax: 10_000,
   /** Queues that one node leads. */

@@ -79,6 +79,7 @@ function firstStep(
   const routes: (readonly Destination[])[] = [];
   const begun = new Map<string, readonly Destination[] | undefined>();
   let copies = 0;
+  const batches = new Batches();
   for (const frame of frames) {
     const { stream, offset } = frame;
     const before = begun.has(stream)
@@ -87,12 +88,33 @@ function firstStep(
         ? state.streams[stream]?.routes
         : undefined;
     const to = offset > 0 && before ? before : routesOf(frame);
-    copies += to.length;
+    for (const destination of to) if (batches.begins(destination, frame)) copies += 1;
     if (routes.length > 0 && copies > brokerLimits.copiesPerStepMax) break;
     begun.set(stream, to);
     routes.push(to);
   }
   return { frames: frames.slice(0, routes.length), routes };
+}
+
+/** Which messages of an exclusive queue share a mail: as many as come together with the same priority and time. */
+class Batches {
+  /** By queue and incarnation. */
+  private readonly open = new Map<string, { sort: string; octets: number }>();
+
+  /** Whether the copy for this queue is a mail of its own, or goes into the one before. */
+  begins(to: Destination, { properties, octets }: DataFrame): boolean {
+    if (!to.exclusive) return true;
+    const key = keyOf(to);
+    const sort = `${properties?.priority ?? ""} ${properties?.deliverAtMs ?? ""}`;
+    const batch = this.open.get(key);
+    const together = (batch?.octets ?? 0) + octets.length;
+    if (batch?.sort === sort && together <= brokerLimits.batchOctetsMax) {
+      batch.octets = together;
+      return false;
+    }
+    this.open.set(key, { sort, octets: octets.length });
+    return true;
+  }
 }
 
 /** Which message can't be taken, since consumers compete for entries that each are one; undefined: none. */
@@ -122,10 +144,7 @@ function runsOf(numbers: readonly number[]): [number, number][] {
   return runs;
 }
 
-/**
- * Messages for an exclusive queue share mails, as many as come together with the same priority and
- * time; for other queues each has one of its own. Equal mails are one, for all queues that get them.
- */
+/** Messages for an exclusive queue share mails; equal mails are one, for all queues that get them. */
 function bodiesOf(
   frames: readonly DataFrame[],
   routes: readonly (readonly Destination[])[],
@@ -140,28 +159,21 @@ function bodiesOf(
     body.to.push(to);
     bodies.set(key, body);
   };
-  const open = new Map<number, { of: number[]; sort: string; octets: number }>();
+  const batches = new Batches();
+  const open = new Map<number, number[]>();
   frames.forEach((frame, index) => {
-    const { priority, deliverAtMs } = frame.properties ?? {};
-    const sort = `${priority ?? ""} ${deliverAtMs ?? ""}`;
     for (const destination of routes[index] ?? []) {
       const to = numbers.get(keyOf(destination)) ?? 0;
-      if (!destination.exclusive) {
-        add([index], to);
-        continue;
-      }
       const batch = open.get(to);
-      const octets = (batch?.octets ?? 0) + frame.octets.length;
-      if (batch?.sort === sort && octets <= brokerLimits.batchOctetsMax) {
-        batch.of.push(index);
-        batch.octets = octets;
-        continue;
+      if (!batches.begins(destination, frame)) batch?.push(index);
+      else if (!destination.exclusive) add([index], to);
+      else {
+        if (batch) add(batch, to);
+        open.set(to, [index]);
       }
-      if (batch) add(batch.of, to);
-      open.set(to, { of: [index], sort, octets: frame.octets.length });
     }
   });
-  for (const [to, { of }] of open) add(of, to);
+  for (const [to, of] of open) add(of, to);
   return [...bodies.values()];
 }
 

@@ -52,6 +52,8 @@ export class QueueLeader {
   lost = false;
   private fields: QueueFields;
   private digest: string | undefined;
+  /** When `digest` was that of all who answered. */
+  private listedAtMs = -Infinity;
   private refreshing: Promise<boolean> | undefined;
   /** Deleted while the mailbox was being listed: the list may be older. */
   private readonly gone = new Set<MessageId>();
@@ -111,13 +113,36 @@ export class QueueLeader {
   }
 
   private async relist(): Promise<boolean> {
+    const askedAtMs = this.options.clock.monotonicMs();
     const answer = await this.options.maildrop.relist(this.digest);
     if (answer.kind === "lost") this.lost = true;
     if (answer.kind === "listed") {
       this.admit(answer.messages);
       this.digest = answer.digest;
     }
-    return answer.kind === "same" || answer.kind === "listed";
+    const isListed = answer.kind === "same" || answer.kind === "listed";
+    if (isListed) this.listedAtMs = askedAtMs;
+    return isListed;
+  }
+
+  /**
+   * For who is told that there is nothing: that takes no lock, and what comes is written here as well. Where it is
+   * not, or nobody wrote it here, it is found a little later.
+   */
+  private async isFresh(): Promise<boolean> {
+    const { maildrop, clock } = this.options;
+    const { digest } = this;
+    if (digest === undefined || this.lost) return false;
+    if (clock.monotonicMs() - this.listedAtMs > brokerLimits.listedMs) return false;
+    return await maildrop.isAsListed(digest);
+  }
+
+  private async peek(): Promise<QueueReply> {
+    if (this.table.hasReady(this.now())) return { kind: "peeked", ready: true };
+    if (!(await this.isFresh()) && !(await this.refresh())) {
+      return failed("the queue can't be read now");
+    }
+    return { kind: "peeked", ready: this.table.hasReady(this.now()) };
   }
 
   async answer(call: QueueCall): Promise<QueueReply> {
@@ -127,6 +152,8 @@ export class QueueLeader {
         return this.open(call);
       case "close":
         return this.close(call);
+      case "peek":
+        return this.peek();
       case "settle":
         return this.settle(call);
       case "status":
@@ -164,6 +191,7 @@ export class QueueLeader {
   /** Hands out entries. The list is made anew first, which also proves that the lock is held. */
   private async open({ session = "", max, recall = false }: QueueCall): Promise<QueueReply> {
     await this.options.deliveries.open();
+    if (this.table.size === 0 && (await this.isFresh())) return { kind: "entries", entries: [] };
     if (!(await this.refresh())) return failed("the queue can't be read now");
     const now = this.now();
     // A repeated question gets the same answer.

@@ -133,6 +133,8 @@ export class Account {
       ...{ user, ask, link, values, poll: this.#poll, closing: signal },
       ring: () => this.#ring,
       openQueue: (name, use) => this.#openQueue(name, use),
+      // The unique-ids are their names.
+      askQueues: (names) => this.#open(`queue/?${names.join(",")}`, (client) => client.uidl()),
       failed: (queue, error) => this.#queueFailed(queue, error),
       isPushed: post.isElsewhere,
     });
@@ -204,7 +206,7 @@ export class Account {
         directory: this.directory,
         session: () => this.#session.answer,
         address: this.#address,
-        sent: () => this.expectMail(),
+        sent: (isAnswered) => (isAnswered ? this.broker.poke() : this.expectMail()),
         renewing: (use) => this.#login.renewing(use),
       }),
       keyVerdict: async (header) => {

@@ -13,8 +13,8 @@ export interface CourierOptions {
   readonly session: () => SessionAnswer;
   /** The sender's own address. */
   readonly address: string;
-  /** Something was sent that is answered by mail. */
-  readonly sent: () => void;
+  /** Something was sent. `isAnswered`: what became of it was in the reply, and no mail will tell. */
+  readonly sent: (isAnswered: boolean) => void;
   /** Tries a second time after a login, where `denied` is thrown. */
   readonly renewing: <T>(use: () => Promise<T>) => Promise<T>;
 }
@@ -23,8 +23,9 @@ export function createCourier(options: CourierOptions): Carrier {
   return {
     async submit(outgoing): Promise<Submission> {
       try {
-        const { code, text } = await options.renewing(() => send(options, outgoing));
-        options.sent();
+        const reply = await options.renewing(() => send(options, outgoing));
+        const { code, text } = reply;
+        options.sent(ringWord(reply)?.kind === "taken");
         return { kind: "reply", code, text };
       } catch (error) {
         return submissionOf(error);

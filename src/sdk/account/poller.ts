@@ -26,8 +26,11 @@ export interface PollerOptions {
   /** The first wait after a find, a poke, or the start. */
   readonly minMs: number;
   readonly maxMs: number;
-  /** Looks once; true when there was something. A rejection counts as nothing found. */
-  readonly look: () => Promise<boolean>;
+  /**
+   * Looks once; true when there was something. A rejection counts as nothing found. A number: there was something, and
+   * somebody will poke; the next look without that, so many milliseconds from now, is only to be safe.
+   */
+  readonly look: () => Promise<boolean | number>;
   readonly signal: AbortSignal;
 }
 
@@ -35,6 +38,8 @@ export class Poller {
   readonly #options: PollerOptions;
   #waitMs: number;
   #wake: () => void = () => undefined;
+  #rearm: () => void = () => undefined;
+  #restMs = 0;
   #isPoked = false;
   readonly ended: Promise<void>;
 
@@ -57,20 +62,33 @@ export class Poller {
     this.#wake();
   }
 
+  /** There is nothing to expect for so long, unless it is poked. */
+  rest(ms: number): void {
+    this.#restMs = ms;
+    this.#rearm();
+  }
+
   async #run(): Promise<void> {
     const { signal, look, minMs, maxMs } = this.#options;
     while (!signal.aborted) {
       this.#isPoked = false;
+      this.#restMs = 0;
       const found = await look().catch(() => false);
-      if (found) this.#waitMs = minMs;
+      if (found !== false) this.#waitMs = minMs;
       else if (!this.#isPoked) this.#waitMs = Math.min(2 * this.#waitMs, maxMs);
+      if (typeof found === "number") this.#restMs = found;
       if (!signal.aborted) await this.#sleep();
     }
   }
 
   #sleep(): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, this.#waitMs);
+      let timer: NodeJS.Timeout | undefined;
+      this.#rearm = () => {
+        clearTimeout(timer);
+        timer = setTimeout(resolve, Math.max(this.#waitMs, this.#isPoked ? 0 : this.#restMs));
+      };
+      this.#rearm();
       this.#wake = () => {
         clearTimeout(timer);
         resolve();

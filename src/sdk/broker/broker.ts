@@ -12,6 +12,7 @@ import type {
   SendOptions,
 } from "../api.js";
 import type { Control } from "../control/control.js";
+import { Bell } from "../consume/bell.js";
 import { QueueConsumer } from "../consume/queue-consumer.js";
 import { Settler } from "../consume/settler.js";
 import { RingpostError } from "../errors.js";
@@ -27,6 +28,8 @@ export interface BrokerOptions {
   readonly link: Link;
   readonly values: Values;
   readonly openQueue: (name: string, use: (client: Pop3Client) => Promise<void>) => Promise<void>;
+  /** Those of the queues that are worth a look. */
+  readonly askQueues: (names: readonly string[]) => Promise<readonly string[]>;
   readonly poll: { readonly minMs: number; readonly maxMs: number };
   readonly failed: (queue: string, error: unknown) => void;
   readonly closing: AbortSignal;
@@ -53,11 +56,12 @@ export class Broker {
   /** Events that are known to be there. */
   readonly #events = new Set<string>();
   readonly #early: EarlyBindings;
+  readonly #bell: Bell | undefined;
   #isOver = false;
 
   constructor(options: BrokerOptions) {
     this.#options = options;
-    const { ask, closing, failed } = options;
+    const { ask, askQueues, poll, closing, failed, isPushed } = options;
     this.#early = new EarlyBindings({
       ...{ closing, againMs: earlyAgainMs, bind: (binding) => ask("bind", binding) },
       ended: ({ exchange, queue }, { code, message }) => {
@@ -66,6 +70,8 @@ export class Broker {
         failed(queue, new RingpostError(code, `${why} ${hint}`, false));
       },
     });
+    // What is pushed comes by itself.
+    if (!isPushed) this.#bell = new Bell({ ask: askQueues, poll, closing });
   }
 
   async exchange(name: string, options: ExchangeOptions): Promise<Exchange> {
@@ -194,9 +200,14 @@ export class Broker {
 
   /** Looks at all queues soon. */
   poke(): void {
+    let someoneIsQuiet = false;
     for (const consumers of this.#consumers.values()) {
-      for (const consumer of consumers) consumer.poke();
+      for (const consumer of consumers) {
+        if (consumer.isQuiet) someoneIsQuiet = true;
+        else consumer.poke();
+      }
     }
+    if (someoneIsQuiet) this.#bell?.listen({ isBusy: true });
   }
 
   async settled(): Promise<void> {
@@ -239,6 +250,7 @@ export class Broker {
         link,
         poll,
         closing,
+        bell: this.#bell,
         settler: this.#settlerOf(name),
         open: (use) => openQueue(name, use),
         leaseMs: this.#leases.get(name) ?? defaultLeaseMs,

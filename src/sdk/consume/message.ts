@@ -12,7 +12,8 @@ export async function messageOf(inbound: InboundMessage, redelivered = 0): Promi
     from: origin.user,
     stream,
     sequence,
-    headers: properties.headers ?? {},
+    // Properties are of all messages that say the same.
+    headers: { ...properties.headers },
     contentType: properties.contentType ?? "application/octet-stream",
     sentAt: new Date(properties.sentAtMs),
     redelivered: inbound.redelivered + redelivered,

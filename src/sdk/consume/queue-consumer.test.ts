@@ -3,6 +3,7 @@ import type { Pop3Client } from "../../client/pop3-client.js";
 import type { Settlement } from "../../ebm/index.js";
 import type { Delivery } from "../api.js";
 import type { InboundMessage, Link, Received } from "../link/ports.js";
+import type { Bell } from "./bell.js";
 import { QueueConsumer } from "./queue-consumer.js";
 import { Settler } from "./settler.js";
 
@@ -27,6 +28,7 @@ let fetching: Promise<void>;
 let answering: Promise<void>;
 let closing: AbortController;
 let consumer: QueueConsumer;
+let start: (bell?: Bell) => void;
 
 const client = {
   list: async () => [...queue.keys()].map((_, index) => [index + 1, 10] as const),
@@ -59,19 +61,22 @@ beforeEach(() => {
     },
     consume: async () => undefined,
   } as unknown as Link;
-  consumer = new QueueConsumer(
-    {
-      ...{ queue: "q", link, leaseMs: 300, poll: { minMs: 1, maxMs: 5 } },
-      settler: new Settler({ queue: "q", settle, lingerMs: 1, signal }),
-      open: async (use) => {
-        await use(client);
-        looks += 1;
+  start = (bell) => {
+    consumer = new QueueConsumer(
+      {
+        ...{ queue: "q", link, leaseMs: 30_000, poll: { minMs: 1, maxMs: 5 }, bell },
+        settler: new Settler({ queue: "q", settle, lingerMs: 1, signal }),
+        open: async (use) => {
+          await use(client);
+          looks += 1;
+        },
+        ...{ failed: () => undefined, closing: signal },
+        ...{ opened: () => undefined, closed: () => undefined },
       },
-      ...{ failed: () => undefined, closing: signal },
-      ...{ opened: () => undefined, closed: () => undefined },
-    },
-    { prefetch: 32 },
-  );
+      { prefetch: 32 },
+    );
+  };
+  start();
 });
 afterEach(() => {
   closing.abort();
@@ -196,4 +201,29 @@ test("the end of a consumer waits for a ring that does not answer for five secon
   expect(isClosed).toBe(false);
   await vi.advanceTimersByTimeAsync(200);
   await closed;
+});
+
+test("with a bell it looks when that rings, and says that it listens when all is settled", async () => {
+  await consumer.stream.close();
+  const heard: boolean[] = [];
+  const bell = {
+    ...{ isOfUse: true, add: () => undefined, delete: () => undefined },
+    listen: ({ isBusy }: { readonly isBusy: boolean }) => void heard.push(isBusy),
+  } as unknown as Bell;
+  looks = 0;
+  start(bell);
+  await expect.poll(() => consumer.isQuiet).toBe(true);
+  expect([looks, heard]).toEqual([1, [false]]);
+  queue.set("u1", { messages: [messageNamed("m1")], waiting: [] });
+  // Ten times as long as it waits at most without a bell.
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(looks).toBe(1);
+  consumer.poke();
+  const first = await next();
+  await expect.poll(() => looks).toBe(2);
+  expect(consumer.isQuiet).toBe(false);
+  await first.ack();
+  await expect.poll(() => consumer.isQuiet).toBe(true);
+  expect([...queue.keys()]).toEqual([]);
+  expect(heard).toEqual([false, true]);
 });

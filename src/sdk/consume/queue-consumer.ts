@@ -9,6 +9,7 @@ import { Poller } from "../account/poller.js";
 import { headerField } from "../header-field.js";
 import type { InboundMessage, Link, Shown } from "../link/ports.js";
 import { batchesOf } from "./batches.js";
+import type { Bell } from "./bell.js";
 import { messageOf } from "./message.js";
 import type { Settler, Wish } from "./settler.js";
 import { DeliveryStream, type Settle } from "./stream.js";
@@ -18,6 +19,8 @@ import { within } from "../waiting.js";
 const givenBackMs = 5_000;
 /** After its time is over, no sender sends the rest of a message; what it sent before is there by then. */
 const lateMs = 600_000;
+/** Until the next look, where a bell tells of what comes: only to be safe, and while entries are in hand. */
+const restMs = { quiet: 10_000, inHand: 100 } as const;
 
 export interface QueueConsumerOptions {
   readonly queue: string;
@@ -30,6 +33,8 @@ export interface QueueConsumerOptions {
   /** Told why the queue can't be consumed (any more); it is tried again. */
   readonly failed: (error: unknown) => void;
   readonly closing: AbortSignal;
+  /** Tells when the queue is worth a look. */
+  readonly bell?: Bell | undefined;
   /** Where pushed entries come, and pokes. */
   readonly opened: (consumer: QueueConsumer) => void;
   readonly closed: (consumer: QueueConsumer) => void;
@@ -65,6 +70,11 @@ export class QueueConsumer {
   #isShort = false;
   /** A session in which entries are fetched; never rejects. */
   #collecting: Promise<unknown> = Promise.resolve();
+  #isQuiet = false;
+  /** The last look has shown all that there was. */
+  #isResting = false;
+  /** It found something, and has not been quiet since. */
+  #isBusy = false;
 
   constructor(options: QueueConsumerOptions, consume: ConsumeOptions) {
     this.#options = options;
@@ -86,7 +96,17 @@ export class QueueConsumer {
     this.#poller = new Poller({ minMs, maxMs, look: () => this.#look(), signal });
     this.#leases = setInterval(() => this.#keepLeases(), Math.max(options.leaseMs / 3, 10));
     this.#leases.unref();
+    options.bell?.add(this);
     options.opened(this);
+  }
+
+  get queue(): string {
+    return this.#options.queue;
+  }
+
+  /** It looks again when it is poked. */
+  get isQuiet(): boolean {
+    return this.#isQuiet;
   }
 
   poke(): void {
@@ -117,7 +137,9 @@ export class QueueConsumer {
     for (const message of messages) await this.#offer(entry, message, 0);
   }
 
-  async #look(): Promise<boolean> {
+  async #look(): Promise<boolean | number> {
+    this.#isQuiet = false;
+    this.#isResting = false;
     this.#isShort = !this.stream.hasMuchRoom;
     if (this.#isShort) return false;
     let found = false;
@@ -131,8 +153,29 @@ export class QueueConsumer {
       });
     } catch (error) {
       if (!this.#end.signal.aborted) this.#options.failed(error);
+      return found;
     }
-    return found;
+    return this.#restAfter(found);
+  }
+
+  /** The next look is when the bell says so. */
+  #restAfter(found: boolean): boolean | number {
+    this.#isBusy ||= found;
+    if (this.#options.bell?.isOfUse !== true || this.#isShort) return found;
+    this.#isResting = true;
+    this.#beQuiet();
+    if (this.#isQuiet) return restMs.quiet;
+    return found && restMs.inHand;
+  }
+
+  /** Not before all is settled: what is in hand is shown again at each look, and to the bell it is something. */
+  #beQuiet(): void {
+    const hasSome = this.#entries.size > 0 || this.#settling.size > 0;
+    if (!this.#isResting || this.#isQuiet || hasSome || this.#end.signal.aborted) return;
+    this.#isQuiet = true;
+    this.#poller.rest(restMs.quiet);
+    this.#options.bell?.listen({ isBusy: this.#isBusy });
+    this.#isBusy = false;
   }
 
   async #collect(client: Pop3Client, known: ReadonlySet<string>): Promise<boolean> {
@@ -253,6 +296,7 @@ export class QueueConsumer {
       await this.#options.settler.put(wish);
     } finally {
       this.#settling.delete(wish.entry);
+      this.#beQuiet();
     }
   }
 
@@ -310,6 +354,7 @@ export class QueueConsumer {
     if (this.#end.signal.aborted) return;
     this.#end.abort();
     clearInterval(this.#leases);
+    this.#options.bell?.delete(this);
     this.#options.closed(this);
   }
 }

@@ -1,6 +1,7 @@
 /** What a mail of the maildrop is: a packet, a report of what became of one, or no mail of ours. */
 import {
   EbmFormatError,
+  OpenedPackets,
   openPacket,
   type Packet,
   type ReadMail,
@@ -30,6 +31,7 @@ export class Opening {
   readonly #options: OpeningOptions;
   /** Failed tries, by unique-id. */
   readonly #unparsed = new Map<string, number>();
+  readonly #opened = new OpenedPackets();
 
   constructor(options: OpeningOptions) {
     this.#options = options;
@@ -44,7 +46,7 @@ export class Opening {
     try {
       read = readMail(mail);
       if (read.packet === undefined) return await this.#withoutPacket(mail, id, read);
-      packet = openPacket(read.packet, this.#options.nowMs());
+      packet = openPacket(read.packet, this.#options.nowMs(), this.#opened);
     } catch (error) {
       if (!(error instanceof EbmFormatError)) throw error;
       if (error.message === "the packet has expired") return { kind: "done" };
