@@ -33,7 +33,7 @@ let count = 0;
 const facts = (codec = "z") => {
   count += 1;
   const coordinator = "u1" as MemberUuid;
-  return { nonce: `n${count}`, idMs: 1_000 + count, takenAtMs: 7, coordinator, kid: "k", codec };
+  return { nonce: `n${count}`, flow: "80f10f10f1", idMs: 1_000 + count, takenAtMs: 7, coordinator, kid: "k", codec };
 };
 
 function taken(
