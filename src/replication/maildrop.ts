@@ -412,6 +412,32 @@ export class ReplicatedMaildrop {
     return true;
   }
 
+  /**
+   * Deletes for good, durably on a majority, what is not listed: it may have been deleted before, or turn up
+   * later. What is below the mailbox's floor is gone in any case.
+   */
+  async removeUnseen(ids: readonly MessageId[]): Promise<boolean> {
+    const removedAtMs = this.options.clock.wallMs();
+    const operations = ids.map(
+      (id): Operation => ({
+        kind: "RemoveMessage",
+        mailbox: this.mailbox,
+        tombstone: { id, removedAtMs },
+      }),
+    );
+    const stored = await this.options.groups.ask(
+      this.mailbox,
+      "replicate",
+      { operations, bodies: [] },
+      {
+        counts: (reply) => reply.kind === "stored",
+        alone: true,
+        deadlineMs: limits.peerCallDeadlineMs,
+      },
+    );
+    return stored.quorum;
+  }
+
   private async removeSome(messages: readonly Removable[], removedAtMs: number): Promise<boolean> {
     const operations = messages.map(
       ({ id, fingerprint }): Operation => ({
