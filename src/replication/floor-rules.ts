@@ -91,9 +91,7 @@ export function floorFrom(
   const removed = [...last].filter((id) => !live.has(id));
   const spared = [...live, ...lastOfFlows(removed, [...live, ...removed])];
   const wasSpared = before && sparedBy(before);
-  const left = wasSpared
-    ? spared.filter((id) => id >= before.below || wasSpared.has(id))
-    : spared;
+  const left = wasSpared ? spared.filter((id) => id >= before.below || wasSpared.has(id)) : spared;
   return { below, spared: packIds(left.sort()) };
 }
 

@@ -318,7 +318,8 @@ export class Floors {
     const contents = await store.contents(mailbox);
     const { below, saves } = aim(contents, belowTime(ringMs() - limits.lagMs), limits.sparedMax);
     const isWorthIt = saves >= limits.tombstones / 2;
-    const hasRisen = isWorthIt || this.isLeftPending(mailbox) ? await this.raise(mailbox, below) : false;
+    const hasRisen =
+      isWorthIt || this.isLeftPending(mailbox) ? await this.raise(mailbox, below) : false;
     const before = this.attempts.get(mailbox);
     const longer = hasRisen ? pauseMs.first : Math.min(2 * (before?.pauseMs ?? 0), pauseMs.max);
     const left = hasRisen ? (await store.contents(mailbox)).summary.tombstones : tombstones;

@@ -226,7 +226,8 @@ function commonDigest(summaries: ReadonlyMap<MemberUuid, MailboxSummary>): strin
 /** In order of id; what one of them knows to be removed or below the floor is gone. */
 function unionOf(sets: readonly ReadContents[]): Omit<ReadContents, "unsettled"> {
   let floor: Floor | undefined;
-  for (const set of sets) if (set.floor && set.floor.below > (floor?.below ?? "")) floor = set.floor;
+  for (const set of sets)
+    if (set.floor && set.floor.below > (floor?.below ?? "")) floor = set.floor;
 
   const tombstones = sets.flatMap((set) => set.tombstones);
   const gone = new Set(tombstones.map(({ id }) => id));

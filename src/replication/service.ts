@@ -370,7 +370,14 @@ class Service {
     const unsettled = removed.flatMap(({ id }) => this.options.retries.unsettled(id) ?? []);
     const height = floor && { below: floor.below, ...(after === "" && { floor }) };
     // Not before the list was made: what came behind the barrier's back would count as known.
-    return { live, removed, more, unsettled, ...height, barrier: this.options.floors.barrier(mailbox) };
+    return {
+      live,
+      removed,
+      more,
+      unsettled,
+      ...height,
+      barrier: this.options.floors.barrier(mailbox),
+    };
   }
 
   async fetch(request: RequestOf<"fetch">): Promise<ReplyOf<"fetch">> {

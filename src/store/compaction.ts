@@ -173,7 +173,8 @@ export class Compaction {
     const dead = new Set<string>();
     for (const [mailbox, operations] of byMailbox) {
       await state.mailboxes.withModel(mailbox, (model) => {
-        for (const operation of operations) if (isOver(model, operation)) dead.add(keyOf(operation));
+        for (const operation of operations)
+          if (isOver(model, operation)) dead.add(keyOf(operation));
       });
     }
     return dead;

@@ -82,7 +82,10 @@ function shuffled<T>(items: readonly T[], random: () => number): T[] {
 const modelOf = (operations: readonly Operation[], perPack: number): MailboxModel => {
   const model = new MailboxModel({ tombstonesPerPack: perPack });
   for (const [index, operation] of operations.entries()) {
-    applyTo(model, { ...operation, epoch: 0 } as Extract<JournaledOperation, { kind: "RaiseFloor" }>);
+    applyTo(model, { ...operation, epoch: 0 } as Extract<
+      JournaledOperation,
+      { kind: "RaiseFloor" }
+    >);
     if (index % 40 === 0) model.takeUnwritten();
   }
   return model;
@@ -94,7 +97,9 @@ describe("what is below a floor", () => {
     const last = floorAt(240);
     expect(floor?.below).toBe(last.below);
     const stay = Array.from({ length: 300 }, (_, i) => i + 1).filter((n) => n % 9 === 0);
-    const live = stay.filter((n) => n % 7 === 0 || n > 40).map((n) => (n % 7 === 0 ? otherId(n) : flowId(n)));
+    const live = stay
+      .filter((n) => n % 7 === 0 || n > 40)
+      .map((n) => (n % 7 === 0 ? otherId(n) : flowId(n)));
     expect(messages.map(({ id }) => id)).toEqual(live.sort());
     const removed = Array.from({ length: 300 }, (_, i) => i + 1).filter((n) => n % 9 !== 0);
     const kept = removed.filter((n) => n % 7 === 0 || n >= 240 || n === 73);
@@ -109,7 +114,11 @@ describe("what is below a floor", () => {
     const operations = shuffled([...history(), ...shuffled(history(), random)], random);
     const model = modelOf(operations, 10);
     expect(sameTotals(model.totals, wanted.totals)).toBe(true);
-    const idsOf = (of: MailboxModel) => of.contents().tombstones.map(({ id }) => id).sort();
+    const idsOf = (of: MailboxModel) =>
+      of
+        .contents()
+        .tombstones.map(({ id }) => id)
+        .sort();
     expect(idsOf(model)).toEqual(idsOf(wanted));
   });
 
@@ -124,7 +133,9 @@ describe("what is below a floor", () => {
       for (let at = 0; at < operations.length; at += 20) {
         const some = operations.slice(at, at + 20);
         const bodies = some.flatMap((each) =>
-          each.kind === "AddMessage" ? [bodyOf(`${Number(`0x${each.message.id.slice(0, 12)}`)}`)] : [],
+          each.kind === "AddMessage"
+            ? [bodyOf(`${Number(`0x${each.message.id.slice(0, 12)}`)}`)]
+            : [],
         );
         await store.write(some, bodies);
         if (random() < 0.4) await store.contents(alice);
@@ -198,7 +209,9 @@ describe("a crash while a floor is written to a view file", () => {
     model.raise(floorAt(9, [flowId(7)]));
     const { added, removed } = model.takeUnwritten();
     const loaded = new MailboxModel({ tombstonesPerPack: 4 });
-    for (const _ of loaded.load(where === "behind" ? [...before, ...added] : [...added, ...before]));
+    for (const _ of loaded.load(
+      where === "behind" ? [...before, ...added] : [...added, ...before],
+    ));
     expect(sameTotals(loaded.totals, model.totals)).toBe(true);
     expect(loaded.contents().tombstones.map(({ id }) => id)).toEqual([flowId(7)]);
     // What is over goes with the next flush.

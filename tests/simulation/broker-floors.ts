@@ -14,7 +14,7 @@ import { type Dice, diceFor } from "./replication-clock.js";
 import type { Life } from "./replication-life.js";
 import type { Faults } from "./replication-world.js";
 
-export const mailbox = queueMailbox("work", "ring.test");
+const mailbox = queueMailbox("work", "ring.test");
 export const floors: FloorLimits = { tombstones: 8, sparedMax: 30, lagMs: 400, intervalMs: 250 };
 
 interface Sight {
@@ -95,7 +95,10 @@ export class FloorScenario {
     };
     const scenario = new FloorScenario(ring, options);
     await ring.must(0, ({ operations }) =>
-      operations.declareQueue({ name: "work", leaseMs: 4_000, deliveriesMax: 1_000 }, sender("alice")),
+      operations.declareQueue(
+        { name: "work", leaseMs: 4_000, deliveriesMax: 1_000 },
+        sender("alice"),
+      ),
     );
     void refusing();
     return scenario.play();
@@ -138,7 +141,9 @@ export class FloorScenario {
 
   private up(): number[] {
     const { members } = this.ring.world;
-    return members.flatMap(({ life }, index) => (life?.up && life.ready && life.serving ? [index] : []));
+    return members.flatMap(({ life }, index) =>
+      life?.up && life.ready && life.serving ? [index] : [],
+    );
   }
 
   /** Runs at some member; undefined when its process ends before it answers. */
@@ -166,7 +171,11 @@ export class FloorScenario {
       for (;;) {
         const outcome = await this.begin((broker) => broker.publish(packetOf(frames, from), from));
         if (outcome?.kind === "taken") break;
-        if (outcome?.kind === "refused" && outcome.code !== "undecided" && outcome.code !== "throttled") {
+        if (
+          outcome?.kind === "refused" &&
+          outcome.code !== "undecided" &&
+          outcome.code !== "throttled"
+        ) {
           this.violations.push(`${device} ${next}: refused: ${outcome.code} ${outcome.why}`);
         }
         await this.clock.sleep(this.dice.chance(0.3) ? 5_000 : 150);
@@ -206,7 +215,10 @@ export class FloorScenario {
     if (this.dice.chance(0.1)) await this.clock.sleep(this.dice.between(500, 3_000));
     const done = this.dice.chance(0.05) ? [] : sights;
     if (done.length > 0) {
-      const isDone = await this.begin(() => session.acknowledge(done.map(({ entry }) => entry)), life);
+      const isDone = await this.begin(
+        () => session.acknowledge(done.map(({ entry }) => entry)),
+        life,
+      );
       for (const { uid, text } of done) {
         if (isDone) this.acked.set(text, (this.acked.get(text) ?? new Set()).add(uid));
         else this.maybe.add(text);

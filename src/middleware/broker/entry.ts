@@ -104,14 +104,18 @@ export const redeliveredLine = (times: number): string =>
   times === 0 ? "" : `Ringpost-Redelivered: ${times}\r\n`;
 
 /** The 12 + 4 digits that sort an id, see `messageIdMaker`, and a tail by what it is the id of. */
-export function derivedId(timeAndCounter: string, what: readonly unknown[]): MessageId {
+function derivedId(timeAndCounter: string, what: readonly unknown[]): MessageId {
   const tail = createHash("sha256").update(JSON.stringify(what)).digest().subarray(0, 8);
   tail[0] = ((tail[0] ?? 0) & 0x3f) | 0x80;
   return `${timeAndCounter}${tail.toString("hex")}` as MessageId;
 }
 
 /** As `derivedId`, of a message of a flow: see `isOfFlow`. */
-export function idOfFlow(timeAndCounter: string, flow: string, what: readonly unknown[]): MessageId {
+export function idOfFlow(
+  timeAndCounter: string,
+  flow: string,
+  what: readonly unknown[],
+): MessageId {
   const tail = createHash("sha256").update(JSON.stringify(what)).digest().subarray(0, 3);
   return `${timeAndCounter}${flow}${tail.toString("hex")}` as MessageId;
 }

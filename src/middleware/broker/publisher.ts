@@ -168,7 +168,14 @@ export class Publisher {
     if ("full" in reserved) return refused("full", `no room in ${reserved.full}`);
     const fitting = reserved.frames;
     const flow = flowName(register);
-    const facts = { nonce, flow, takenAtMs: clock.wallMs(), coordinator: self, kid: key.kid, codec };
+    const facts = {
+      nonce,
+      flow,
+      takenAtMs: clock.wallMs(),
+      coordinator: self,
+      kid: key.kid,
+      codec,
+    };
     const answer = await registers.change<Verdict | Refused>(register, (value) => {
       const state = flowOf(value, brought);
       const now = judge(state, brought, isDone);

@@ -38,7 +38,9 @@ export class Renewal {
     // What else is amiss comes first: only when all the others are there are these begun anew.
     const isAmiss = (result: Delivered): boolean => result.kind !== "stored";
     const isSunk = (result: Delivered): boolean => result.kind === "tempfail" && !!result.isSunk;
-    return each.find((result) => isAmiss(result) && !isSunk(result)) ?? each.find(isAmiss) ?? together;
+    return (
+      each.find((result) => isAmiss(result) && !isSunk(result)) ?? each.find(isAmiss) ?? together
+    );
   }
 
   /** Undefined: the intention was begun anew for what was never delivered. */
@@ -67,7 +69,10 @@ export class Renewal {
       if (state?.last?.nonce !== intention.nonce) return { result: null };
       const idMs = idTimeAfter(state.lastIdMs);
       const isLacking = (body: PlannedBody, number: number) => fateOf(body, number) === "never";
-      return { set: { value: renewed(state, intention, { nonce, idMs, isLacking }) }, result: null };
+      return {
+        set: { value: renewed(state, intention, { nonce, idMs, isLacking }) },
+        result: null,
+      };
     });
     return answer.kind === "undecided" ? undecided("too few members answer") : undefined;
   }
