@@ -2,19 +2,23 @@
  * What deleted messages cost: passes single messages through one mailbox of a real store, as a queue
  * whose consumer keeps up does, and prints what is left after each step.
  *
- *   npx tsx bench/tombstones.ts [messages] [messages per write]
+ *   npx tsx bench/tombstones.ts [messages] [messages per write] [messages between floors; 0: none]
  */
 import { createHash, randomBytes } from "node:crypto";
 import fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BodyDigest, MailboxName, MemberUuid, MessageId } from "../src/shared/ids.js";
+import { packIds } from "../src/shared/floor.js";
 import type { Operation } from "../src/shared/operation.js";
 import { openStore } from "../src/store/index.js";
 
 const total = Number(process.argv[2] ?? 200_000);
 const together = Number(process.argv[3] ?? 500);
+const perFloor = Number(process.argv[4] ?? 10_000);
 const steps = 4;
+/** Messages of the flow that a floor spares although they were removed: its last intention. */
+const sparedLast = 50;
 const mailbox = "orders@ring.test/queue" as MailboxName;
 const coordinator = "4f1c8f1e-7f0e-4d2f-9c57-7a3f1de3a111" as MemberUuid;
 
@@ -42,9 +46,17 @@ function report(passed: number): void {
   );
 }
 
+const flow = "80f10f10f1";
+const timeOf = (n: number): string => (1_800_000_000_000 + n).toString(16).padStart(12, "0");
+
+/** Stays behind by as much, as those of a ring do by some seconds. */
+function floorAt(n: number, last: readonly MessageId[]): Operation {
+  const floor = { below: timeOf(Math.max(0, n - perFloor)), spared: packIds(last) };
+  return { kind: "RaiseFloor", mailbox, floor };
+}
+
 function messageOf(n: number): { id: MessageId; add: Operation; body: Buffer; digest: BodyDigest } {
-  const time = (1_800_000_000_000 + n).toString(16).padStart(12, "0");
-  const id = `${time}7000${randomBytes(8).toString("hex")}` as MessageId;
+  const id = `${timeOf(n)}8000${flow}${randomBytes(3).toString("hex")}` as MessageId;
   const body = Buffer.from(`message ${n}`);
   const digest = createHash("sha256").update(body).digest("hex") as BodyDigest;
   const message = {
@@ -70,6 +82,14 @@ try {
       })),
     );
     n += some.length;
+    if (perFloor > 0 && Math.floor(n / perFloor) > Math.floor((n - some.length) / perFloor)) {
+      await store.write([
+        floorAt(
+          n,
+          some.slice(-sparedLast).map(({ id }) => id),
+        ),
+      ]);
+    }
     if (Math.floor(n / (total / steps)) === Math.floor((n - some.length) / (total / steps)))
       continue;
     const before = performance.now();

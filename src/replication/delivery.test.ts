@@ -47,6 +47,7 @@ class Delivery {
       store: {} as Store,
       files: {} as Files,
       isDown: ({ uuid }) => down.includes(uuid),
+      onSunk: () => undefined,
     });
     const copy = { mailbox: mailboxOf("ann"), message: messageOf(1) };
     void coordinator.deliver([copy], body).then((result) => {
@@ -158,6 +159,7 @@ test("the file of a large body is there until the last copy is made", async () =
     groups: new Groups(peers, view),
     store: { spoolPath: () => "spool/2" } as Partial<Store> as Store,
     isDown: () => false,
+    onSunk: () => undefined,
   });
   const file: Body = { kind: "file", digest: messageOf(1).digest, octets: 3, path: "spool/1" };
   const copy = { mailbox: mailboxOf("ann"), message: messageOf(1) };

@@ -28,7 +28,8 @@ export type DeliveryResult =
       readonly durable: number;
       readonly wanted: number;
     }
-  | { readonly kind: "tempfail"; readonly why: string }
+  /** `isSunk`: members have a floor above a copy's id (see `Floors`), with which it may never be counted. */
+  | { readonly kind: "tempfail"; readonly why: string; readonly isSunk?: boolean }
   | { readonly kind: "full" };
 
 /** What identifies a retry: the same sender, mailbox and octets. */
@@ -57,6 +58,13 @@ interface DeliveryOptions {
   readonly log: Log;
   /** Is the member known to be down, so that its copy goes to a stand-in at once? */
   readonly isDown: (member: Member) => boolean;
+  /** Ids of this time (milliseconds) are too old to be delivered. */
+  readonly onSunk: (ms: number) => void;
+}
+
+/** `byGroup`: only copies with the mailbox's group count, and nobody else gets any. */
+interface DeliverOptions {
+  readonly byGroup?: boolean;
 }
 
 type Outcome = ReplicateReply["kind"] | "unanswered" | "stale";
@@ -67,10 +75,14 @@ export class Coordinator {
   constructor(private readonly options: DeliveryOptions) {}
 
   /** Takes over the body's spool file, whatever it answers. */
-  async deliver(copies: readonly Copy[], body: Body): Promise<DeliveryResult> {
+  async deliver(
+    copies: readonly Copy[],
+    body: Body,
+    { byGroup = false }: DeliverOptions = {},
+  ): Promise<DeliveryResult> {
     const sends: Promise<void>[] = [];
     try {
-      return await this.deliverRounds(copies, body, sends);
+      return await this.deliverRounds(copies, { body, byGroup }, sends);
     } finally {
       if (body.kind === "file") void this.removeAfter(sends, body.path);
     }
@@ -88,13 +100,13 @@ export class Coordinator {
 
   private async deliverRounds(
     copies: readonly Copy[],
-    body: Body,
+    what: { readonly body: Body; readonly byGroup: boolean },
     sends: Promise<void>[],
   ): Promise<DeliveryResult> {
     let wanted = copies;
     const safe: Recipient[] = [];
     for (let round = 1; round <= roundsMax; round += 1) {
-      const attempt = new Attempt(this.options, wanted, body);
+      const attempt = new Attempt(this.options, wanted, what);
       await attempt.run(sends);
       const missed = attempt.recipients.filter((recipient) => !isSafe(recipient, true));
       safe.push(...attempt.recipients.filter((recipient) => isSafe(recipient, true)));
@@ -103,6 +115,7 @@ export class Coordinator {
         const wantedCopies = Math.max(...safe.map(({ placement }) => placement.next.length));
         return { kind: "stored", durable, wanted: wantedCopies };
       }
+      if (attempt.metFloor) return { kind: "tempfail", why: describe(missed), isSunk: true };
       if (attempt.localFull) return { kind: "full" };
       // The members changed meanwhile: once more, with the group as it is now.
       if (!attempt.metNewerRoster) return { kind: "tempfail", why: describe(missed) };
@@ -141,12 +154,13 @@ function describe(missed: readonly Recipient[]): string {
 class Attempt {
   readonly recipients: readonly Recipient[];
   metNewerRoster = false;
+  metFloor = false;
   localFull = false;
 
   constructor(
     private readonly options: DeliveryOptions,
     copies: readonly Copy[],
-    private readonly body: Body,
+    private readonly what: { readonly body: Body; readonly byGroup: boolean },
   ) {
     const { epoch } = options.view.roster;
     this.recipients = copies.map((copy) => ({
@@ -196,6 +210,7 @@ class Attempt {
       ? "unanswered"
       : await this.send(member, recipients, (recipient) => recipient.stored);
     if (outcome !== "unanswered" && outcome !== "failed" && outcome !== "full") return;
+    if (this.what.byGroup) return;
     await Promise.all(recipients.map((recipient) => this.hint(recipient)));
   }
 
@@ -228,6 +243,10 @@ class Attempt {
         return "stale";
       }
       if (reply.kind === "behind") return "unanswered";
+      if (reply.kind === "sunk") {
+        this.metFloor = true;
+        this.options.onSunk(Number.parseInt(reply.below, 16));
+      }
       if (reply.kind === "full" && peers.isSelf(member.uuid)) this.localFull = true;
       if (reply.kind === "stored") {
         for (const recipient of recipients) noteIn(recipient).add(member.uuid);
@@ -241,7 +260,7 @@ class Attempt {
 
   /** Small bodies go along; large ones are sent ahead in pieces. */
   private async bring(member: Member): Promise<{ header: BodyHeader; blobs: Buffer[] }> {
-    const { body } = this;
+    const { body } = this.what;
     if (body.kind === "bytes") {
       const header = { digest: body.digest, octets: body.bytes.length };
       return { header, blobs: [body.bytes] };

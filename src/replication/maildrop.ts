@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import type { Body } from "../shared/body.js";
 import type { MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
+import { type Floor, isSunk } from "../shared/floor.js";
 import { limits } from "../shared/limits.js";
 import type { Log } from "../shared/log.js";
 import type { Operation, StoredMessage } from "../shared/operation.js";
@@ -165,6 +166,7 @@ export class Maildrops {
         return contents.tombstones;
       },
       unsettled: retries.unsettledIn(mailbox),
+      floor: contents.floor,
     };
   }
 
@@ -221,13 +223,19 @@ function commonDigest(summaries: ReadonlyMap<MemberUuid, MailboxSummary>): strin
   return digests.size === 1 ? only : undefined;
 }
 
-/** In order of id; what one of them knows to be removed is. */
+/** In order of id; what one of them knows to be removed or below the floor is gone. */
 function unionOf(sets: readonly ReadContents[]): Omit<ReadContents, "unsettled"> {
+  let floor: Floor | undefined;
+  for (const set of sets)
+    if (set.floor && set.floor.below > (floor?.below ?? "")) floor = set.floor;
+
   const tombstones = sets.flatMap((set) => set.tombstones);
   const gone = new Set(tombstones.map(({ id }) => id));
   const live = new Map<MessageId, StoredMessage>();
   for (const { messages } of sets) {
-    for (const message of messages) if (!gone.has(message.id)) live.set(message.id, message);
+    for (const message of messages) {
+      if (!gone.has(message.id) && !isSunk(floor, message.id)) live.set(message.id, message);
+    }
   }
   const messages = [...live.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   return { messages, tombstones };
@@ -408,6 +416,32 @@ export class ReplicatedMaildrop {
       if (!(await this.removeSome(some, removedAtMs))) return false;
     }
     return true;
+  }
+
+  /**
+   * Deletes for good, durably on a majority, what is not listed: it may have been deleted before, or turn up
+   * later. What is below the mailbox's floor is gone in any case.
+   */
+  async removeUnseen(ids: readonly MessageId[]): Promise<boolean> {
+    const removedAtMs = this.options.clock.wallMs();
+    const operations = ids.map(
+      (id): Operation => ({
+        kind: "RemoveMessage",
+        mailbox: this.mailbox,
+        tombstone: { id, removedAtMs },
+      }),
+    );
+    const stored = await this.options.groups.ask(
+      this.mailbox,
+      "replicate",
+      { operations, bodies: [] },
+      {
+        counts: (reply) => reply.kind === "stored",
+        alone: true,
+        deadlineMs: limits.peerCallDeadlineMs,
+      },
+    );
+    return stored.quorum;
   }
 
   private async removeSome(messages: readonly Removable[], removedAtMs: number): Promise<boolean> {

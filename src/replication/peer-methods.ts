@@ -3,6 +3,7 @@
  * a member answers them only when it has the same one, so that no quorum is ever made of two
  * views (`stale`: the caller's is older and is told the newer one).
  */
+import type { Floor } from "../shared/floor.js";
 import type { Address, BodyDigest, MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
 import type {
   Ballot,
@@ -37,7 +38,9 @@ export type ReplicateReply =
   | { kind: "stored" }
   | { kind: "full" }
   | { kind: "failed" }
-  | { kind: "lockLost" };
+  | { kind: "lockLost" }
+  /** Ids below `below` are not to be counted any more: see `Floors`. */
+  | { kind: "sunk"; below: string };
 
 export type PrepareReply =
   | { kind: "promised"; accepted: Ballot; value: unknown }
@@ -208,7 +211,17 @@ export interface PeerMethods {
       more: boolean;
       /** Of the removed ones. */
       unsettled?: readonly Unsettled[];
+      /** On the first page, and how high it is on all: it may rise in between. */
+      floor?: Floor;
+      below?: string;
+      /** See `Floors`: below it, only what is below the floor counts as known. */
+      barrier?: string;
     }
+  >;
+  /** What the asked one has below a barrier (see `Floors`): ids of 16 octets, in base64. */
+  sound: Method<
+    { epoch: number; mailbox: MailboxName; nonce: string },
+    Fenced<{ kind: "sounded"; live: string; last: string } | { kind: "unready" }>
   >;
   /**
    * Messages by id, as many as fit an answer, in the order asked. `bodies[i]` says whether the

@@ -1,6 +1,7 @@
 /** What replication needs from the world. Implemented by `store/`, `rpc/` and the simulation. */
 import type { Body } from "../shared/body.js";
 import type { Address, BodyDigest, MailboxName, MessageId } from "../shared/ids.js";
+import type { Floor } from "../shared/floor.js";
 import type { Operation, RegisterState, StoredMessage, Tombstone } from "../shared/operation.js";
 
 /** Everything a node knows of one mailbox. */
@@ -8,11 +9,12 @@ export interface MailboxContents {
   /** Live messages in order of id. */
   readonly messages: readonly StoredMessage[];
   readonly tombstones: readonly Tombstone[];
+  readonly floor?: Floor | undefined;
   readonly summary: MailboxSummary;
 }
 
 /**
- * Equal sets have equal digests: the sum modulo 2^128 of a hash of each (id, live | removed).
+ * Equal sets have equal digests: the sum modulo 2^128 of a hash of each (id, live | removed) and of the floor.
  * 32 hex digits; the empty set is all zeros.
  */
 export interface MailboxSummary {
@@ -56,6 +58,8 @@ export interface Store {
   contents(mailbox: MailboxName): Promise<MailboxContents>;
   /** As `contents`, of which nothing is read but the sums. */
   summary(mailbox: MailboxName): Promise<MailboxSummary>;
+  /** The mailbox's floor as it is applied here. */
+  floor(mailbox: MailboxName): Promise<Floor | undefined>;
   /** True when the node keeps anything of the mailbox. No I/O. */
   hasMailbox(mailbox: MailboxName): boolean;
   /** All mailboxes of which the node keeps anything. No I/O; may lag where `pending`. */

@@ -1,13 +1,14 @@
 /** Pulls what this node lacks of a mailbox from a member that has it. Used by repair, join, handoff. */
 import type { Body } from "../shared/body.js";
 import type { BodyDigest, MailboxName, MessageId } from "../shared/ids.js";
+import { type Floor, isSunk } from "../shared/floor.js";
 import { limits } from "../shared/limits.js";
 import type { Operation, StoredMessage, Tombstone } from "../shared/operation.js";
 import type { Bodies } from "./bodies.js";
 import type { Caller, ReplyOf } from "./peer-methods.js";
 import type { Pace } from "./pace.js";
 import type { Peers } from "./peers.js";
-import type { MailboxContents, Store } from "./ports.js";
+import { type MailboxContents, PeerUnavailableError, type Store } from "./ports.js";
 import { deletionOf, noteRemoved, removalsOfDeleted, removalsOfRepeated } from "./doubts.js";
 import { isRepeatedIn, type Retries, type Unsettled } from "./retries.js";
 
@@ -49,7 +50,11 @@ interface Listing {
   readonly removed: readonly Tombstone[];
   /** Of the removed ones. */
   readonly unsettled: readonly Unsettled[];
+  readonly floor: Floor | undefined;
 }
+
+/** A mailbox whose floor rises faster than it can be listed is listed later. */
+const listTriesMax = 5;
 
 export class Puller {
   constructor(private readonly options: PullOptions) {}
@@ -64,8 +69,10 @@ export class Puller {
     const ours = await this.options.store.contents(mailbox);
     const gone = new Set(ours.tombstones.map((tombstone) => tombstone.id));
     const live = new Set(ours.messages.map((message) => message.id));
-    const lacking = theirs.live.filter((id) => !live.has(id) && !gone.has(id));
-    const removed = theirs.removed.filter((tombstone) => !gone.has(tombstone.id));
+    // Not by their floor: only the mailbox's group says which one is agreed on.
+    const isOver = (id: MessageId): boolean => gone.has(id) || isSunk(ours.floor, id);
+    const lacking = theirs.live.filter((id) => !live.has(id) && !isOver(id));
+    const removed = theirs.removed.filter(({ id }) => !isOver(id));
     this.noteDeletedInDoubt(mailbox, theirs);
 
     let messages = 0;
@@ -218,7 +225,7 @@ export class Puller {
       messages.push(...reply.messages);
       unsettled.push(...(reply.unsettled ?? []));
     }
-    return { messages, tombstones: listing.removed, unsettled };
+    return { messages, tombstones: listing.removed, unsettled, floor: listing.floor };
   }
 }
 
@@ -254,6 +261,21 @@ async function listAll(
   from: Caller,
   signal?: AbortSignal,
 ): Promise<Listing> {
+  for (let attempt = 1; attempt <= listTriesMax; attempt += 1) {
+    const listing = await listOnce(peers, mailbox, from, signal);
+    if (listing) return listing;
+  }
+  throw new PeerUnavailableError(from.addr, "failed", `${mailbox} changes while it is listed`);
+}
+
+/** Undefined: its floor rose on the way, so that tombstones may be lacking that the floor does not replace. */
+async function listOnce(
+  peers: Peers,
+  mailbox: MailboxName,
+  from: Caller,
+  signal?: AbortSignal,
+): Promise<Listing | undefined> {
+  let floor: Floor | undefined;
   const live: MessageId[] = [];
   const removed: Tombstone[] = [];
   const unsettled: Unsettled[] = [];
@@ -265,6 +287,8 @@ async function listAll(
       { mailbox, after },
       { deadlineMs: limits.peerTransferDeadlineMs, ...(signal && { signal }) },
     );
+    if (after === "") floor = page.floor;
+    if (page.below !== floor?.below) return undefined;
     live.push(...page.live);
     removed.push(...page.removed);
     unsettled.push(...(page.unsettled ?? []));
@@ -273,5 +297,5 @@ async function listAll(
       if (id !== undefined && id > after) after = id;
     }
   }
-  return { live, removed, unsettled };
+  return { live, removed, unsettled, floor };
 }

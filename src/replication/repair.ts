@@ -31,6 +31,8 @@ interface RepairOptions {
   readonly puller: Puller;
   readonly clock: Clock;
   readonly random: Randomness;
+  /** This node keeps nothing of a mailbox any more. */
+  readonly onDropped: (mailbox: MailboxName) => void;
   readonly log: Log;
 }
 
@@ -156,6 +158,7 @@ export class Repair {
       this.foreignWrites.get(mailbox) === writes;
     if (!unchanged || isInGroup(groups.placementOf(mailbox), membership.self.uuid)) return false;
     this.foreignWrites.delete(mailbox);
+    this.options.onDropped(mailbox);
     await store.write([{ kind: "DropMailbox", mailbox }]);
     log.info({ mailbox, messages: now.messages.length }, "mailbox handed over");
     return true;

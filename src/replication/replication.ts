@@ -8,6 +8,7 @@ import { type Copy, Coordinator, type DeliveryResult } from "./delivery.js";
 import { Departures } from "./departures.js";
 import { Doubts } from "./doubts.js";
 import { Driver } from "./driver.js";
+import { defaultFloorLimits, type FloorLimits, Floors } from "./floors.js";
 import { Groups } from "./group.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Joining } from "./joining.js";
@@ -69,6 +70,8 @@ export interface ReplicationOptions {
   readonly timings: ReplicationTimings;
   /** How fast ranges and repairs are copied. */
   readonly pace?: PaceLimits;
+  /** How soon tombstones are forgotten where much passes. */
+  readonly floors?: FloorLimits;
   /** Known to be unreachable at this moment. */
   readonly isDown: (peer: Address) => boolean;
   /** What this member tells of itself when asked for its status. */
@@ -94,6 +97,7 @@ export class Replication {
   private readonly coordinator: Coordinator;
   private readonly maildrops: Maildrops;
   private readonly settlements: Settlements;
+  private readonly floors: Floors;
   private readonly repair: Repair;
   private readonly transfer: Transfer;
   private readonly driver: Driver;
@@ -132,8 +136,17 @@ export class Replication {
       ...{ membership, groups, store, puller, clock, log },
       registers: this.registers,
     });
+    this.floors = new Floors({
+      ...{ groups, peers, store, clock, random, log },
+      registers: this.registers,
+      ringMs: () => ringClock.nowMs(),
+      tell: (register) => this.tellChanged(register),
+      limits: options.floors ?? defaultFloorLimits,
+    });
+    const { floors } = this;
     this.repair = new Repair({
       ...{ membership, groups, store, puller, clock, random, log },
+      onDropped: (mailbox) => floors.forget(mailbox),
       registers: this.registers,
       names: this.names,
     });
@@ -161,6 +174,7 @@ export class Replication {
     this.coordinator = new Coordinator({
       ...{ peers, groups, store, files, log },
       view: membership,
+      onSunk: (ms) => ringClock.hear(ms),
       isDown: ({ uuid, addr }) => options.isDown(addr) || this.heartbeat.isQuiet(uuid),
     });
     this.maildrops = new Maildrops({
@@ -189,7 +203,7 @@ export class Replication {
         tries: new TryTable(clock),
         retries: this.retries,
         doubts: this.doubts,
-        ringClock,
+        ...{ ringClock, floors },
         repair: this.repair,
         transfer: this.transfer,
         heartbeat: this.heartbeat,
@@ -204,6 +218,7 @@ export class Replication {
         onJoin: (request) => this.joining.admit(request),
         status: options.status,
         onRegisterChanged: (register) => {
+          floors.heard(register);
           for (const listener of this.registerListeners) listener(register);
         },
         onQueueCall: async (call) => {
@@ -233,6 +248,7 @@ export class Replication {
     void this.every(timings.beatIntervalMs / 2, () => this.heartbeat.tick());
     void this.every(timings.driveIntervalMs, () => this.driver.tick());
     void this.every(timings.repairIntervalMs, () => this.repairRound(), true);
+    void this.every(this.floors.intervalMs, () => this.floors.tick());
     void this.every(timings.handOverIntervalMs, async () => {
       await this.repair.handOver();
     });
@@ -328,9 +344,14 @@ export class Replication {
     }
   }
 
-  deliver(copies: readonly Copy[], body: Body): Promise<DeliveryResult> {
+  /** `byGroup`: only copies with the mailbox's own group count, and nobody else gets any. */
+  deliver(
+    copies: readonly Copy[],
+    body: Body,
+    options: { readonly byGroup?: boolean } = {},
+  ): Promise<DeliveryResult> {
     this.pace.noteForeground();
-    return this.coordinator.deliver(copies, body);
+    return this.coordinator.deliver(copies, body, options);
   }
 
   /** Gives up a body that was handed over to be delivered. */

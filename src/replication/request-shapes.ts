@@ -122,6 +122,7 @@ const shapes: Readonly<Record<PeerMethodName, Shape>> = {
   releaseTry: record({ ...epoch, key: text, id: text }),
   summary: record({ ...epoch, mailbox }),
   listing: record({ mailbox, after: pageAfter }),
+  sound: record({ ...epoch, mailbox, nonce: text }),
   fetch: record({ mailbox, ids: listOf(messageId), withBodies: boolean }),
   beat: record({ boot: text, epoch: whole, ringMs: finite }),
   roster: record({}),

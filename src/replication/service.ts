@@ -1,4 +1,5 @@
 /** What this member answers to the others. */
+import type { Body } from "../shared/body.js";
 import type { MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
 import { limits } from "../shared/limits.js";
 import type { Log } from "../shared/log.js";
@@ -7,6 +8,7 @@ import { BodyCorruptError, StoreFailedError, StoreFullError } from "../shared/st
 import { accept, prepare } from "./acceptor.js";
 import { untouched } from "./ballot.js";
 import type { Bodies } from "./bodies.js";
+import type { Admitted, Floors } from "./floors.js";
 import type { Groups } from "./group.js";
 import type { Heartbeat } from "./heartbeat.js";
 import type { LockTable } from "./locks.js";
@@ -49,6 +51,7 @@ export interface ServiceOptions {
   readonly doubts: Doubts;
   readonly ringClock: RingClock;
   readonly bodies: Bodies;
+  readonly floors: Floors;
   readonly repair: Repair;
   readonly transfer: Transfer;
   readonly heartbeat: Heartbeat;
@@ -110,6 +113,8 @@ export function createHandlers(options: ServiceOptions): PeerHandlers {
         return { kind: "summary", summary: await options.store.summary(mailbox) };
       }),
     listing: (_, request) => service.listing(request),
+    sound: (from, { epoch, mailbox, nonce }) =>
+      service.fenced(from, epoch, () => options.floors.sound(mailbox, nonce)),
     fetch: (_, request) => service.fetch(request),
     beat: (from, beat) => {
       options.retries.coordinatorHeard(from.uuid);
@@ -157,6 +162,11 @@ export function createHandlers(options: ServiceOptions): PeerHandlers {
   };
 }
 
+interface Barred {
+  readonly kind: "barred";
+  readonly barred: ReturnType<Floors["barred"]>;
+}
+
 class Service {
   constructor(private readonly options: ServiceOptions) {}
 
@@ -188,9 +198,39 @@ class Service {
 
   async replicate(from: Caller, request: RequestOf<"replicate">): Promise<ReplyOf<"replicate">> {
     const bodies = await this.options.bodies.collect(from, request.bodies, request.blobs ?? []);
-    const reply = await this.fenced(from, request.epoch, async (): Promise<ReplicateReply> => {
-      const { store, locks, log } = this.options;
+    const reply = await this.counted(from, request, bodies);
+    if (reply.kind !== "stored") await this.options.bodies.dispose(bodies);
+    return reply;
+  }
+
+  /** What lies below a barrier waits, and is judged by the floor. */
+  private async counted(
+    from: Caller,
+    request: RequestOf<"replicate">,
+    bodies: readonly Body[],
+  ): Promise<ReplyOf<"replicate">> {
+    const { floors } = this.options;
+    let admitted: Admitted = new Map();
+    for (;;) {
+      const reply = await this.written(from, request, { bodies, admitted });
+      if (reply.kind !== "barred") return reply;
+      const judgement = await floors.judge(reply.barred, request.lock !== undefined);
+      if (judgement.kind === "sunk") return judgement;
+      admitted = judgement.admitted;
+    }
+  }
+
+  private written(
+    from: Caller,
+    request: RequestOf<"replicate">,
+    { bodies, admitted }: { bodies: readonly Body[]; admitted: Admitted },
+  ): Promise<Fenced<ReplicateReply | Barred>> {
+    return this.fenced(from, request.epoch, async (): Promise<ReplicateReply | Barred> => {
+      const { store, locks, floors, log } = this.options;
       const { lock } = request;
+      // No turn of the event loop from here to the write.
+      const barred = floors.barred(request.operations, admitted);
+      if (barred.length > 0) return { kind: "barred", barred };
       if (lock && !locks.holds(lock.mailbox, lock.session)) return { kind: "lockLost" };
       if (lock) this.noteUnsettled(lock.mailbox, request.unsettled ?? []);
       const operations = request.operations.flatMap((operation) => this.prepared(operation));
@@ -204,8 +244,6 @@ class Service {
         return { kind: "failed" };
       }
     });
-    if (reply.kind !== "stored") await this.options.bodies.dispose(bodies);
-    return reply;
   }
 
   /** Mails in doubt that are deleted: this member may never have had them, but gets their retries. */
@@ -320,7 +358,7 @@ class Service {
   }
 
   async listing({ mailbox, after }: RequestOf<"listing">): Promise<ReplyOf<"listing">> {
-    const { messages, tombstones } = await this.options.store.contents(mailbox);
+    const { messages, tombstones, floor } = await this.options.store.contents(mailbox);
     const ids = [...messages, ...tombstones].map(({ id }) => id).filter((id) => id > after);
     const more = ids.length > limits.pageEntriesMax;
     if (ids.length > 1) ids.sort();
@@ -330,7 +368,16 @@ class Service {
     const live = messages.filter(isOnPage).map(({ id }) => id);
     const removed = tombstones.filter(isOnPage);
     const unsettled = removed.flatMap(({ id }) => this.options.retries.unsettled(id) ?? []);
-    return { live, removed, more, unsettled };
+    const height = floor && { below: floor.below, ...(after === "" && { floor }) };
+    // Not before the list was made: what came behind the barrier's back would count as known.
+    return {
+      live,
+      removed,
+      more,
+      unsettled,
+      ...height,
+      barrier: this.options.floors.barrier(mailbox),
+    };
   }
 
   async fetch(request: RequestOf<"fetch">): Promise<ReplyOf<"fetch">> {

@@ -1,3 +1,4 @@
+import type { Floor } from "./floor.js";
 import type { BodyDigest, MailboxName, MemberUuid, MessageId } from "./ids.js";
 
 /**
@@ -56,6 +57,8 @@ export interface RegisterState {
 export type Operation =
   | { readonly kind: "AddMessage"; readonly mailbox: MailboxName; readonly message: StoredMessage }
   | { readonly kind: "RemoveMessage"; readonly mailbox: MailboxName; readonly tombstone: Tombstone }
+  /** What is below it and not spared is over, its tombstones too. Of several the highest counts. */
+  | { readonly kind: "RaiseFloor"; readonly mailbox: MailboxName; readonly floor: Floor }
   /** Replaces the acceptor state of `register`; the caller has compared ballots. */
   | { readonly kind: "PutRegister"; readonly register: string; readonly state: RegisterState }
   /** This node no longer keeps the mailbox: its group has confirmed every message. Local. */

@@ -1,12 +1,15 @@
 import { dirname, join } from "node:path";
+import { isSunk } from "../shared/floor.js";
 import type { MailboxName } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
 import { indexName } from "./bodies.js";
 import { type Disk, unlinkIfThere } from "../shared/disk.js";
 import type { Layout } from "./layout.js";
 import { isPackable } from "./packed-removals.js";
+import type { PendingOperation } from "./mailbox.js";
+import type { MailboxModel } from "./mailbox-model.js";
 import type { JournaledOperation } from "./record.js";
-import { locationsOf, type Segments } from "./replay.js";
+import { isOfMailbox, locationsOf, type Segments } from "./replay.js";
 import type { Leisure, ScanResult } from "./segment-scan.js";
 import type { State } from "./state.js";
 import type { Writer } from "./writer.js";
@@ -38,8 +41,8 @@ const removalsPerRecord = 2_000;
 
 /**
  * Deletes sealed segments after copying forward what is still needed. Nothing is deleted before its
- * copy is durable, and only what is proven dead is not copied: a message with a tombstone, anything
- * of an older epoch or version, a body that no live message refers to and nobody asked for meanwhile.
+ * copy is durable, and only what is proven dead is not copied: a message with a tombstone, what is below a
+ * mailbox's floor, anything of an older epoch or version, a body that no live message refers to and nobody asked for meanwhile.
  * Records do not depend on their order, so a crash at any point leaves only duplicates.
  *
  * The views must reflect the condemned segments (a checkpoint behind them).
@@ -160,24 +163,26 @@ export class Compaction {
     await writer.inFileTurn(digest, () => writer.unlinkUnknown(digest));
   }
 
-  /** Keys of the messages of a segment that have a tombstone, mailbox by mailbox. */
+  /**
+   * Keys of what is over of a segment, mailbox by mailbox: messages that have a tombstone or are below the
+   * floor, tombstones below it, and lower floors.
+   */
   async #deadOperations(segment: number): Promise<Set<string>> {
     const { state } = this.options;
-    const byMailbox = new Map<MailboxName, string[]>();
+    const byMailbox = new Map<MailboxName, PendingOperation[]>();
     await this.#scan(segment, ({ header }) => {
       for (const operation of header.operations) {
-        if (operation.kind !== "AddMessage") continue;
-        const ids = byMailbox.get(operation.mailbox);
-        if (ids === undefined) byMailbox.set(operation.mailbox, [operation.message.id]);
-        else ids.push(operation.message.id);
+        if (!isOfMailbox(operation)) continue;
+        const operations = byMailbox.get(operation.mailbox);
+        if (operations === undefined) byMailbox.set(operation.mailbox, [operation]);
+        else operations.push(operation);
       }
     });
     const dead = new Set<string>();
-    for (const [mailbox, ids] of byMailbox) {
+    for (const [mailbox, operations] of byMailbox) {
       await state.mailboxes.withModel(mailbox, (model) => {
-        for (const id of ids) {
-          if (model.stateOf(id) === "removed") dead.add(`add ${mailbox} ${id}`);
-        }
+        for (const operation of operations)
+          if (isOver(model, operation)) dead.add(keyOf(operation));
       });
     }
     return dead;
@@ -251,11 +256,10 @@ export class Compaction {
       case "DropMailbox":
         return operation.epoch >= mailboxes.epochOf(operation.mailbox);
       case "AddMessage":
-      case "RemoveMessage": {
+      case "RemoveMessage":
+      case "RaiseFloor": {
         if (operation.epoch < mailboxes.epochOf(operation.mailbox)) return false;
-        const isAdd = operation.kind === "AddMessage";
-        const id = isAdd ? operation.message.id : operation.tombstone.id;
-        const key = `${isAdd ? "add" : "remove"} ${operation.mailbox} ${id}`;
+        const key = keyOf(operation);
         // One copy of a duplicate is enough: an equal record was copied by this run.
         if (dead.has(key) || this.#copied.has(key)) return false;
         this.#copied.add(key);
@@ -274,4 +278,18 @@ export class Compaction {
     }
     await disk.syncDirectory(dirname(layout.bodies));
   }
+}
+
+function keyOf(operation: PendingOperation): string {
+  const { kind, mailbox } = operation;
+  if (kind === "AddMessage") return `add ${mailbox} ${operation.message.id}`;
+  if (kind === "RemoveMessage") return `remove ${mailbox} ${operation.tombstone.id}`;
+  return `floor ${mailbox} ${operation.floor.below}`;
+}
+
+/** Does nothing depend on it any more? What makes it so is durable, and copied in its turn. */
+function isOver(model: MailboxModel, operation: PendingOperation): boolean {
+  if (operation.kind === "AddMessage") return model.stateOf(operation.message.id) === "removed";
+  if (operation.kind === "RemoveMessage") return isSunk(model.floor, operation.tombstone.id);
+  return model.floor !== undefined && operation.floor.below < model.floor.below;
 }

@@ -9,8 +9,9 @@ import type { StoreSystem } from "./system.js";
  *
  * 2: many removals in one operation of a record (`packed-removals.ts`), packs of tombstones and marks in
  * view files (`tombstones.ts`, `view-file.ts`). All that 1 has is read as before.
+ * 3: floors (`shared/floor.ts`), in records and in view files. All that 2 has is read as before.
  */
-const formatVersion = 2;
+const formatVersion = 3;
 
 /** The data directory cannot be used by this program: newer, damaged or not a store. */
 export class StoreVersionError extends Error {

@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { type Floor, isSunk } from "../shared/floor.js";
 import type { MessageId } from "../shared/ids.js";
 import type { StoredMessage, Tombstone } from "../shared/operation.js";
 import type { MailboxContents, MailboxSummary } from "../replication/ports.js";
@@ -31,7 +32,7 @@ export function sameTotals(a: Totals, b: Totals): boolean {
 }
 
 /** The part of a set's digest that one (id, live | removed) contributes. */
-function share(id: string, state: "live" | "removed"): bigint {
+function share(id: string, state: "live" | "removed" | "floor"): bigint {
   return BigInt(`0x${hash("sha256", `${id} ${state}`, "hex").slice(0, 32)}`);
 }
 
@@ -43,6 +44,12 @@ interface Entry {
 }
 
 const tombstonePrefix = "x";
+const floorPrefix = "=";
+const isFloor = ({ _id }: ViewDocument): boolean => _id.startsWith(floorPrefix);
+const floorOf = ({ _id, v }: ViewDocument): Floor => ({
+  below: _id.slice(floorPrefix.length),
+  spared: v,
+});
 
 /** Documents that are taken in without a break. */
 const stepDocuments = 1_000;
@@ -63,12 +70,16 @@ function parse(entry: Entry): StoredMessage {
   return entry.message;
 }
 
-/** A mailbox in memory: a grow-only set of messages and a grow-only set of tombstones that win. */
+/**
+ * A mailbox in memory: a grow-only set of messages, a grow-only set of tombstones that win, and a floor that
+ * only rises and wins over both.
+ */
 export class MailboxModel {
   readonly #live = new Map<string, Entry>();
   readonly #removed: Tombstones;
   #digest = 0n;
   #octets = 0;
+  #floor: Floor | undefined;
   #contents: MailboxContents | undefined;
   /** Changes that the view file does not have yet. */
   #unwritten: ViewDocument[] = [];
@@ -95,15 +106,19 @@ export class MailboxModel {
     };
   }
 
-  stateOf(id: string): "live" | "removed" | "unknown" {
-    if (this.#removed.has(id)) return "removed";
+  get floor(): Floor | undefined {
+    return this.#floor;
+  }
+
+  stateOf(id: MessageId): "live" | "removed" | "unknown" {
+    if (this.#removed.has(id) || isSunk(this.#floor, id)) return "removed";
     return this.#live.has(id) ? "live" : "unknown";
   }
 
   /** Adds a message; nothing happens when it is there or was removed. */
   add(message: StoredMessage): void {
     const { id } = message;
-    if (this.#live.has(id) || this.#removed.has(id)) return;
+    if (this.stateOf(id) !== "unknown") return;
     const json = JSON.stringify(message);
     const octets = message.bodyOctets + Buffer.byteLength(message.trace);
     this.#insert(id, json, octets);
@@ -111,13 +126,69 @@ export class MailboxModel {
   }
 
   /** Removes for ever. Returns the message that this ended, if it was there. */
-  remove(tombstone: Tombstone): StoredMessage | undefined {
+  remove(tombstone: Tombstone): readonly StoredMessage[] | undefined {
     const { id } = tombstone;
-    if (this.#removed.has(id)) return undefined;
+    if (this.stateOf(id) === "removed") return undefined;
     const ended = this.#bury(tombstone);
     this.#unwritten.push({ _id: tombstonePrefix + id, v: toText(tombstone) });
     if (ended !== undefined) this.#unremoved.push(id);
-    return ended === undefined ? undefined : parse(ended);
+    return ended === undefined ? undefined : [parse(ended)];
+  }
+
+  /** What is below and not spared goes, tombstones too. Returns the messages that this ended. */
+  raise(floor: Floor): readonly StoredMessage[] {
+    const before = this.#floor;
+    if (before !== undefined && floor.below <= before.below) return [];
+    this.#setFloor(floor);
+    if (before !== undefined) this.#retract([floorPrefix + before.below]);
+    this.#unwritten.push({ _id: floorPrefix + floor.below, v: floor.spared });
+    return this.#sink(floor);
+  }
+
+  #setFloor(floor: Floor): void {
+    if (this.#floor !== undefined) this.#digest -= share(this.#floor.below, "floor");
+    this.#digest = BigInt.asUintN(128, this.#digest + share(floor.below, "floor"));
+    this.#floor = floor;
+    this.#contents = undefined;
+  }
+
+  #sink(floor: Floor): readonly StoredMessage[] {
+    const ended: StoredMessage[] = [];
+    for (const [id, entry] of this.#live) {
+      if (!isSunk(floor, id as MessageId)) continue;
+      ended.push(parse(entry));
+      this.#live.delete(id);
+      this.#digest -= share(id, "live");
+      this.#octets -= entry.octets;
+    }
+    const { singles, packed, documents, kept } = this.#removed.forget(floor);
+    for (const id of [...singles, ...packed]) this.#digest -= share(id, "removed");
+    this.#digest = BigInt.asUintN(128, this.#digest);
+    this.#contents = undefined;
+    const tombstones = singles.map((id) => tombstonePrefix + id);
+    this.#retract([...ended.map(({ id }) => id), ...tombstones, ...documents]);
+    this.#putSingly(kept);
+    return ended;
+  }
+
+  /** Those of these documents that are in the file are removed from it; others never get there. */
+  #retract(ids: readonly string[]): void {
+    const gone = new Set(ids);
+    this.#unwritten = this.#unwritten.filter(({ _id }) => !gone.delete(_id));
+    for (const id of gone) this.#unremoved.push(id);
+  }
+
+  /** What was in a pack that is given up. */
+  #putSingly(tombstones: readonly Tombstone[]): void {
+    const documents = new Map(
+      tombstones.map((each) => [
+        tombstonePrefix + each.id,
+        { _id: tombstonePrefix + each.id, v: toText(each) },
+      ]),
+    );
+    // Packed, and not taken out of the file yet: it stays there.
+    this.#unremoved = this.#unremoved.filter((id) => !documents.delete(id));
+    this.#unwritten.push(...documents.values());
   }
 
   /** Puts what the view file has. Pauses after each step: the caller gives others a turn. */
@@ -125,6 +196,10 @@ export class MailboxModel {
     for (const [index, document] of documents.entries()) {
       const { _id, v, n } = document;
       if (isMark(document)) continue;
+      if (isFloor(document)) {
+        this.#loadFloor(document);
+        continue;
+      }
       if (isPack(document)) {
         this.#loadPack(document);
         yield;
@@ -132,6 +207,17 @@ export class MailboxModel {
       else if (!this.#removed.has(_id)) this.#insert(_id, v, n ?? 0);
       if (index % stepDocuments === stepDocuments - 1) yield;
     }
+    // What a crash has left behind.
+    if (this.#floor !== undefined) this.#sink(this.#floor);
+  }
+
+  #loadFloor(document: ViewDocument): void {
+    const floor = floorOf(document);
+    const known = this.#floor;
+    const isHigher = known === undefined || floor.below > known.below;
+    if (isHigher) this.#setFloor(floor);
+    const lower = isHigher ? known : floor;
+    if (lower !== undefined) this.#unremoved.push(floorPrefix + lower.below);
   }
 
   #loadTombstone(_id: string, v: string): void {
@@ -195,6 +281,7 @@ export class MailboxModel {
       get tombstones() {
         return tombstones();
       },
+      floor: this.#floor,
       summary: summaryOf(this.totals),
     };
     return this.#contents;

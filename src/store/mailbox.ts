@@ -1,13 +1,14 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { MailboxName } from "../shared/ids.js";
+import type { StoredMessage } from "../shared/operation.js";
 import { emptyTotals, type MailboxModel, type Totals } from "./mailbox-model.js";
 import type { JournaledOperation } from "./record.js";
 import type { ViewFile } from "./view-file.js";
 
 export type MailboxOperation = Extract<
   JournaledOperation,
-  { kind: "AddMessage" | "RemoveMessage" | "DropMailbox" }
+  { kind: "AddMessage" | "RemoveMessage" | "RaiseFloor" | "DropMailbox" }
 >;
 export type PendingOperation = Exclude<MailboxOperation, { kind: "DropMailbox" }>;
 
@@ -83,8 +84,9 @@ export function waitingOf(mailbox: Mailbox): number {
 }
 
 export function isEmpty(mailbox: Mailbox): boolean {
-  const { messages, tombstones } = totalsOf(mailbox);
-  return messages + tombstones + mailbox.flying + mailbox.pending.length === 0 && mailbox.exact;
+  // Of nothing at all the digest is zero; a floor alone has one.
+  const isNothing = totalsOf(mailbox).digest === 0n;
+  return isNothing && mailbox.flying + mailbox.pending.length === 0 && mailbox.exact;
 }
 
 /** The view file: a hash of the name, since names may hold anything, and the epoch. */
@@ -113,8 +115,13 @@ export function fromCatalogText(name: MailboxName, text: string): Mailbox {
   return { ...newMailbox(name), epoch, nextEpoch: epoch, totals, syncedOctets };
 }
 
-export function applyTo(model: MailboxModel, operation: PendingOperation) {
-  if (operation.kind === "RemoveMessage") return model.remove(operation.tombstone);
+/** Answers the messages that the operation has ended. */
+export function applyTo(
+  model: MailboxModel,
+  operation: PendingOperation,
+): readonly StoredMessage[] {
+  if (operation.kind === "RaiseFloor") return model.raise(operation.floor);
+  if (operation.kind === "RemoveMessage") return model.remove(operation.tombstone) ?? [];
   model.add(operation.message);
-  return undefined;
+  return [];
 }

@@ -145,8 +145,7 @@ export class Mailboxes {
 
   #applyOpen(view: OpenView, operation: PendingOperation): void {
     view.usedMs = this.options.system.nowMs();
-    const ended = applyTo(view.model, operation);
-    if (ended !== undefined) this.options.onRemoved(ended);
+    for (const ended of applyTo(view.model, operation)) this.options.onRemoved(ended);
   }
 
   #countWaiting(mailbox: Mailbox, before: number): void {

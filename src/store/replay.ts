@@ -6,6 +6,7 @@ import { type Disk, errorCode, unlinkIfThere } from "../shared/disk.js";
 import { indexName } from "./bodies.js";
 import { type JournalPosition, segmentName } from "./journal.js";
 import type { PendingOperation } from "./mailbox.js";
+import type { JournaledOperation } from "./record.js";
 import { rewrite } from "./rewrite.js";
 import { type Leisure, type ScannedRecord, type ScanResult, scanSegment } from "./segment-scan.js";
 import type { BodyLocation } from "./segment-index.js";
@@ -107,8 +108,7 @@ export class Segments {
     const found: PendingOperation[] = [];
     await this.#scanAll(end, ({ header }) => {
       for (const operation of header.operations) {
-        const isOne = operation.kind === "AddMessage" || operation.kind === "RemoveMessage";
-        if (isOne && operation.mailbox === mailbox) found.push(operation);
+        if (isOfMailbox(operation) && operation.mailbox === mailbox) found.push(operation);
       }
     });
     return found;
@@ -140,6 +140,9 @@ export class Segments {
     }
   }
 }
+
+export const isOfMailbox = (operation: JournaledOperation): operation is PendingOperation =>
+  ["AddMessage", "RemoveMessage", "RaiseFloor"].includes(operation.kind);
 
 export function locationsOf(record: ScannedRecord, segment: number) {
   const bodyOffset = record.bodyOffset - record.offset;

@@ -54,6 +54,7 @@ export class State {
     switch (operation.kind) {
       case "AddMessage":
       case "RemoveMessage":
+      case "RaiseFloor":
       case "DropMailbox":
         return { ...operation, epoch: this.mailboxes.begin(operation.mailbox, operation.kind) };
       case "PutRegister":

@@ -582,41 +582,47 @@ describe("the directory", () => {
     await (await open(directory)).close();
     const path = join(directory, "version");
     const version = JSON.parse(fs.readFileSync(path, "utf8")) as object;
-    fs.writeFileSync(path, JSON.stringify({ ...version, format: 3 }));
+    fs.writeFileSync(path, JSON.stringify({ ...version, format: 4 }));
     await expect(open(directory)).rejects.toThrow(StoreVersionError);
-    await expect(open(directory)).rejects.toThrow(/newer version \(format 3/);
+    await expect(open(directory)).rejects.toThrow(/newer version \(format 4/);
     fs.rmSync(path);
     await expect(open(directory)).rejects.toThrow(/no "version" file/);
   });
 
-  test("of format 1 is read, and is of format 2 from the first start on", async () => {
-    const directory = temporaryDirectory();
-    const first = await open(directory);
-    const numbers = Array.from({ length: 20 }, (_, i) => i + 1);
-    for (const n of numbers) await first.write([add(alice, n, bodyOf(`${n}`))], [bodyOf(`${n}`)]);
-    // One by one, as format 1 has them.
-    for (const n of numbers.slice(0, 10)) await first.write([remove(alice, n)]);
-    const before = await first.contents(alice);
-    await first.close();
-    const path = join(directory, "version");
-    const formatIn = (): unknown =>
-      (JSON.parse(fs.readFileSync(path, "utf8")) as { format: unknown }).format;
-    expect(formatIn()).toBe(2);
-    fs.writeFileSync(path, fs.readFileSync(path, "utf8").replace('"format":2', '"format":1'));
-    const options = { tombstonesPerPack: 8, flushAfterMs: 0 };
-    const second = await open(directory, options);
-    expect(formatIn()).toBe(2);
-    expect(await second.contents(alice)).toEqual(before);
-    await second.write(numbers.slice(10, 18).map((n) => remove(alice, n)));
-    const after = await ids(second, alice);
-    expect(after).toEqual({ live: [idOf(19), idOf(20)], removed: expect.anything() });
-    expect(after.removed).toHaveLength(18);
-    await second.close();
-    const third = await open(directory, options);
-    const { live, removed } = await ids(third, alice);
-    expect([live, [...removed].sort()]).toEqual([after.live, [...after.removed].sort()]);
-    await third.close();
-  });
+  test.each([1, 2])(
+    "of format %i is read, and is of format 3 from the first start on",
+    async (format) => {
+      const directory = temporaryDirectory();
+      const first = await open(directory);
+      const numbers = Array.from({ length: 20 }, (_, i) => i + 1);
+      for (const n of numbers) await first.write([add(alice, n, bodyOf(`${n}`))], [bodyOf(`${n}`)]);
+      // One by one, as format 1 has them.
+      for (const n of numbers.slice(0, 10)) await first.write([remove(alice, n)]);
+      const before = await first.contents(alice);
+      await first.close();
+      const path = join(directory, "version");
+      const formatIn = (): unknown =>
+        (JSON.parse(fs.readFileSync(path, "utf8")) as { format: unknown }).format;
+      expect(formatIn()).toBe(3);
+      fs.writeFileSync(
+        path,
+        fs.readFileSync(path, "utf8").replace('"format":3', `"format":${format}`),
+      );
+      const options = { tombstonesPerPack: 8, flushAfterMs: 0 };
+      const second = await open(directory, options);
+      expect(formatIn()).toBe(3);
+      expect(await second.contents(alice)).toEqual(before);
+      await second.write(numbers.slice(10, 18).map((n) => remove(alice, n)));
+      const after = await ids(second, alice);
+      expect(after).toEqual({ live: [idOf(19), idOf(20)], removed: expect.anything() });
+      expect(after.removed).toHaveLength(18);
+      await second.close();
+      const third = await open(directory, options);
+      const { live, removed } = await ids(third, alice);
+      expect([live, [...removed].sort()]).toEqual([after.live, [...after.removed].sort()]);
+      await third.close();
+    },
+  );
 
   test.each([0, 1.5, -1, "1", null])("of format %j is no store of ours", async (format) => {
     const directory = temporaryDirectory();

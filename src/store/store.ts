@@ -8,6 +8,7 @@ import type {
 } from "../replication/ports.js";
 import type { Body } from "../shared/body.js";
 import type { BodyDigest, MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
+import type { Floor } from "../shared/floor.js";
 import type { Log } from "../shared/log.js";
 import type { Operation, RegisterState } from "../shared/operation.js";
 import type { StoreFailedError } from "../shared/store-errors.js";
@@ -131,6 +132,11 @@ export class JournalStore implements DurableStore {
   async summary(mailbox: MailboxName): Promise<MailboxSummary> {
     await this.#landed(mailbox);
     return this.parts.state.mailboxes.summary(mailbox);
+  }
+
+  async floor(mailbox: MailboxName): Promise<Floor | undefined> {
+    await this.#landed(mailbox);
+    return this.parts.state.mailboxes.withModel(mailbox, (model) => model.floor);
   }
 
   async #landed(mailbox: MailboxName): Promise<void> {

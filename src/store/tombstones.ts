@@ -1,3 +1,5 @@
+import { hash } from "node:crypto";
+import { type Floor, isSunk } from "../shared/floor.js";
 import type { MessageId } from "../shared/ids.js";
 import type { Tombstone } from "../shared/operation.js";
 import type { ViewDocument } from "./view-file.js";
@@ -19,6 +21,8 @@ class Pack {
     readonly ids: Buffer,
     /** Of the one that was removed last: nothing depends on the others' times. */
     readonly removedAtMs: number,
+    /** Of its document. By what is in it: a part of a pack may begin as the whole did. */
+    readonly name = `${packPrefix}${ids.toString("hex", 0, idOctets)}${hash("sha256", ids).slice(0, 16)}`,
   ) {
     this.first = this.idAt(0);
     this.last = this.idAt(this.size - 1);
@@ -55,7 +59,7 @@ class Pack {
 
   toDocument(): ViewDocument {
     return {
-      _id: packPrefix + this.first,
+      _id: this.name,
       v: `${this.removedAtMs} ${this.ids.toString("base64")}`,
     };
   }
@@ -63,20 +67,31 @@ class Pack {
 
 export const isPack = ({ _id }: ViewDocument): boolean => _id.startsWith(packPrefix);
 
-function packOf({ v }: ViewDocument): Pack {
+function packOf({ _id, v }: ViewDocument): Pack {
   const space = v.indexOf(" ");
-  return new Pack(Buffer.from(v.slice(space + 1), "base64"), Number(v.slice(0, space)));
+  return new Pack(Buffer.from(v.slice(space + 1), "base64"), Number(v.slice(0, space)), _id);
+}
+
+/** What a floor has done to tombstones. */
+interface Forgotten {
+  /** Those that were there one by one. */
+  readonly singles: readonly MessageId[];
+  readonly packed: readonly MessageId[];
+  /** Documents of packs that are no more. */
+  readonly documents: readonly string[];
+  /** What else was in these, one by one now. */
+  readonly kept: readonly Tombstone[];
 }
 
 /**
- * What was removed from one mailbox. That is never forgotten, and a queue removes as many messages as
- * pass through it: so those of which no more than the id is known are packed, and take a
- * tenth of the room.
+ * What was removed from one mailbox. That is not forgotten before a floor says so, and a queue removes as
+ * many messages as pass through it: so those of which no more than the id is known are packed, and take
+ * a tenth of the room.
  */
 export class Tombstones {
   readonly #single = new Map<string, Tombstone>();
   #packable = 0;
-  readonly #packs: Pack[] = [];
+  #packs: Pack[] = [];
   #packed = 0;
   #lastPacked = "";
 
@@ -124,6 +139,37 @@ export class Tombstones {
       this.#packable -= some.length;
     }
     return { documents, ids };
+  }
+
+  /** Forgets what is below the floor and not spared. */
+  forget(floor: Floor): Forgotten {
+    const singles: MessageId[] = [];
+    const packed: MessageId[] = [];
+    const documents: string[] = [];
+    const kept: Tombstone[] = [];
+    for (const [id, tombstone] of this.#single) {
+      if (!isSunk(floor, tombstone.id)) continue;
+      this.#single.delete(id);
+      if (isPackable(tombstone)) this.#packable -= 1;
+      singles.push(tombstone.id);
+    }
+    const packs = this.#packs;
+    this.#packs = [];
+    this.#packed = 0;
+    this.#lastPacked = "";
+    for (const pack of packs) {
+      const all = pack.first < floor.below ? [...pack.tombstones()] : [];
+      const sunk = all.filter(({ id }) => isSunk(floor, id));
+      if (sunk.length === 0) {
+        this.#keep(pack);
+        continue;
+      }
+      documents.push(pack.name);
+      for (const { id } of sunk) packed.push(id);
+      kept.push(...all.filter(({ id }) => !isSunk(floor, id)));
+    }
+    for (const tombstone of kept) this.add(tombstone);
+    return { singles, packed, documents, kept };
   }
 
   #keep(pack: Pack): void {

@@ -375,9 +375,9 @@ function split(whole: Part): Part[] {
     const body = operation.kind === "AddMessage" ? bodies.get(operation.message.digest) : undefined;
     if (body !== undefined) put(body);
     current.operations.push(operation);
-    // A register's value may be large; the others are about a kilobyte.
+    // A value or a floor may be large; the others are about a kilobyte.
     octets.header +=
-      operation.kind === "PutLocal" || operation.kind === "PutRegister"
+      operation.kind !== "AddMessage" && operation.kind !== "RemoveMessage"
         ? JSON.stringify(operation).length
         : 1_000;
   }

@@ -83,7 +83,15 @@ const bodies = list(fc.record({ digest, octets: whole }));
 
 const request = fc.record(
   {
-    ...{ epoch: often(fc.constant(1)), mailbox, session: text, boot: text, register: text, ballot },
+    ...{
+      epoch: often(fc.constant(1)),
+      nonce: text,
+      mailbox,
+      session: text,
+      boot: text,
+      register: text,
+      ballot,
+    },
     ...{
       value: junk,
       operations: list(operation),
@@ -126,6 +134,7 @@ const methods = [
     "holds",
     "summary",
     "listing",
+    "sound",
     "fetch",
     "beat",
     "roster",

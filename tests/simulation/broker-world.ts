@@ -15,7 +15,7 @@ import type { PeerMessage } from "../../src/replication/ports.js";
 import type { MailboxName } from "../../src/shared/ids.js";
 import { restlessness } from "./replication-checker.js";
 import { gone, type Life, ringParameters, startMs } from "./replication-life.js";
-import { ReplicationWorld, type SimulatedMember } from "./replication-world.js";
+import { ReplicationWorld, type SimulatedMember, type WorldOptions } from "./replication-world.js";
 
 const { domain } = ringParameters;
 const ringAddress = `ring@${domain}`;
@@ -37,6 +37,10 @@ export interface Shown {
   readonly head: string;
 }
 
+interface FormOptions extends Partial<Pick<WorldOptions, "seed" | "disks" | "floors" | "faults">> {
+  readonly members?: number;
+}
+
 export class BrokerWorld {
   readonly world: ReplicationWorld;
   private readonly brokers = new WeakMap<Life, RingBroker>();
@@ -44,14 +48,17 @@ export class BrokerWorld {
   /** Mailboxes of which nobody stores anything at the moment. */
   readonly refusing = new Set<string>();
 
-  private constructor(seed: number) {
+  private constructor({ seed = 1, disks = "memory", ...options }: FormOptions) {
     const refuse = { answer: { kind: "failed" } as PeerMessage };
     this.world = new ReplicationWorld({
-      ...{ seed, disks: "memory", evictAfterMs: 3_600_000, flushMaxMs: 5 },
+      ...{ seed, disks, evictAfterMs: 3_600_000, flushMaxMs: 5, ...options },
       repairIntervalMs: 3_000,
       faults: {
-        wrapHandle: (_, method, request) => {
-          if (method !== "replicate" || this.refusing.size === 0) return request;
+        ...options.faults,
+        wrapHandle: (life, method, request) => {
+          const given = options.faults?.wrapHandle?.(life, method, request) ?? request;
+          if ("answer" in given) return given;
+          if (method !== "replicate" || this.refusing.size === 0) return given;
           const { operations = [] } = request as { operations?: readonly { mailbox?: string }[] };
           const isHit = operations.some(({ mailbox = "" }) => this.refusing.has(mailbox));
           return isHit ? refuse : request;
@@ -60,8 +67,8 @@ export class BrokerWorld {
     });
   }
 
-  static async form({ seed = 1, members = 3 } = {}): Promise<BrokerWorld> {
-    const formed = new BrokerWorld(seed);
+  static async form({ members = 3, ...options }: FormOptions = {}): Promise<BrokerWorld> {
+    const formed = new BrokerWorld(options);
     const { world } = formed;
     const first = world.create();
     world.start(first, []);

@@ -210,6 +210,7 @@ export class Life implements Host {
       caller: world.network.callerFor(this),
       ...{ clock, random, log },
       timings: { ...defaultTimings, ...world.options },
+      ...(world.options.floors && { floors: world.options.floors }),
       isDown: (peer) => world.network.isDown(addr, peer),
       status: () => ({}),
     });

@@ -12,6 +12,7 @@ import type {
 } from "../../src/replication/ports.js";
 import type { Body } from "../../src/shared/body.js";
 import type { BodyDigest, MailboxName, MessageId } from "../../src/shared/ids.js";
+import { type Floor, isSunk } from "../../src/shared/floor.js";
 import type {
   Operation,
   RegisterState,
@@ -32,7 +33,7 @@ import type {
 
 const modulus = 1n << 128n;
 
-function share(id: string, state: "live" | "removed"): bigint {
+function share(id: string, state: "live" | "removed" | "floor"): bigint {
   const hash = createHash("sha256").update(`${id} ${state}`).digest("hex");
   return BigInt(`0x${hash.slice(0, 32)}`);
 }
@@ -40,21 +41,38 @@ function share(id: string, state: "live" | "removed"): bigint {
 class MailboxState {
   readonly live = new Map<MessageId, StoredMessage>();
   readonly removed = new Map<MessageId, Tombstone>();
+  floor: Floor | undefined;
   #digest = 0n;
   #summary: MailboxSummary | undefined;
 
   add(message: StoredMessage): void {
     if (this.live.has(message.id) || this.removed.has(message.id)) return;
+    if (isSunk(this.floor, message.id)) return;
     this.live.set(message.id, message);
     this.#change(share(message.id, "live"));
   }
 
   remove(tombstone: Tombstone): void {
     const { id } = tombstone;
-    if (this.removed.has(id)) return;
+    if (this.removed.has(id) || isSunk(this.floor, id)) return;
     this.removed.set(id, tombstone);
     this.#change(share(id, "removed"));
     if (this.live.delete(id)) this.#change(modulus - share(id, "live"));
+  }
+
+  raise(floor: Floor): void {
+    if (this.floor !== undefined && floor.below <= this.floor.below) return;
+    if (this.floor !== undefined) this.#change(modulus - share(this.floor.below, "floor"));
+    this.#change(share(floor.below, "floor"));
+    this.floor = floor;
+    for (const id of [...this.live.keys()].filter((each) => isSunk(floor, each))) {
+      this.live.delete(id);
+      this.#change(modulus - share(id, "live"));
+    }
+    for (const id of [...this.removed.keys()].filter((each) => isSunk(floor, each))) {
+      this.removed.delete(id);
+      this.#change(modulus - share(id, "removed"));
+    }
   }
 
   #change(by: bigint): void {
@@ -76,6 +94,7 @@ class MailboxState {
     const copy = new MailboxState();
     for (const [id, message] of this.live) copy.live.set(id, message);
     for (const [id, tombstone] of this.removed) copy.removed.set(id, tombstone);
+    copy.floor = this.floor;
     copy.#digest = this.#digest;
     return copy;
   }
@@ -110,6 +129,8 @@ class StoreState {
         return this.#mailbox(operation.mailbox).add(operation.message);
       case "RemoveMessage":
         return this.#mailbox(operation.mailbox).remove(operation.tombstone);
+      case "RaiseFloor":
+        return this.#mailbox(operation.mailbox).raise(operation.floor);
       case "PutRegister":
         this.registers.set(operation.register, operation.state);
         return;
@@ -290,8 +311,13 @@ export class MemoryStore implements Store {
     return {
       messages: [...mailbox.live.values()].sort(byId),
       tombstones: [...mailbox.removed.values()],
+      floor: mailbox.floor,
       summary: mailbox.summary(),
     };
+  }
+
+  async floor(name: MailboxName): Promise<Floor | undefined> {
+    return (await this.contents(name)).floor;
   }
 
   hasMailbox(name: MailboxName): boolean {

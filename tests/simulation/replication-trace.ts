@@ -76,6 +76,8 @@ function describe(operation: Operation): readonly string[] {
       return [`add ${operation.message.id} to ${operation.mailbox}`];
     case "RemoveMessage":
       return [`remove ${operation.tombstone.id} from ${operation.mailbox}`];
+    case "RaiseFloor":
+      return [`raise floor of ${operation.mailbox} to ${operation.floor.below}`];
     case "DropMailbox":
       return [`drop ${operation.mailbox}`];
     case "PutRegister": {

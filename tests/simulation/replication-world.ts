@@ -1,5 +1,6 @@
 /** A ring of whole members on simulated time, network and disks. */
 import { createHash } from "node:crypto";
+import type { FloorLimits } from "../../src/replication/floors.js";
 import { JoinRefusedError } from "../../src/replication/joining.js";
 import type { PeerMessage, Store } from "../../src/replication/ports.js";
 import { type Roster, rosterToJson } from "../../src/replication/roster.js";
@@ -33,6 +34,7 @@ export interface WorldOptions {
   readonly evictAfterMs: number;
   readonly flushMaxMs: number;
   readonly repairIntervalMs: number;
+  readonly floors?: FloorLimits;
   readonly faults?: Faults;
   readonly witness?: Witness;
 }

@@ -2,12 +2,13 @@
 import { createHash } from "node:crypto";
 import type { Copy } from "../../replication/delivery.js";
 import type { Caller } from "../../replication/peer-methods.js";
-import { isQuorum } from "../../replication/placement.js";
+import { isQuorum, type Placement } from "../../replication/placement.js";
 import type { Files, Store } from "../../replication/ports.js";
 import type { Replication } from "../../replication/replication.js";
 import type { Body } from "../../shared/body.js";
 import type { BodyDigest, MailboxName, MemberUuid, MessageId } from "../../shared/ids.js";
 import { limits } from "../../shared/limits.js";
+import { isOfFlow } from "../../shared/floor.js";
 import type { Operation } from "../../shared/operation.js";
 
 type Ring = Pick<Replication, "deliver" | "settled" | "groups" | "peers">;
@@ -21,7 +22,22 @@ export interface DurableOptions {
 export type Delivered =
   | { readonly kind: "stored"; readonly copies: number; readonly copiesWanted: number }
   | { readonly kind: "full" }
-  | { readonly kind: "tempfail"; readonly why: string };
+  /** `isSunk`: with these ids perhaps never, see `fatesOf`. */
+  | { readonly kind: "tempfail"; readonly why: string; readonly isSunk?: boolean };
+
+/**
+ * What became of a copy, by the word of a majority: it is there or was; it never was, and never will be with
+ * this id; or that is not known yet.
+ */
+export type Fate = "delivered" | "never" | "unknown";
+
+/** What a member knows of some ids of a mailbox. */
+interface Knowledge {
+  readonly known: ReadonlySet<MessageId>;
+  /** Its floor, and the barrier above it when another is on its way. */
+  readonly below: string;
+  readonly barrier: string;
+}
 
 export const digestOf = (bytes: Buffer): BodyDigest =>
   createHash("sha256").update(bytes).digest("hex") as BodyDigest;
@@ -31,11 +47,13 @@ export class Durable {
 
   /**
    * Stores copies of one mail. What fails is not taken back: it was promised to nobody, and
-   * whoever tries again does so with the same ids, over which a deletion would win.
+   * whoever tries again does so with the same ids, over which a deletion would win. A copy that only a
+   * stand-in has doesn't count: it would come home behind the floor.
    */
   async deliver(copies: readonly Copy[], bytes: Buffer, digest: BodyDigest): Promise<Delivered> {
     const { replication } = this.options;
-    const result = await replication.deliver(copies, await this.bodyOf(bytes, digest));
+    const body = await this.bodyOf(bytes, digest);
+    const result = await replication.deliver(copies, body, { byGroup: true });
     if (result.kind !== "stored") return result;
     // Nothing is a retry of an entry; members need not remember it as one that may come again.
     for (const { mailbox, message } of copies)
@@ -71,21 +89,37 @@ export class Durable {
     ids: readonly MessageId[],
   ): Promise<"yes" | "no" | "undecided"> {
     const placement = this.options.replication.groups.placementOf(mailbox);
-    const knowing = new Map(ids.map((id) => [id, new Set<MemberUuid>()]));
-    const answered = new Set<MemberUuid>();
+    const told = await this.askAll(placement, mailbox, ids);
+    if (!isQuorum(placement, new Set(told.keys()))) return "undecided";
+    const lacking = ids.filter((id) => !isQuorum(placement, knowersOf(told, id)));
+    if (lacking.length === 0) return "yes";
+    const isSpreading = lacking.some((id) => [...told.values()].some(({ known }) => known.has(id)));
+    return isSpreading ? "undecided" : "no";
+  }
+
+  /** What became of copies that could not be delivered because a floor has come above their ids. */
+  async fatesOf(
+    mailbox: MailboxName,
+    ids: readonly MessageId[],
+  ): Promise<ReadonlyMap<MessageId, Fate>> {
+    const placement = this.options.replication.groups.placementOf(mailbox);
+    const told = await this.askAll(placement, mailbox, ids);
+    return new Map(ids.map((id) => [id, fateOf(placement, told, id)]));
+  }
+
+  private async askAll(
+    placement: Placement,
+    mailbox: MailboxName,
+    ids: readonly MessageId[],
+  ): Promise<ReadonlyMap<MemberUuid, Knowledge>> {
+    const told = new Map<MemberUuid, Knowledge>();
     await Promise.all(
       placement.everyone.map(async (member) => {
-        const known = await this.knownTo(member, mailbox, ids);
-        if (!known) return;
-        answered.add(member.uuid);
-        for (const id of known) knowing.get(id)?.add(member.uuid);
+        const knowledge = await this.knownTo(member, mailbox, ids);
+        if (knowledge) told.set(member.uuid, knowledge);
       }),
     );
-    if (!isQuorum(placement, answered)) return "undecided";
-    const sets = [...knowing.values()];
-    if (sets.every((members) => isQuorum(placement, members))) return "yes";
-    const isSpreading = sets.some((members) => members.size > 0 && !isQuorum(placement, members));
-    return isSpreading ? "undecided" : "no";
+    return told;
   }
 
   /** Those of the ids that a member has, live or deleted; undefined when it does not answer. */
@@ -93,12 +127,13 @@ export class Durable {
     member: Caller,
     mailbox: MailboxName,
     ids: readonly MessageId[],
-  ): Promise<readonly MessageId[] | undefined> {
+  ): Promise<Knowledge | undefined> {
     const wanted = new Set(ids);
-    const known: MessageId[] = [];
+    const known = new Set<MessageId>();
+    let [below, barrier] = ["", ""];
     const sorted = [...ids].sort();
     const [first, last] = [sorted[0], sorted.at(-1)];
-    if (first === undefined || last === undefined) return known;
+    if (first === undefined || last === undefined) return undefined;
     try {
       // A page holds the ids above; these lie close together.
       for (let after = idBelow(first); ; ) {
@@ -107,9 +142,12 @@ export class Durable {
           after,
         });
         const there = [...page.live, ...page.removed.map(({ id }) => id)].sort();
-        known.push(...there.filter((id) => wanted.has(id)));
+        for (const id of there) if (wanted.has(id)) known.add(id);
+        // The highest barrier, the lowest floor: what is not sure does not count.
+        below = after === idBelow(first) ? (page.below ?? "") : below;
+        barrier = (page.barrier ?? "") > barrier ? (page.barrier ?? "") : barrier;
         const end = there.at(-1);
-        if (!page.more || end === undefined || end >= last) return known;
+        if (!page.more || end === undefined || end >= last) return { known, below, barrier };
         after = end;
       }
     } catch {
@@ -134,6 +172,30 @@ export class Durable {
     });
     return stored.quorum;
   }
+}
+
+/** Does the member count what it knows of the id, so that no floor will pass over it? */
+const counts = ({ below, barrier }: Knowledge, id: MessageId): boolean =>
+  !isOfFlow(id) || id >= barrier || below >= barrier;
+
+const knowersOf = (told: ReadonlyMap<MemberUuid, Knowledge>, id: MessageId): Set<MemberUuid> =>
+  new Set(
+    [...told].flatMap(([uuid, each]) => (each.known.has(id) && counts(each, id) ? [uuid] : [])),
+  );
+
+/**
+ * A floor spares all that a majority ever had of a flow's last intention, removed or not. So where a majority has
+ * applied one above the id, and nobody who answers has it, no majority ever had it.
+ */
+function fateOf(
+  placement: Placement,
+  told: ReadonlyMap<MemberUuid, Knowledge>,
+  id: MessageId,
+): Fate {
+  if (isQuorum(placement, knowersOf(told, id))) return "delivered";
+  if ([...told.values()].some(({ known }) => known.has(id))) return "unknown";
+  const behind = [...told].filter(([, { below, barrier }]) => below >= barrier && id < below);
+  return isQuorum(placement, new Set(behind.map(([uuid]) => uuid))) ? "never" : "unknown";
 }
 
 /** The greatest text of 32 hex digits below an id. */

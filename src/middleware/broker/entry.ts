@@ -104,10 +104,27 @@ export const redeliveredLine = (times: number): string =>
   times === 0 ? "" : `Ringpost-Redelivered: ${times}\r\n`;
 
 /** The 12 + 4 digits that sort an id, see `messageIdMaker`, and a tail by what it is the id of. */
-export function derivedId(timeAndCounter: string, what: readonly unknown[]): MessageId {
+function derivedId(timeAndCounter: string, what: readonly unknown[]): MessageId {
   const tail = createHash("sha256").update(JSON.stringify(what)).digest().subarray(0, 8);
   tail[0] = ((tail[0] ?? 0) & 0x3f) | 0x80;
   return `${timeAndCounter}${tail.toString("hex")}` as MessageId;
+}
+
+/** As `derivedId`, of a message of a flow: see `isOfFlow`. */
+export function idOfFlow(
+  timeAndCounter: string,
+  flow: string,
+  what: readonly unknown[],
+): MessageId {
+  const tail = createHash("sha256").update(JSON.stringify(what)).digest().subarray(0, 3);
+  return `${timeAndCounter}${flow}${tail.toString("hex")}` as MessageId;
+}
+
+/** Names a flow in ids, by its register. */
+export function flowName(register: string): string {
+  const name = createHash("sha256").update(register).digest().subarray(0, 5);
+  name[0] = ((name[0] ?? 0) & 0x3f) | 0x80;
+  return name.toString("hex");
 }
 
 /** Each entry is one of a kind: nothing that is equal to it is a retry of it. */
@@ -131,7 +148,9 @@ export function movedTo(
   const { messages = 1, priority = standardPriority } = factsIn(source) ?? {};
   const { queue, incarnation } = target;
   const facts = { incarnation, messages, priority, ...(dead && { dead }) };
-  const id = derivedId(source.id.slice(0, 16), [source.id, queue, incarnation, dead ?? null]);
+  // Not of the flow any more: however late it is moved, no floor is above it.
+  const time = `${source.id.slice(0, 12)}7${source.id.slice(13, 16)}`;
+  const id = derivedId(time, [source.id, queue, incarnation, dead ?? null]);
   const { receivedAtMs } = source;
   const trace = traceOf({ domain, queue, id, receivedAtMs, facts });
   return { ...source, id, trace, fingerprint: fingerprintOfEntry(id) };

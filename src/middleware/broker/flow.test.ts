@@ -9,6 +9,7 @@ import {
   type FlowState,
   type Intention,
   judge,
+  renewed,
   withoutLast,
 } from "./flow.js";
 import { entryId, plan } from "./planning.js";
@@ -33,7 +34,15 @@ let count = 0;
 const facts = (codec = "z") => {
   count += 1;
   const coordinator = "u1" as MemberUuid;
-  return { nonce: `n${count}`, idMs: 1_000 + count, takenAtMs: 7, coordinator, kid: "k", codec };
+  return {
+    nonce: `n${count}`,
+    flow: "80f10f10f1",
+    idMs: 1_000 + count,
+    takenAtMs: 7,
+    coordinator,
+    kid: "k",
+    codec,
+  };
 };
 
 function taken(
@@ -224,7 +233,7 @@ test("ids rise within an intention, and are one of a kind", () => {
   expect(again).toEqual(ids);
   const elsewhere = intention.bodies.map((body) => entryId(intention, body, to("other")));
   expect(new Set([...ids, ...elsewhere]).size).toBe(1_200);
-  for (const id of ids) expect(id).toMatch(/^[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}$/);
+  for (const id of ids) expect(id).toMatch(/^[0-9a-f]{12}8[0-9a-f]{3}80f10f10f1[0-9a-f]{6}$/);
 });
 
 /** However a stream is cut and repeated, what is taken is the stream. */
@@ -285,4 +294,28 @@ test("every octet is taken once, in order, however packets are cut, repeated or 
     }),
     { numRuns: 2_000 },
   );
+});
+
+test("an intention begun anew has what was lacking, under later ids, and is the same packet's", () => {
+  const frames = [block("a", 1), block("a", 2), block("a", 3)];
+  const { state, intention } = taken(emptyFlow(1), frames, [work, to("other")]);
+  const by = {
+    nonce: "anew",
+    idMs: state.lastIdMs + 5,
+    isLacking: ({ runs }: { runs: Intention["bodies"][number]["runs"] }, destination: number) =>
+      runs[0]?.[0] === 1 && intention.destinations[destination]?.queue === "other",
+  };
+  const after = renewed(state, intention, by);
+  expect(after.lastIdMs).toBeGreaterThan(state.lastIdMs);
+  const verdict = judge(after, broughtBy(frames, 1), nobody);
+  if (verdict.kind !== "again") throw new Error(verdict.kind);
+  expect(verdict.frames).toEqual(frames);
+  const { bodies, destinations } = verdict.intention;
+  expect(bodies).toHaveLength(1);
+  expect(bodies[0]?.to.map((number) => destinations[number]?.queue)).toEqual(["other"]);
+  const idIn = (of: Intention, body = of.bodies[0]): string =>
+    body ? entryId(of, body, to("other")) : "";
+  expect(idIn(verdict.intention) > idIn(intention, intention.bodies[1])).toBe(true);
+  // The next one comes behind it.
+  expect(judge(after, broughtBy([block("a", 4)], 1), () => true).kind).toBe("new");
 });

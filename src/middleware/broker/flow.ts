@@ -32,6 +32,8 @@ export interface PlannedBody {
 
 export interface Intention {
   readonly nonce: string;
+  /** The flow's name in ids. */
+  readonly flow: string;
   /** Of all that the packet carries. */
   readonly digest: string;
   readonly from: Positions;
@@ -110,6 +112,31 @@ export function judge(
   if (frames.length > 0) return { kind: "new", frames };
   return { kind: "known", routed: last?.digest === brought.digest ? last.routed : 0 };
 }
+
+/**
+ * The flow with its last intention begun anew, for those copies that could not be delivered any more and never
+ * were: with other ids, since members don't count those. `isLacking`: of a body, and the number of a destination.
+ */
+export function renewed(
+  state: FlowState,
+  intention: Intention,
+  by: {
+    readonly nonce: string;
+    readonly idMs: number;
+    readonly isLacking: (body: PlannedBody, destination: number) => boolean;
+  },
+): FlowState {
+  const { nonce, idMs, isLacking } = by;
+  const bodies = intention.bodies
+    .map((body) => ({ ...body, to: body.to.filter((number) => isLacking(body, number)) }))
+    .filter(({ to }) => to.length > 0);
+  const last: Intention = { ...intention, nonce, idMs, bodies };
+  return { ...state, last, lastIdMs: lastIdMsOf(last) };
+}
+
+/** The time of the last id that an intention may have. */
+export const lastIdMsOf = ({ idMs, frames }: Pick<Intention, "idMs" | "frames">): number =>
+  idMs + (frames >> 12);
 
 /** The flow without its last intention: what it took is wanted again. */
 export function withoutLast(state: FlowState): FlowState {

@@ -2,12 +2,13 @@
 import type { DataFrame } from "../../ebm/index.js";
 import type { MessageId } from "../../shared/ids.js";
 import type { Brought, Position } from "./brought.js";
-import { derivedId } from "./entry.js";
+import { idOfFlow } from "./entry.js";
 import {
   type Destination,
   emptyFlow,
   type FlowState,
   type Intention,
+  lastIdMsOf,
   type PlannedBody,
 } from "./flow.js";
 import { brokerLimits } from "./limits.js";
@@ -22,7 +23,10 @@ export interface PlanOptions {
   readonly frames: readonly DataFrame[];
   /** By frame, where it goes by what is bound now. */
   readonly routesOf: (frame: DataFrame) => readonly Destination[];
-  readonly facts: Pick<Intention, "nonce" | "idMs" | "takenAtMs" | "coordinator" | "kid" | "codec">;
+  readonly facts: Pick<
+    Intention,
+    "nonce" | "flow" | "idMs" | "takenAtMs" | "coordinator" | "kid" | "codec"
+  >;
 }
 
 /** What is to be taken of the new frames, and the flow after it. */
@@ -56,7 +60,7 @@ export function plan(before: FlowState, options: PlanOptions): Planned {
     bodies: bodiesOf(frames, routes, destinations),
     routed: routes.reduce((sum, to) => sum + to.length, 0),
   };
-  const lastIdMs = facts.idMs + (frames.length >> 12);
+  const lastIdMs = lastIdMsOf(intention);
   return {
     kind: "planned",
     intention,
@@ -177,14 +181,17 @@ function bodiesOf(
   return [...bodies.values()];
 }
 
-/** In order of the first frame in it; one of a kind by the intention. */
+/**
+ * In order of the first frame in it; one of a kind by the intention. Ids of one intention lie less than
+ * `intentionSpanMs` apart.
+ */
 export function entryId(
-  { nonce, idMs }: Pick<Intention, "nonce" | "idMs">,
+  { nonce, flow, idMs }: Pick<Intention, "nonce" | "flow" | "idMs">,
   { runs }: PlannedBody,
   { queue, incarnation }: Destination,
 ): MessageId {
   const first = runs[0]?.[0] ?? 0;
   const time = (idMs + (first >> 12)).toString(16).padStart(12, "0");
   const counter = (first & 0xfff).toString(16).padStart(3, "0");
-  return derivedId(`${time}7${counter}`, [nonce, runs, queue, incarnation]);
+  return idOfFlow(`${time}8${counter}`, flow, [nonce, runs, queue, incarnation]);
 }

@@ -15,7 +15,9 @@ import { emptyFlow, type FlowState, type Intention, judge, type Verdict } from "
 import { plan, tooLarge } from "./planning.js";
 import { Doubts } from "./doubts.js";
 import { Early } from "./early.js";
+import { flowName } from "./entry.js";
 import { KnownFlows } from "./known-flows.js";
+import { Renewal } from "./renewal.js";
 import { Room } from "./room.js";
 import { type Refused, refused, undecided } from "./refused.js";
 import { Routes, type RoutesOf } from "./routes.js";
@@ -62,6 +64,7 @@ export class Publisher {
   private readonly routes: Routes;
   private readonly room: Room;
   private readonly doubts: Doubts;
+  private readonly renewal: Renewal;
   private readonly early: Early;
   private readonly known = new KnownFlows();
 
@@ -70,6 +73,7 @@ export class Publisher {
     this.routes = new Routes(options);
     this.room = new Room(options);
     this.doubts = new Doubts(options);
+    this.renewal = new Renewal(options);
   }
 
   async publish({ header, frames }: Packet, sender: ProvenSender): Promise<PublishOutcome> {
@@ -167,7 +171,15 @@ export class Publisher {
     const reserved = await this.room.reserve(verdict.frames, routesOf);
     if ("full" in reserved) return refused("full", `no room in ${reserved.full}`);
     const fitting = reserved.frames;
-    const facts = { nonce, takenAtMs: clock.wallMs(), coordinator: self, kid: key.kid, codec };
+    const flow = flowName(register);
+    const facts = {
+      nonce,
+      flow,
+      takenAtMs: clock.wallMs(),
+      coordinator: self,
+      kid: key.kid,
+      codec,
+    };
     const answer = await registers.change<Verdict | Refused>(register, (value) => {
       const state = flowOf(value, brought);
       const now = judge(state, brought, isDone);
@@ -232,15 +244,17 @@ export class Publisher {
         const bytes = sealBody(body, options);
         const digest = digestOf(bytes);
         const copies = copiesOf(body, { digest, octets: bytes.length }, options);
-        const wanted = copies.filter(({ destination }) => alive.has(destination.mailbox));
-        if (wanted.length === 0) return { kind: "stored", copies: Infinity, copiesWanted: 0 };
-        return this.options.durable.deliver(
-          wanted.map(({ mailbox, message }) => ({ mailbox, message })),
-          bytes,
-          digest,
-        );
+        const wanted = copies
+          .filter(({ destination }) => alive.has(destination.mailbox))
+          .map(({ mailbox, message }) => ({ mailbox, message }));
+        return this.renewal.deliver(wanted, bytes, digest);
       },
     );
+    if (results.some((result) => result.kind === "tempfail" && result.isSunk)) {
+      const answer = await this.renewal.renew(register, intention, alive);
+      this.known.forget(register);
+      return answer;
+    }
     for (const result of results) {
       if (result.kind === "full") return refused("full", "this member's disk is full");
       if (result.kind === "tempfail") return undecided(result.why);

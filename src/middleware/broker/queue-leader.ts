@@ -275,6 +275,10 @@ export class QueueLeader {
   /** Deletes entries for good. */
   private async remove(ids: readonly MessageId[]): Promise<boolean> {
     const messages = ids.flatMap((id) => this.table.get(id) ?? []);
+    // Gone already, or not to be seen from here now: it may be with a member that is away, and came from
+    // there, to whoever has it in hand.
+    const unseen = ids.filter((id) => !this.table.has(id));
+    if (unseen.length > 0 && !(await this.options.maildrop.removeUnseen(unseen))) return false;
     if (messages.length === 0) return true;
     for (const { id } of messages) this.table.hold(id);
     const isRemoved = await this.removals.remove(messages);
