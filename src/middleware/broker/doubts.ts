@@ -36,7 +36,7 @@ export class Doubts {
 
   /**
    * Another node may have delivered the intention. If so, one goes on from there. If not, and its sender
-   * begins with the same message anew, cut otherwise, its copies are made void and it is
+   * begins with the same message anew, cut otherwise, it is marked as void, its copies are deleted, and it is
    * forgotten: should somebody have consumed one, they know the message by its origin. The same when it is so old that
    * nobody carries it out any more: its sender, whom nobody told that it was taken, comes with other streams first, and
    * with these again later. (Whoever does carry it out judges again after that, and begins anew.)
@@ -46,31 +46,49 @@ export class Doubts {
     intention: Intention,
     restarts: boolean,
   ): Promise<"delivered" | "void" | Refused> {
-    const { durable, clock, registers, log } = this.options;
+    const { durable, clock, log } = this.options;
     const byMailbox = await this.idsOf(intention);
-    const known = await inParallel([...byMailbox], brokerLimits.deliveriesMax, ([mailbox, ids]) =>
-      durable.isKnown(mailbox, ids),
-    );
-    if (known.every((answer) => answer === "yes")) {
-      return "delivered";
+    // Once that has begun, what is known of copies may be their deletion.
+    if (intention.isVoid !== true) {
+      const known = await inParallel([...byMailbox], brokerLimits.deliveriesMax, ([mailbox, ids]) =>
+        durable.isKnown(mailbox, ids),
+      );
+      if (known.every((answer) => answer === "yes")) return "delivered";
+      const ageMs = clock.wallMs() - intention.takenAtMs;
+      const isOver = restarts || ageMs > brokerLimits.abandonedMs;
+      if (known.includes("undecided") || !isOver) {
+        return undecided("whether the messages before these are stored is not known yet");
+      }
+      log.warn({ register }, "an intention that was not carried out is made void");
+      const marked = await this.change(register, intention, (state) => ({
+        ...state,
+        last: { ...intention, isVoid: true },
+      }));
+      if (marked === "undecided") return undecided("too few members answer");
+      // Somebody knows that it was delivered, or has begun it anew.
+      if (marked === "other") return "void";
     }
-    const ageMs = clock.wallMs() - intention.takenAtMs;
-    const isOver = restarts || ageMs > brokerLimits.abandonedMs;
-    if (known.includes("undecided") || !isOver) {
-      return undecided("whether the messages before these are stored is not known yet");
-    }
-    log.warn({ register }, "an intention that was not carried out is made void");
     for (const [mailbox, ids] of byMailbox) {
       if (!(await durable.void(mailbox, ids, clock.wallMs()))) {
         return undecided("too few members answer");
       }
     }
-    const answer = await registers.change(register, (value) => {
+    const forgotten = await this.change(register, intention, withoutLast);
+    return forgotten === "undecided" ? undecided("too few members answer") : "void";
+  }
+
+  /** `other`: the intention is not the last one any more. */
+  private async change(
+    register: string,
+    { nonce }: Intention,
+    to: (state: FlowState) => FlowState,
+  ): Promise<"done" | "other" | "undecided"> {
+    const answer = await this.options.registers.change<"done" | "other">(register, (value) => {
       const state = value as FlowState | null;
-      if (state?.last?.nonce !== intention.nonce) return { result: null };
-      return { set: { value: withoutLast(state) }, result: null };
+      if (state?.last?.nonce !== nonce) return { result: "other" };
+      return { set: { value: to(state) }, result: "done" };
     });
-    return answer.kind === "undecided" ? undecided("too few members answer") : "void";
+    return answer.kind === "undecided" ? "undecided" : answer.result;
   }
 
   private async idsOf(

@@ -51,6 +51,8 @@ export interface Intention {
   /** The ring's key that seals, and what compresses: with another the octets might differ. */
   readonly kid: string;
   readonly codec: string;
+  /** Its copies are being deleted: it is never delivered, whatever is found of them. */
+  readonly isVoid?: true;
 }
 
 export interface FlowState {
@@ -95,6 +97,7 @@ export function judge(
   const positions = Object.fromEntries(
     Object.entries(streams).map(([stream, { next }]) => [stream, next] as const),
   );
+  if (last?.isVoid === true) return { kind: "unsure", intention: last, restarts: true };
   if (last && !isDone(last.nonce)) {
     const again = remaining(brought, { ...positions, ...last.from });
     if (last.digest === brought.digest) {

@@ -66,7 +66,7 @@ export class Renewal {
     const nonce = random.bytes(12).toString("base64url");
     const answer = await registers.change(register, (value) => {
       const state = value as FlowState | null;
-      if (state?.last?.nonce !== intention.nonce) return { result: null };
+      if (state?.last?.nonce !== intention.nonce || state.last.isVoid) return { result: null };
       const idMs = idTimeAfter(state.lastIdMs);
       const isLacking = (body: PlannedBody, number: number) => fateOf(body, number) === "never";
       return {
