@@ -43,6 +43,7 @@ test("logout: nobody is logged in, the device counts for nothing, and messages w
   expect(texts(await take(sdk.inbox(), 1))).toEqual(["for later"]);
   // The same device again, and believed again.
   const late = await clients.user("late");
+  late.sdk.inbox();
   const { devices, loggedOut } = await late.sdk.resolve(name);
   expect([devices, loggedOut]).toEqual([before.devices, undefined]);
   await (await sdk.send(late.name, "back")).delivered;
@@ -52,6 +53,7 @@ test("logout of one program: another goes on by itself, and hides the first no m
   const first = await clients.user("two");
   const second = await clients.login(first.name, { first: ring.member(1) });
   const peer = await clients.user("peer");
+  const inbox = peer.sdk.inbox();
   await waitUntil(
     async () =>
       (await clients.user("asker")).sdk
@@ -67,7 +69,7 @@ test("logout of one program: another goes on by itself, and hides the first no m
     "peer",
   );
   await second.contacts.add({ user: peer.name });
-  expect(texts(await take(peer.sdk.inbox(), 1))).toEqual(["still here"]);
+  expect(texts(await take(inbox, 1))).toEqual(["still here"]);
   const asker = await clients.user("asker");
   const { devices, loggedOut } = await asker.sdk.resolve(first.name);
   expect([devices.length, loggedOut]).toEqual([1, undefined]);

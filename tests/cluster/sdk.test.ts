@@ -64,6 +64,7 @@ test("contacts, chats and people's mail", async () => {
   await carol.sdk.contacts.add({ user: dave.name, name: "D." });
   expect(await carol.sdk.contacts.list()).toEqual([{ user: `${dave.name}@ring.test`, name: "D." }]);
 
+  await dave.sdk.chats.list();
   const chat = await carol.sdk.chats.open(dave.name);
   const receipt = await chat.send("are you there?");
   await receipt.consumed;

@@ -12,7 +12,8 @@ test.each(Array.from({ length: seeds }, (_, i) => i + 1))(
     const run = await FloorScenario.run({ seed, members, disks });
     expect(run.violations).toEqual([]);
     expect(run.passed).toBeGreaterThan(100);
-    expect(run.raised).toBeGreaterThan(5);
+    // One above the other; how many there are to forget depends on how many messages share an entry.
+    expect(run.raised).toBeGreaterThan(1);
     // What is left is what would make the next one, and the last of each publisher.
     expect(run.tombstones).toBeLessThan(4 * floors.tombstones);
   },

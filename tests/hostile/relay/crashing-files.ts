@@ -47,13 +47,18 @@ export const moments: readonly Moment[] = [
 
 export function crashingFiles(files: JournalFiles, crashAt: CrashAt): JournalFiles {
   let left = "step" in crashAt ? crashAt.step : (crashAt.nth ?? 1);
+  let at = "";
   const step = (what: string): boolean => {
     if ("what" in crashAt && what !== crashAt.what) return false;
     left -= 1;
-    if (left === 0) appendFileSync(crashAt.note, `${what}\n`);
+    if (left === 0) at = what;
     return left === 0;
   };
-  const die = (): void => void process.kill(process.pid, "SIGKILL");
+  // Noted when it dies: its work may be done, and it with it, while the disk hangs.
+  const die = (): void => {
+    appendFileSync(crashAt.note, `${at}\n`);
+    process.kill(process.pid, "SIGKILL");
+  };
   /** The disk hangs, then it is dead: in between the program can say what is not true yet. */
   const hang = (): Promise<void> => sleep(hangsMs).then(die);
   /** Killed before it, or when it is done and nobody has been told. */
