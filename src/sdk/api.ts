@@ -25,7 +25,11 @@ export interface ConnectOptions {
   readonly servers: readonly (string | ServerEndpoints)[];
   /** Logs in at once; else `register` or `login` first. */
   readonly account?: AccountOptions;
-  /** A directory for the journals and what is known offline; absent: memory, lost with the process. */
+  /**
+   * A directory for the journals and what is known offline; absent: memory, lost with the process. Of what comes from
+   * users it then takes only what somebody in this process consumes (`inbox`, `respond`, a conversation that was listed
+   * or opened, a listener for `chat`); the rest waits in the maildrop, and is not `delivered` for its sender.
+   */
   readonly store?: string;
   /** Closes the client when it is aborted; what waits then fails with `closed`. */
   readonly signal?: AbortSignal;
