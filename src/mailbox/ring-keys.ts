@@ -5,12 +5,7 @@
  * The register lies in the journals of its group (mode 0600, as all data) and in the memory of
  * every member: whoever reads a member's disk can make tokens, as he can read the mail there.
  */
-import {
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  type KeyObject,
-} from "node:crypto";
+import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import type { Clock, Randomness } from "../replication/ports.js";
 import type { Registers } from "../replication/registers.js";
 
@@ -21,6 +16,9 @@ const rememberedMs = 60_000;
 /** A token of an unknown key makes a member look for it, so seldom. */
 const searchedMs = 1_000;
 export const signingKeysMax = 8;
+
+/** What stands in front of the 32 octets of a private key (RFC 8410 §7). */
+const ed25519Pkcs8 = Buffer.from("302e020100300506032b657004220420", "hex");
 
 /** Ed25519, RFC 8037: base64url. */
 interface StoredKey {
@@ -152,7 +150,10 @@ export class RingKeys {
   }
 
   private makeKey(): StoredKey {
-    const { d = "", x = "" } = generateKeyPairSync("ed25519").privateKey.export({ format: "jwk" });
+    const seed = this.options.random.bytes(32);
+    const key = Buffer.concat([ed25519Pkcs8, seed]);
+    const privateKey = createPrivateKey({ key, format: "der", type: "pkcs8" });
+    const { d = "", x = "" } = privateKey.export({ format: "jwk" });
     return { kid: this.nonce(), d, x, createdAtMs: this.options.clock.wallMs() };
   }
 

@@ -57,7 +57,8 @@ class World {
       },
       relist: async () => {
         if (this.open(session).kind !== "open") return { kind: "lost" };
-        return { kind: "listed", messages: [...this.messages], digest: undefined };
+        const messages = [...this.messages];
+        return { kind: "listed", messages, unsure: new Set(), digest: undefined };
       },
     };
     return { kind: "open", maildrop };

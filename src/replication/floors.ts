@@ -45,12 +45,8 @@ export interface FloorLimits {
   readonly intervalMs: number;
 }
 
-/**
- * None is raised: one of many simulated histories on real journals showed an entry again after its acknowledgement
- * (`tests/simulation/broker-floors`, seed 8, not in each run). Until that is understood, memory is the smaller harm.
- */
 export const defaultFloorLimits: FloorLimits = {
-  tombstones: Infinity,
+  tombstones: 10_000,
   sparedMax: 10_000,
   lagMs: 10_000,
   intervalMs: 2_000,

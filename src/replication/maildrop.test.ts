@@ -52,7 +52,12 @@ async function opened(count: number, answer: (removal: Removal) => string) {
   const drops = new Maildrops({
     ...{ peers, groups: new Groups(peers, view), clock: new ManualClock(), log: quietLog },
     store: { contents: () => Promise.resolve({ messages, tombstones: [], summary }) },
-    ...{ retries: new Retries(() => 0), boot: "b", onDifference: () => undefined },
+    ...{
+      retries: new Retries(() => 0),
+      boot: "b",
+      barrier: () => "",
+      onDifference: () => undefined,
+    },
   } as unknown as MaildropOptions);
   const answered = await drops.openMaildrop(mailbox);
   if (answered.kind !== "open") throw new Error(answered.kind);

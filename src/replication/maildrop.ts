@@ -2,18 +2,18 @@
 import { createHash } from "node:crypto";
 import type { Body } from "../shared/body.js";
 import type { MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
-import { type Floor, isSunk } from "../shared/floor.js";
 import { limits } from "../shared/limits.js";
 import type { Log } from "../shared/log.js";
 import type { Operation, StoredMessage } from "../shared/operation.js";
 import { BodyCorruptError } from "../shared/store-errors.js";
 import type { Bodies } from "./bodies.js";
 import type { Groups } from "./group.js";
+import { commonDigest, type Granted, unionOf, unsureIn } from "./merged.js";
 import type { ReplyOf } from "./peer-methods.js";
 import { firstToRead } from "./hedge.js";
 import type { Peers } from "./peers.js";
 import type { Placement } from "./placement.js";
-import type { Clock, Files, MailboxSummary, Store } from "./ports.js";
+import type { Clock, Files, Store } from "./ports.js";
 import type { Puller, ReadContents } from "./pull.js";
 import { type Retries, type Unsettled, withoutRepeated } from "./retries.js";
 import type { Member } from "./roster.js";
@@ -29,6 +29,8 @@ export interface MaildropOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly boot: string;
+  /** See `Floors.barrier`. */
+  readonly barrier: (mailbox: MailboxName) => string;
   /** Replicas were found to differ. */
   readonly onDifference: () => void;
 }
@@ -73,10 +75,9 @@ export class Maildrops {
         }
         return { kind: "tempfail", why: "too few members answer" };
       }
-      const summaries = summariesOf(answers);
-      const shown = await this.merge(mailbox, gathered.placement, summaries);
+      const shown = await this.merge(mailbox, gathered.placement, grantedOf(answers));
       const release = (): void => this.release(mailbox, session);
-      const relist = (digest: string | undefined) => this.relist(mailbox, session, digest);
+      const relist: SessionParts["relist"] = (...how) => this.relist(mailbox, session, ...how);
       const { options } = this;
       const parts = { options, mailbox, session, ...shown, release, relist };
       return { kind: "open", maildrop: new ReplicatedMaildrop(parts) };
@@ -92,6 +93,7 @@ export class Maildrops {
     mailbox: MailboxName,
     session: string,
     digest: string | undefined,
+    also: boolean,
   ): Promise<RelistAnswer> {
     const { boot, groups } = this.options;
     if (!this.open.has(session)) return { kind: "lost" };
@@ -107,12 +109,15 @@ export class Maildrops {
         ? { kind: "lost" }
         : { kind: "tempfail" };
     }
-    const summaries = summariesOf(answers);
-    const common = commonDigest(summaries);
+    const granted = grantedOf(answers);
+    const common = commonDigest(granted);
     if (common !== undefined && common === digest) return { kind: "same" };
     try {
-      const { messages } = await this.merge(mailbox, gathered.placement, summaries);
-      return { kind: "listed", messages, digest: common };
+      const { placement } = gathered;
+      const { messages, unsure } = await this.merge(mailbox, placement, granted, also);
+      // What is unsure is to be looked at again, though nothing changes.
+      const sure = unsure.size === 0 ? common : undefined;
+      return { kind: "listed", messages, unsure, digest: sure };
     } catch {
       return { kind: "tempfail" };
     }
@@ -121,39 +126,56 @@ export class Maildrops {
   /** Reads what no session has to hold the lock for. */
   reader(mailbox: MailboxName): Pick<ReplicatedMaildrop, "read"> {
     const { options } = this;
-    const nothing = { messages: [], unsettled: new Map<MessageId, Unsettled>(), session: "" };
+    const nothing = { messages: [], unsure: new Set<MessageId>(), session: "" };
     return new ReplicatedMaildrop({
-      ...{ options, mailbox, ...nothing, release: () => undefined },
+      ...{ options, mailbox, ...nothing, unsettled: new Map(), release: () => undefined },
       relist: () => Promise.resolve({ kind: "lost" }),
     });
   }
 
-  /** The union of a majority's sets; where all are equal, which is the rule, any one of them. */
+  /**
+   * The union of a majority's sets; where all are equal, which is the rule, any one of them. `also`: of those, too,
+   * who have not answered yet.
+   */
   private async merge(
     mailbox: MailboxName,
     placement: Placement,
-    summaries: ReadonlyMap<MemberUuid, MailboxSummary>,
+    granted: ReadonlyMap<MemberUuid, Granted>,
+    also = false,
   ): Promise<Shown> {
-    const { peers, puller, onDifference } = this.options;
-    const members = placement.everyone.filter((member) => summaries.has(member.uuid));
-    const equal = commonDigest(summaries) !== undefined;
+    const { peers, onDifference } = this.options;
+    const { liveness } = peers;
+    const answered = placement.everyone.filter(({ uuid }) => granted.has(uuid));
+    const equal = commonDigest(granted) !== undefined;
     if (!equal) onDifference();
-    const own = members.find((member) => peers.isSelf(member.uuid));
-    const first = own ?? members[0];
-    const sources = equal && first ? [first] : members;
-    const sets = await Promise.all(
-      sources.map((member) =>
-        peers.isSelf(member.uuid) ? this.readOwn(mailbox) : puller.read(mailbox, member),
-      ),
-    );
+    const own = answered.find((member) => peers.isSelf(member.uuid));
+    const first = own ?? answered[0];
+    const late = also
+      ? placement.everyone.filter(({ uuid }) => !granted.has(uuid) && !liveness.isQuiet(uuid))
+      : [];
+    const sets = new Map<MemberUuid, ReadContents>();
+    const readFrom = async (member: Member): Promise<void> => {
+      sets.set(member.uuid, await this.readAt(member, mailbox));
+    };
+    await Promise.all([
+      ...(equal && first ? [first] : answered).map(readFrom),
+      ...late.map((member) => readFrom(member).catch(() => undefined)),
+    ]);
     const unsettled = new Map<MessageId, Unsettled>();
-    for (const each of sets.flatMap((set) => set.unsettled)) {
+    for (const each of [...sets.values()].flatMap((set) => set.unsettled)) {
       if (unsettled.get(each.id)?.state !== "doubtful") unsettled.set(each.id, each);
     }
-    const only = sets[0];
-    const union = sets.length === 1 && only ? only : unionOf(sets);
-    if (unsettled.size === 0) return { messages: union.messages, unsettled };
-    return { messages: withoutRepeated(union, (id) => unsettled.get(id)?.state), unsettled };
+    const [only] = sets.values();
+    const union = sets.size === 1 && only ? only : unionOf([...sets.values()]);
+    const unsure = unsureIn(union.messages, { placement, granted, sets });
+    if (unsettled.size === 0) return { messages: union.messages, unsure, unsettled };
+    const messages = withoutRepeated(union, (id) => unsettled.get(id)?.state);
+    return { messages, unsure, unsettled };
+  }
+
+  private readAt(member: Member, mailbox: MailboxName): Promise<ReadContents> {
+    const { peers, puller } = this.options;
+    return peers.isSelf(member.uuid) ? this.readOwn(mailbox) : puller.read(mailbox, member);
   }
 
   private async readOwn(mailbox: MailboxName): Promise<ReadContents> {
@@ -167,6 +189,7 @@ export class Maildrops {
       },
       unsettled: retries.unsettledIn(mailbox),
       floor: contents.floor,
+      barrier: this.options.barrier(mailbox),
     };
   }
 
@@ -196,6 +219,7 @@ export type RelistAnswer =
   | {
       readonly kind: "listed";
       readonly messages: readonly StoredMessage[];
+      readonly unsure: ReadonlySet<MessageId>;
       /** Of what all who answered hold, if that is the same. */
       readonly digest: string | undefined;
     }
@@ -208,43 +232,18 @@ type AcquireReply = ReplyOf<"acquire">;
 const ownerOf = (reply: { owner?: MemberUuid }): { owner?: MemberUuid } =>
   reply.owner === undefined ? {} : { owner: reply.owner };
 
-const summariesOf = (
+const grantedOf = (
   answers: readonly (readonly [MemberUuid, AcquireReply])[],
-): ReadonlyMap<MemberUuid, MailboxSummary> =>
+): ReadonlyMap<MemberUuid, Granted> =>
   new Map(
-    answers.flatMap(([uuid, reply]) =>
-      reply.kind === "granted" ? [[uuid, reply.summary] as const] : [],
-    ),
+    answers.flatMap(([uuid, reply]) => (reply.kind === "granted" ? [[uuid, reply] as const] : [])),
   );
-
-function commonDigest(summaries: ReadonlyMap<MemberUuid, MailboxSummary>): string | undefined {
-  const digests = new Set([...summaries.values()].map(({ digest }) => digest));
-  const [only] = digests;
-  return digests.size === 1 ? only : undefined;
-}
-
-/** In order of id; what one of them knows to be removed or below the floor is gone. */
-function unionOf(sets: readonly ReadContents[]): Omit<ReadContents, "unsettled"> {
-  let floor: Floor | undefined;
-  for (const set of sets)
-    if (set.floor && set.floor.below > (floor?.below ?? "")) floor = set.floor;
-
-  const tombstones = sets.flatMap((set) => set.tombstones);
-  const gone = new Set(tombstones.map(({ id }) => id));
-  const live = new Map<MessageId, StoredMessage>();
-  for (const { messages } of sets) {
-    for (const message of messages) {
-      if (!gone.has(message.id) && !isSunk(floor, message.id)) live.set(message.id, message);
-    }
-  }
-  const messages = [...live.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
-  return { messages, tombstones };
-}
 
 /** What a session is shown. */
 interface Shown {
   /** In order of arrival. */
   readonly messages: readonly StoredMessage[];
+  readonly unsure: ReadonlySet<MessageId>;
   /** Those whose client may send them again. */
   readonly unsettled: ReadonlyMap<MessageId, Unsettled>;
 }
@@ -254,7 +253,7 @@ interface SessionParts extends Shown {
   readonly mailbox: MailboxName;
   readonly session: string;
   readonly release: () => void;
-  readonly relist: (digest: string | undefined) => Promise<RelistAnswer>;
+  readonly relist: (digest: string | undefined, also: boolean) => Promise<RelistAnswer>;
 }
 
 /** Of one call: tombstones of more hold up the members that write them, or don't fit into a frame. */
@@ -268,18 +267,24 @@ export class ReplicatedMaildrop {
   readonly mailbox: MailboxName;
   /** In order of arrival; does not change. */
   readonly messages: readonly StoredMessage[];
+  /** Those of a flow that no majority is known to have: see `unsureIn`. */
+  readonly unsure: ReadonlySet<MessageId>;
   readonly release: () => void;
 
   constructor(private readonly parts: SessionParts) {
     this.options = parts.options;
     this.mailbox = parts.mailbox;
     this.messages = parts.messages;
+    this.unsure = parts.unsure;
     this.release = parts.release;
   }
 
-  /** What the mailbox holds by now, for who holds the lock for long. `digest`: of the last answer. */
-  relist(digest?: string): Promise<RelistAnswer> {
-    return this.parts.relist(digest);
+  /**
+   * What the mailbox holds by now, for who holds the lock for long. `digest`: of the last answer. `also`: asks all
+   * members, since what the fastest hold leaves something unsure.
+   */
+  relist(digest?: string, { also = false } = {}): Promise<RelistAnswer> {
+    return this.parts.relist(digest, also);
   }
 
   /** Whether this member, if it keeps the mailbox, holds what all held when they answered `relist` with `digest`. */

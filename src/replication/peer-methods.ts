@@ -178,7 +178,8 @@ export interface PeerMethods {
   acquire: Method<
     { epoch: number; boot: string } & SessionRef,
     Fenced<
-      | { kind: "granted"; summary: MailboxSummary }
+      /** `pending`: see `Floors`; below it, what it has of flows does not count as known yet. */
+      | { kind: "granted"; summary: MailboxSummary; pending?: string }
       /** `owner`: whose session has it. */
       | { kind: "held"; owner?: MemberUuid }
     >

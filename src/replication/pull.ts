@@ -43,6 +43,8 @@ export interface Pulled {
 export interface ReadContents extends Omit<MailboxContents, "summary"> {
   /** Messages of which that member does not know that the client has read its 250. */
   readonly unsettled: readonly Unsettled[];
+  /** See `Floors.barrier`. */
+  readonly barrier: string;
 }
 
 interface Listing {
@@ -51,6 +53,7 @@ interface Listing {
   /** Of the removed ones. */
   readonly unsettled: readonly Unsettled[];
   readonly floor: Floor | undefined;
+  readonly barrier: string;
 }
 
 /** A mailbox whose floor rises faster than it can be listed is listed later. */
@@ -225,7 +228,8 @@ export class Puller {
       messages.push(...reply.messages);
       unsettled.push(...(reply.unsettled ?? []));
     }
-    return { messages, tombstones: listing.removed, unsettled, floor: listing.floor };
+    const { removed: tombstones, floor, barrier } = listing;
+    return { messages, tombstones, unsettled, floor, barrier };
   }
 }
 
@@ -276,6 +280,7 @@ async function listOnce(
   signal?: AbortSignal,
 ): Promise<Listing | undefined> {
   let floor: Floor | undefined;
+  let barrier = "";
   const live: MessageId[] = [];
   const removed: Tombstone[] = [];
   const unsettled: Unsettled[] = [];
@@ -289,6 +294,7 @@ async function listOnce(
     );
     if (after === "") floor = page.floor;
     if (page.below !== floor?.below) return undefined;
+    if ((page.barrier ?? "") > barrier) barrier = page.barrier ?? "";
     live.push(...page.live);
     removed.push(...page.removed);
     unsettled.push(...(page.unsettled ?? []));
@@ -297,5 +303,5 @@ async function listOnce(
       if (id !== undefined && id > after) after = id;
     }
   }
-  return { live, removed, unsettled, floor };
+  return { live, removed, unsettled, floor, barrier };
 }

@@ -180,6 +180,7 @@ export class Replication {
     this.maildrops = new Maildrops({
       ...{ peers, groups, store, files, bodies, puller, clock, log, boot },
       retries: this.retries,
+      barrier: (mailbox) => floors.barrier(mailbox),
       onDifference: () => this.wakeRepair?.abort(),
     });
     const { heartbeat, names } = this;

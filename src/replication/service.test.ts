@@ -30,7 +30,11 @@ beforeEach(() => {
     peers: held.peers,
     locks,
     membership: { self, roster: rosterOf([self, front, other]) },
-    store: { summary: () => Promise.resolve("summary") },
+    store: {
+      summary: () => Promise.resolve("summary"),
+      floor: () => Promise.resolve(undefined),
+    },
+    floors: { barrier: () => "" },
     leasesAreKnown: () => Promise.resolve(),
   } as unknown as ServiceOptions);
 });

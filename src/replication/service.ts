@@ -12,6 +12,7 @@ import type { Admitted, Floors } from "./floors.js";
 import type { Groups } from "./group.js";
 import type { Heartbeat } from "./heartbeat.js";
 import type { LockTable } from "./locks.js";
+import { pendingOf } from "./merged.js";
 import type { Mending } from "./mending.js";
 import type { Membership } from "./membership.js";
 import type {
@@ -322,7 +323,7 @@ class Service {
   }
 
   acquire(from: Caller, request: RequestOf<"acquire">): Promise<ReplyOf<"acquire">> {
-    const { locks, store, leasesAreKnown } = this.options;
+    const { locks, store, floors, leasesAreKnown } = this.options;
     const { mailbox, session, boot } = request;
     return this.fenced(from, request.epoch, async () => {
       await leasesAreKnown();
@@ -336,7 +337,11 @@ class Service {
         answer = locks.acquire(mailbox, wanted);
       }
       if (answer.kind === "held") return { kind: "held", owner: answer.lease.owner };
-      return { kind: "granted", summary: await store.summary(mailbox) };
+      // The floor before the summary, and the barrier behind it: what is not sure does not count.
+      const floor = await store.floor(mailbox);
+      const summary = await store.summary(mailbox);
+      const pending = pendingOf({ floor, barrier: floors.barrier(mailbox) });
+      return { kind: "granted", summary, ...(pending !== "" && { pending }) };
     });
   }
 

@@ -4,10 +4,13 @@ import { floors, FloorScenario } from "./broker-floors.js";
 
 const seeds = Number(process.env["RINGPOST_SEEDS"] ?? 12);
 
-test.each(Array.from({ length: seeds }, (_, i) => i + 1))(
+/** Here an entry was acknowledged that only one member had, and came again under another id. */
+const former = [1_014];
+
+test.each([...Array.from({ length: seeds }, (_, i) => i + 1), ...former])(
   "floors rise while members die and come back: nothing is lost, doubled or comes back: seed %i",
   async (seed) => {
-    const disks = seed % 4 === 0 ? "journal" : "memory";
+    const disks = seed % 4 === 0 || former.includes(seed) ? "journal" : "memory";
     const members = 3 + (seed % 3);
     const run = await FloorScenario.run({ seed, members, disks });
     expect(run.violations).toEqual([]);

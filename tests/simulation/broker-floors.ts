@@ -12,6 +12,7 @@ import type { Operation } from "../../src/shared/operation.js";
 import { BrokerWorld, message, packetOf, sender } from "./broker-world.js";
 import { type Dice, diceFor } from "./replication-clock.js";
 import type { Life } from "./replication-life.js";
+import type { Witness } from "./replication-trace.js";
 import type { Faults } from "./replication-world.js";
 
 const mailbox = queueMailbox("work", "ring.test");
@@ -39,6 +40,7 @@ interface RunOptions {
   readonly forMs?: number;
   readonly disks?: "memory" | "journal";
   readonly faults?: Faults;
+  readonly witness?: Witness;
 }
 
 export class FloorScenario {
@@ -58,9 +60,11 @@ export class FloorScenario {
     private readonly options: RunOptions,
   ) {
     this.dice = diceFor(options.seed, "floors");
+    const note = ring.world.note.bind(ring.world);
     ring.world.note = (text) => {
       const line = text();
       if (line.includes("get new ids")) this.renewed += 1;
+      note(() => line);
     };
     const { network } = ring.world;
     const { onMessage } = network;
@@ -84,6 +88,7 @@ export class FloorScenario {
     const ring = await BrokerWorld.form({
       ...{ seed, members, disks, floors },
       faults: { ...faults, wrapHandle },
+      ...(options.witness && { witness: options.witness }),
     });
     const refusing = async (): Promise<void> => {
       for (;;) {

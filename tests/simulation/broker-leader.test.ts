@@ -1,5 +1,6 @@
 /** Members that lead a queue and die, freeze, or are cut off, in a simulated ring. */
 import { beforeEach, describe, expect, test } from "vitest";
+import type { Operation } from "../../src/shared/operation.js";
 import { BrokerWorld, expected, message, numbered, sender, texts } from "./broker-world.js";
 
 let ring: BrokerWorld;
@@ -114,5 +115,58 @@ describe("the death of the leader", () => {
     await ring.world.clock.advance(100);
     // Asked through the former leader, the present one answers: all is leased.
     expect((await ring.open(leader, "work")).shown).toEqual([]);
+  });
+});
+
+describe("what a publisher was not promised", () => {
+  /** Members by whom no entry is stored that is brought to them. */
+  let refusing: ReadonlySet<string>;
+
+  const formed = async (): Promise<void> => {
+    refusing = new Set();
+    ring = await BrokerWorld.form({
+      faults: {
+        wrapHandle: (life, method, request) => {
+          const { operations = [] } = request as { operations?: readonly Operation[] };
+          const isCopy =
+            method === "replicate" && operations.some(({ kind }) => kind === "AddMessage");
+          const isRefused = isCopy && refusing.has(life.self.uuid);
+          return isRefused ? { answer: { kind: "failed" } as typeof request } : request;
+        },
+      },
+    });
+    await ring.declare("work");
+    // So that somebody leads it.
+    await ring.open(0, "work");
+  };
+  const leader = (): number => ring.world.members.findIndex((_, i) => ring.broker(i).leads("work"));
+  const uuidOf = (index: number): string => ring.member(index).uuid;
+
+  test("is not shown while only one member has it, and is when a majority got it from there", async () => {
+    await formed();
+    const one = leader();
+    refusing = new Set([0, 1, 2].filter((i) => i !== one).map(uuidOf));
+    const outcome = await ring.publish(one, numbered(1, 1, { routingKey: "work" }));
+    expect(outcome).toMatchObject({ kind: "refused", code: "undecided" });
+    expect((await ring.open(one, "work")).shown).toEqual([]);
+    // As members tell each other, not as publishers do.
+    await ring.world.clock.advance(5_000);
+    expect(texts((await ring.open(one, "work")).shown)).toEqual(["m1"]);
+  });
+
+  test("what a majority has is shown, though the leader itself can't store it", async () => {
+    await formed();
+    const full = ring.member(leader());
+    refusing = new Set([full.uuid]);
+    full.storage.setFull(true);
+    const outcome = await ring.publish(leader(), numbered(1, 1, { routingKey: "work" }));
+    expect(outcome).toMatchObject({ kind: "taken", copies: 2 });
+    let shown: readonly string[] = [];
+    for (let waitedMs = 0; shown.length === 0 && waitedMs < 5_000; waitedMs += 500) {
+      await ring.world.clock.advance(500);
+      shown = texts((await ring.open(leader(), "work")).shown);
+    }
+    expect(shown).toEqual(["m1"]);
+    expect(ring.member(leader())).toBe(full);
   });
 });

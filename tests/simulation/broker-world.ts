@@ -37,7 +37,8 @@ export interface Shown {
   readonly head: string;
 }
 
-interface FormOptions extends Partial<Pick<WorldOptions, "seed" | "disks" | "floors" | "faults">> {
+interface FormOptions
+  extends Partial<Pick<WorldOptions, "seed" | "disks" | "floors" | "faults" | "witness">> {
   readonly members?: number;
 }
 

@@ -54,6 +54,8 @@ export const brokerLimits = {
   },
   /** A list of what is in a queue is believed for so long while nothing changes in its leader's own copy. */
   listedMs: 1_000,
+  /** What the fastest members leave unsure for so long, all are asked about. */
+  unsureMs: 1_000,
   /** How long a consumer of several queues waits for their leaders' word that there is something. */
   peekMs: 1_000,
   peekedMax: 64,

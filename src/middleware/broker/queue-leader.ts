@@ -57,6 +57,8 @@ export class QueueLeader {
   private refreshing: Promise<boolean> | undefined;
   /** Deleted while the mailbox was being listed: the list may be older. */
   private readonly gone = new Set<MessageId>();
+  /** Not shown yet, since when: no majority is known to have them. */
+  private unsure: ReadonlyMap<MessageId, number> = new Map();
   /** Consumers that are looking at entries now, and when they were last heard of. */
   private readonly sessions = new Map<string, number>();
   private readonly removals: Removals;
@@ -72,7 +74,7 @@ export class QueueLeader {
     // Only the ids: nothing else is a try of an entry, and what is known of it is kept for ever.
     this.removals = new Removals((gone) => maildrop.remove(gone.map(({ id }) => ({ id }))));
     this.askedAtMs = clock.monotonicMs();
-    this.admit(maildrop.messages);
+    this.admit(maildrop);
     this.table.remember(options.deliveries.former, this.now());
   }
 
@@ -95,10 +97,16 @@ export class QueueLeader {
     return { monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() };
   }
 
-  private admit(messages: readonly StoredMessage[]): void {
+  private admit({ messages, unsure }: Pick<ReplicatedMaildrop, "messages" | "unsure">): void {
     const isOwn = (message: StoredMessage): boolean =>
       factsIn(message)?.incarnation === this.fields.incarnation;
-    const own = messages.filter((message) => isOwn(message) && !this.gone.has(message.id));
+    const { monotonicMs } = this.now();
+    this.unsure = new Map([...unsure].map((id) => [id, this.unsure.get(id) ?? monotonicMs]));
+    // What was sure once stays so, though those who have it may not have been asked.
+    const isShown = ({ id }: StoredMessage): boolean => !unsure.has(id) || this.table.has(id);
+    const own = messages.filter(
+      (message) => isOwn(message) && isShown(message) && !this.gone.has(message.id),
+    );
     this.foreign = messages.filter((message) => !isOwn(message));
     this.table.reconcile(own, this.now());
   }
@@ -114,10 +122,12 @@ export class QueueLeader {
 
   private async relist(): Promise<boolean> {
     const askedAtMs = this.options.clock.monotonicMs();
-    const answer = await this.options.maildrop.relist(this.digest);
+    const since = [...this.unsure.values()];
+    const also = since.some((ms) => askedAtMs - ms >= brokerLimits.unsureMs);
+    const answer = await this.options.maildrop.relist(this.digest, { also });
     if (answer.kind === "lost") this.lost = true;
     if (answer.kind === "listed") {
-      this.admit(answer.messages);
+      this.admit(answer);
       this.digest = answer.digest;
     }
     const isListed = answer.kind === "same" || answer.kind === "listed";
@@ -142,7 +152,9 @@ export class QueueLeader {
     if (!(await this.isFresh()) && !(await this.refresh())) {
       return failed("the queue can't be read now");
     }
-    return { kind: "peeked", ready: this.table.hasReady(this.now()) };
+    // What is on its way to a majority is there when somebody looks.
+    const ready = this.table.hasReady(this.now()) || this.unsure.size > 0;
+    return { kind: "peeked", ready };
   }
 
   async answer(call: QueueCall): Promise<QueueReply> {

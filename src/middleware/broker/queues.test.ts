@@ -37,10 +37,11 @@ function member() {
   const messages = [entry(1)];
   const maildrop = (): ReplicatedMaildrop => {
     let isReleased = false;
+    const list = { messages, unsure: new Set() };
     return {
-      messages,
+      ...list,
       relist: async () =>
-        isReleased ? { kind: "lost" } : { kind: "listed", messages, digest: "d" },
+        isReleased ? { kind: "lost" } : { kind: "listed", ...list, digest: "d" },
       release: () => {
         if (!isReleased) isLocked = false;
         isReleased = true;
