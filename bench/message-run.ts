@@ -7,9 +7,16 @@ export const messageOctets = 1_024;
 /** Milliseconds by the clock that all processes of a machine share. */
 const nowMs = (): number => performance.timeOrigin + performance.now();
 
+/** More than any window of a compressor sees; drawing each message anew costs a part of sending it. */
+const random = randomBytes(16 * 1024 * 1024);
+let drawn = 0;
+
 /** Random, so that nothing compresses; the time of its publishing in front. */
 function messageOf(): Buffer {
-  const octets = randomBytes(messageOctets);
+  const at = drawn % (random.length - messageOctets);
+  // Odd, so that the next round has other messages.
+  drawn += messageOctets + 1;
+  const octets = Buffer.from(random.subarray(at, at + messageOctets));
   octets.writeDoubleBE(nowMs(), 0);
   return octets;
 }

@@ -7,6 +7,11 @@ import type { Journal } from "../journal/journal.js";
 import { streamKey } from "../journal/in-state.js";
 import type { InboundMessage, Received, Shown } from "./ports.js";
 
+/** `key`: where it is noted when it is consumed. */
+interface EntryMessage extends InboundMessage {
+  readonly key: string;
+}
+
 /** A message that came in blocks, each in an entry of its own. */
 interface Pieces {
   readonly message: InboundMessage;
@@ -43,8 +48,6 @@ class Parts {
 }
 
 export class Entries {
-  /** Where it is noted when one is consumed. */
-  readonly #keys = new WeakMap<InboundMessage, string>();
   /** By queue, stream and sequence: what is not whole yet. */
   readonly #pieces = new Map<string, Pieces>();
 
@@ -119,18 +122,25 @@ export class Entries {
 
   #make({ queue, key, frame, origin }: Place, read: () => Buffer): InboundMessage {
     const { stream, sequence, id, size, properties = { sentAtMs: 0 }, redelivered = 0 } = frame;
-    const message: InboundMessage = {
-      ...{ origin, stream, sequence, id, properties, redelivered },
-      ...{ queue, octets: size, body: async () => read() },
+    const message: EntryMessage = {
+      key,
+      origin,
+      stream,
+      sequence,
+      id,
+      properties,
+      redelivered,
+      queue,
+      octets: size,
+      body: async () => read(),
     };
-    this.#keys.set(message, key);
     return message;
   }
 
   /** False when it is no entry. */
   async consume(message: InboundMessage): Promise<boolean> {
-    const key = this.#keys.get(message);
-    if (key === undefined) return false;
+    if (!("key" in message)) return false;
+    const { key } = message as EntryMessage;
     const { sequence } = message;
     this.#pieces.delete(`${key} ${sequence}`);
     await this.journal.write({ kind: "entry", key, ranges: [[sequence, sequence]] });

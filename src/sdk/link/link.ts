@@ -160,7 +160,13 @@ class JournaledLink implements Link {
     this.#admit(to, stream, body.length);
     const sequence = this.journal.state.outStream(to, stream).next;
     const record: OutRecord = {
-      ...{ kind: "out", to, stream, sequence, id, properties: whole, octets: body.length },
+      kind: "out",
+      to,
+      stream,
+      sequence,
+      id,
+      properties: whole,
+      octets: body.length,
       digest: hash("sha256", body, "base64url"),
       ...(file !== undefined && { file }),
     };

@@ -60,26 +60,31 @@ export function dataFrame(parts: FrameParts): DataFrame | Promise<DataFrame> {
   const { piece, base, properties, journal } = parts;
   const { load, from, to } = piece;
   const { message } = load;
-  const place = {
-    kind: "data" as const,
-    ...{ stream: message.stream, sequence: message.sequence, id: message.id },
-    ...(base !== undefined && base > 1 && { base }),
-  };
+  const { stream, sequence, id } = message;
+  const place = { kind: "data" as const, stream, sequence, id };
+  const above = base !== undefined && base > 1 && { base };
   if (load.isVoid || message.isVoid) {
     const { sentAtMs } = message.properties;
     const nothing = { offset: 0, size: 0, octets: Buffer.alloc(0) };
-    return { ...place, ...nothing, properties: { sentAtMs }, void: true };
+    return { ...place, ...above, ...nothing, properties: { sentAtMs }, void: true };
   }
   const size = message.octets;
   const isWhole = from === 0 && to >= size;
-  const block = {
-    ...place,
-    ...{ offset: Math.min(from, size), size },
-    ...(!isWhole && { digest: message.digest }),
-    ...(properties && { properties }),
-  };
-  const { content } = message;
+  const offset = Math.min(from, size);
+  const { content, digest } = message;
   const end = Math.min(to, size);
-  if ("octets" in content) return { ...block, octets: content.octets.subarray(from, end) };
-  return journal.read(content, from, end).then((octets) => ({ ...block, octets }));
+  const block = (octets: Buffer): DataFrame => ({
+    kind: "data",
+    stream,
+    sequence,
+    id,
+    offset,
+    size,
+    octets,
+    ...above,
+    ...(!isWhole && { digest }),
+    ...(properties && { properties }),
+  });
+  if ("octets" in content) return block(content.octets.subarray(from, end));
+  return journal.read(content, from, end).then(block);
 }
