@@ -11,25 +11,33 @@ const nowMs = (): number => performance.timeOrigin + performance.now();
 const random = randomBytes(16 * 1024 * 1024);
 let drawn = 0;
 
-/** Random, so that nothing compresses; the time of its publishing in front. */
-function messageOf(): Buffer {
+/** Random, so that nothing compresses; the time of its publishing and the number of its round in front. */
+function messageOf(round: number): Buffer {
   const at = drawn % (random.length - messageOctets);
   // Odd, so that the next round has other messages.
   drawn += messageOctets + 1;
   const octets = Buffer.from(random.subarray(at, at + messageOctets));
   octets.writeDoubleBE(nowMs(), 0);
+  octets[8] = round;
   return octets;
+}
+
+export interface Round {
+  /** 0, 1, 2 … */
+  readonly number: number;
+  readonly messages: number;
 }
 
 /** Publishes all, `inFlight` unconfirmed at a time; `publish` resolves when it is confirmed. Answers when it began. */
 export async function publishAll(
-  { messages, inFlight }: { readonly messages: number; readonly inFlight: number },
+  { number, messages }: Round,
+  inFlight: number,
   publish: (message: Buffer) => Promise<void>,
 ): Promise<number> {
   const beganMs = nowMs();
   let left = messages;
   const work = async (): Promise<void> => {
-    while (left-- > 0) await publish(messageOf());
+    while (left-- > 0) await publish(messageOf(number));
   };
   await Promise.all(Array.from({ length: inFlight }, work));
   return beganMs;
@@ -42,35 +50,56 @@ export interface Gathered {
   readonly p99Ms: number;
 }
 
-/** What subscribers get, until all have all. */
-export class Gathering {
-  readonly done: Promise<void>;
-  private readonly latenciesMs: number[] = [];
+/** Of one round. */
+class Copies {
+  readonly latenciesMs: number[] = [];
+  endedMs = 0;
+  private wanted = Infinity;
   private finish: () => void = () => undefined;
-  private endedMs = 0;
 
-  constructor(private readonly copies: number) {
-    this.done = new Promise((resolve) => {
-      this.finish = resolve;
+  note(publishedMs: number): void {
+    this.endedMs = nowMs();
+    this.latenciesMs.push(this.endedMs - publishedMs);
+    if (this.latenciesMs.length === this.wanted) this.finish();
+  }
+
+  async all(wanted: number, deadlineMs: number): Promise<void> {
+    this.wanted = wanted;
+    if (this.latenciesMs.length >= wanted) return;
+    await new Promise<void>((resolve, reject) => {
+      const late = (): void =>
+        reject(new Error(`only ${this.latenciesMs.length} of ${wanted} were consumed`));
+      const timer = setTimeout(late, deadlineMs);
+      this.finish = () => {
+        clearTimeout(timer);
+        resolve();
+      };
     });
+  }
+}
+
+/** What subscribers get, by round; of one that the program is told of later, too. */
+export class Gathering {
+  private readonly rounds = new Map<number, Copies>();
+
+  private of(round: number): Copies {
+    const known = this.rounds.get(round) ?? new Copies();
+    this.rounds.set(round, known);
+    return known;
   }
 
   /** A subscriber has a message. */
   note(octets: Uint8Array): void {
     const publishedMs = Buffer.from(octets.buffer, octets.byteOffset, 8).readDoubleBE(0);
-    this.endedMs = nowMs();
-    this.latenciesMs.push(this.endedMs - publishedMs);
-    if (this.latenciesMs.length === this.copies) this.finish();
+    this.of(octets[8] ?? 0).note(publishedMs);
   }
 
-  async result(deadlineMs: number): Promise<Gathered> {
-    const timer = setTimeout(() => this.finish(), deadlineMs);
-    await this.done;
-    clearTimeout(timer);
-    const got = this.latenciesMs.length;
-    if (got < this.copies) throw new Error(`only ${got} of ${this.copies} were consumed`);
-    const sorted = this.latenciesMs.sort((a, b) => a - b);
+  /** When so many copies of the round are there. @throws Error when they aren't in time */
+  async result(round: number, wanted: number, deadlineMs: number): Promise<Gathered> {
+    const copies = this.of(round);
+    await copies.all(wanted, deadlineMs);
+    const sorted = copies.latenciesMs.sort((a, b) => a - b);
     const at = (share: number): number => sorted[Math.floor(share * (sorted.length - 1))] ?? 0;
-    return { endedMs: this.endedMs, p50Ms: at(0.5), p99Ms: at(0.99) };
+    return { endedMs: copies.endedMs, p50Ms: at(0.5), p99Ms: at(0.99) };
   }
 }

@@ -4,7 +4,7 @@
  */
 import * as amqp from "amqplib";
 import type * as sdk from "../src/sdk/index.js";
-import { type Gathered, Gathering, publishAll } from "./message-run.js";
+import { type Gathered, Gathering, publishAll, type Round } from "./message-run.js";
 
 export interface Task {
   readonly role: "publish" | "consume";
@@ -14,6 +14,7 @@ export interface Task {
     | { readonly url: string };
   readonly account: { readonly user: string; readonly password: string };
   readonly exchange: string;
+  /** Of all rounds. */
   readonly messages: number;
   readonly subscribers: number;
   readonly inFlight: number;
@@ -23,13 +24,13 @@ export interface Task {
 
 export interface Told extends Partial<Gathered> {
   readonly beganMs?: number;
-  /** Of the processor, since it was told to begin. */
+  /** Of the processor, in this round. */
   readonly cpuSeconds: number;
 }
 
 interface Program {
-  /** From beginning to end. */
-  run(): Promise<Omit<Told, "cpuSeconds">>;
+  /** One round, from beginning to end. */
+  run(round: Round): Promise<Omit<Told, "cpuSeconds">>;
   /** When everybody is done. */
   end(): Promise<void>;
 }
@@ -49,8 +50,8 @@ async function ringPublisher(task: Task): Promise<Program> {
   const client = await ringClient(task);
   const exchange = await client.exchange(task.exchange, "fanout");
   return {
-    run: async () => ({
-      beganMs: await publishAll(task, async (message) => {
+    run: async (round) => ({
+      beganMs: await publishAll(round, task.inFlight, async (message) => {
         await (await exchange.publish(message)).delivered;
       }),
     }),
@@ -65,7 +66,7 @@ function ringClient({ at, account, pollMs }: Task): Promise<Client> {
 
 async function ringConsumers(task: Task): Promise<Program> {
   const { subscribers, messages, exchange } = task;
-  const gathering = new Gathering(messages * subscribers);
+  const gathering = new Gathering();
   const programs = Array.from({ length: Math.min(subscribers, programsMax) }, () =>
     ringClient(task),
   );
@@ -95,7 +96,7 @@ async function ringConsumers(task: Task): Promise<Program> {
     }),
   );
   return {
-    run: () => gathering.result(deadlineMs),
+    run: ({ number, messages: some }) => gathering.result(number, some * subscribers, deadlineMs),
     end: async () => {
       await Promise.all(consuming.map(({ work }) => work));
       await Promise.all(clients.map((client) => client.drain()));
@@ -118,14 +119,14 @@ async function rabbitPublisher(task: Task): Promise<Program> {
       );
     });
   return {
-    run: async () => ({ beganMs: await publishAll(task, publish) }),
+    run: async (round) => ({ beganMs: await publishAll(round, task.inFlight, publish) }),
     end: () => connection.close(),
   };
 }
 
 async function rabbitConsumers(task: Task): Promise<Program> {
-  const { exchange, subscribers, messages } = task;
-  const gathering = new Gathering(messages * subscribers);
+  const { exchange, subscribers } = task;
+  const gathering = new Gathering();
   const connection = await rabbit(task);
   const setUp = await connection.createChannel();
   await setUp.assertExchange(exchange, "fanout");
@@ -142,7 +143,7 @@ async function rabbitConsumers(task: Task): Promise<Program> {
     });
   }
   return {
-    run: () => gathering.result(deadlineMs),
+    run: ({ number, messages }) => gathering.result(number, messages * subscribers, deadlineMs),
     end: async () => {
       for (const queue of queues) await setUp.deleteQueue(queue);
       await connection.close();
@@ -158,10 +159,13 @@ function programFor(task: Task): Promise<Program> {
 
 let program: Program | undefined;
 
+const isRound = (message: unknown): message is Round =>
+  typeof message === "object" && message !== null && "number" in message;
+
 async function heed(message: unknown): Promise<void> {
-  if (message === "begin" && program) {
+  if (isRound(message) && program) {
     const before = process.cpuUsage();
-    const told = await program.run();
+    const told = await program.run(message);
     const { user, system } = process.cpuUsage(before);
     process.send?.({ ...told, cpuSeconds: (user + system) / 1e6 } satisfies Told);
   } else if (message === "end" && program) {
