@@ -18,7 +18,7 @@ const rememberedMs = 5_000;
 interface DomainsOptions {
   /** In lower-case A-labels. */
   readonly first: string;
-  readonly registers: Registers;
+  readonly registers: Pick<Registers, "read" | "change">;
   readonly clock: Clock;
   /** Tells all members, this one too, to `forget` a register. */
   readonly announceChanged: (register: string) => Promise<void>;

@@ -57,7 +57,7 @@ export const nameOfRegister = (register: string): MailboxName | undefined =>
 export const catchAllOf = (domain: string): MailboxName => `@${domain}` as MailboxName;
 
 export interface NamesOptions {
-  readonly registers: Registers;
+  readonly registers: Pick<Registers, "read" | "change">;
   readonly clock: Clock;
   readonly random: Randomness;
   /** Tells all members, this one too, to `forget` a register. */

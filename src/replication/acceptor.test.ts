@@ -48,6 +48,18 @@ describe("an acceptor", () => {
     expect(accept(before, asked, "v").kind).toBe(kind);
   });
 
+  test("promises the next ballot with what it accepts, and none that is not higher", () => {
+    expect(accept(state(ballot(2)), ballot(2), "v", ballot(5))).toEqual({
+      kind: "accepted",
+      state: state(ballot(5), ballot(2), "v"),
+    });
+    expect(accept(state(ballot(2)), ballot(2), "v", ballot(1))).toEqual({
+      kind: "accepted",
+      state: state(ballot(2), ballot(2), "v"),
+    });
+    expect(accept(state(ballot(6)), ballot(5), "v", ballot(7)).kind).toBe("conflict");
+  });
+
   test("keeps what it accepted when it promises more", () => {
     const before = state(ballot(1), ballot(1), "v");
     const answer = prepare(before, ballot(5));

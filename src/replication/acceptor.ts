@@ -23,12 +23,21 @@ export type Accepted =
   | { readonly kind: "accepted"; readonly state: RegisterState }
   | { readonly kind: "conflict"; readonly promised: Ballot };
 
-/** Phase 2: accept `value`, unless a higher ballot was promised. */
-export function accept(state: RegisterState, ballot: Ballot, value: unknown): Accepted {
+/**
+ * Phase 2: accept `value`, unless a higher ballot was promised. `next`, higher than `ballot`, is promised with it: phase
+ * 1 of the same proposer's next change ("one-round trip optimization", §2.2.1).
+ */
+export function accept(
+  state: RegisterState,
+  ballot: Ballot,
+  value: unknown,
+  next: Ballot = ballot,
+): Accepted {
   if (compareBallots(ballot, state.promised) < 0) {
     return { kind: "conflict", promised: state.promised };
   }
-  return { kind: "accepted", state: { promised: ballot, accepted: ballot, value } };
+  const promised = compareBallots(next, ballot) > 0 ? next : ballot;
+  return { kind: "accepted", state: { promised, accepted: ballot, value } };
 }
 
 /**

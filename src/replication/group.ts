@@ -30,6 +30,8 @@ export interface AskOptions<R> extends CallOptions {
   readonly counts?: (reply: R) => boolean;
   /** In a ring of two, is one enough while the other is silent? See `isQuorum`. */
   readonly alone?: boolean;
+  /** By any other roster nothing is asked: what was promised counts in this one only. */
+  readonly epoch?: number;
 }
 
 const rosterAttemptsMax = 5;
@@ -64,6 +66,9 @@ export class Groups {
     for (let attempt = 1; ; attempt += 1) {
       const { epoch } = this.view.roster;
       const placement = this.placementOf(name);
+      if (options.epoch !== undefined && options.epoch !== epoch) {
+        return { quorum: false, answers: new Map(), placement, epoch };
+      }
       const gathered = await gather({
         placement,
         ask: (member) =>

@@ -46,7 +46,10 @@ export type PrepareReply =
   | { kind: "promised"; accepted: Ballot; value: unknown }
   | { kind: "conflict"; promised: Ballot };
 
-export type AcceptReply = { kind: "accepted" } | { kind: "conflict"; promised: Ballot };
+/** `next`: it was promised, too. */
+export type AcceptReply =
+  | { kind: "accepted"; next?: true }
+  | { kind: "conflict"; promised: Ballot };
 
 export interface Progress {
   /** True when every range that this member gains by the change in progress has arrived. */
@@ -166,8 +169,9 @@ export interface PeerMethods {
   >;
 
   prepare: Method<{ epoch: number; register: string; ballot: Ballot }, Fenced<PrepareReply>>;
+  /** `next`: the ballot of the proposer's next change, promised with it. */
   accept: Method<
-    { epoch: number; register: string; ballot: Ballot; value: unknown },
+    { epoch: number; register: string; ballot: Ballot; value: unknown; next?: Ballot },
     Fenced<AcceptReply>
   >;
   readRegister: Method<

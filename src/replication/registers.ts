@@ -8,7 +8,7 @@ import type { Ballot } from "../shared/operation.js";
 import { compareBallots, isZero, zeroBallot } from "./ballot.js";
 import { type Gathered, gather, type Groups } from "./group.js";
 import type { AcceptReply, PrepareReply } from "./peer-methods.js";
-import { type Placement } from "./placement.js";
+import { isQuorum, type Placement } from "./placement.js";
 import type { Clock, Randomness } from "./ports.js";
 import type { Member } from "./roster.js";
 
@@ -35,17 +35,48 @@ export interface Update<T> {
   readonly result: T;
 }
 
+interface Proposing {
+  readonly onBallot?: ((ballot: Ballot) => void) | undefined;
+  readonly onHead?: (head: Head) => void;
+}
+
 const attemptsMax = 12;
 /** Writes wait in full for a member that has gone quiet: a round given up early leaves a value half accepted. */
 const patient = { deadlineMs: limits.peerCallDeadlineMs } as const;
 
+interface Acceptance {
+  readonly ballot: Ballot;
+  readonly value: unknown;
+  /** To be promised with it. */
+  readonly next?: Ballot | undefined;
+  /** Only by this roster. */
+  readonly epoch?: number;
+}
+
 interface Round {
   readonly prepare: (ballot: Ballot) => Promise<Gathered<PrepareReply>>;
-  readonly accept: (ballot: Ballot, value: unknown) => Promise<Gathered<AcceptReply>>;
+  readonly accept: (what: Acceptance) => Promise<Gathered<AcceptReply>>;
+}
+
+/** Phase 1 of the next change, that came with the last one: a quorum has promised it and accepted the value. */
+interface Head {
+  readonly ballot: Ballot;
+  readonly value: unknown;
+  readonly epoch: number;
+}
+
+/** Registers that this member goes on changing. */
+const headsMax = 2_000;
+
+interface ChangeOptions {
+  readonly onBallot?: (ballot: Ballot) => void;
+  /** Who changes it twice is likely to do so again: that takes one round then instead of two. */
+  readonly again?: boolean;
 }
 
 export class Registers {
   private highestCounter = 0;
+  private readonly heads = new Map<string, Head>();
 
   constructor(
     private readonly self: MemberUuid,
@@ -92,13 +123,13 @@ export class Registers {
   }
 
   /** Read-modify-write. `update` may run several times and sees the agreed value (null: none). */
-  change<T>(
+  async change<T>(
     register: string,
     update: (value: unknown) => Update<T>,
-    options: { onBallot?: (ballot: Ballot) => void } = {},
+    { onBallot, again = false }: ChangeOptions = {},
   ): Promise<ChangeAnswer<T>> {
     const name = placeOf(register);
-    return this.decide(update, options.onBallot, {
+    const round: Round = {
       prepare: (ballot) =>
         this.groups.ask(
           name,
@@ -106,14 +137,34 @@ export class Registers {
           { register, ballot },
           { counts: (reply) => reply.kind === "promised", ...patient },
         ),
-      accept: (ballot, value) =>
+      accept: ({ ballot, value, next, epoch }) =>
         this.groups.ask(
           name,
           "accept",
-          { register, ballot, value },
-          { counts: (reply) => reply.kind === "accepted", ...patient },
+          { register, ballot, value, ...(next && { next }) },
+          {
+            counts: (reply) => reply.kind === "accepted",
+            ...patient,
+            ...(epoch !== undefined && { epoch }),
+          },
         ),
-    });
+    };
+    const propose = {
+      onBallot,
+      ...(again && { onHead: (head: Head) => this.keepHead(register, head) }),
+    };
+    // Once: what comes of it is not known if it fails.
+    const head = this.heads.get(register);
+    this.heads.delete(register);
+    const decided = head && (await this.accepted(head, update, round, propose));
+    return decided ?? this.decide(update, round, propose);
+  }
+
+  private keepHead(register: string, head: Head): void {
+    this.heads.set(register, head);
+    if (this.heads.size <= headsMax) return;
+    const [oldest = register] = this.heads.keys();
+    this.heads.delete(oldest);
   }
 
   /**
@@ -140,12 +191,12 @@ export class Registers {
       const gathered = await gather({ placement, ask, counts, alone: false });
       return { ...gathered, placement, epoch };
     };
-    return this.decide(update, undefined, {
+    return this.decide(update, {
       prepare: (ballot) =>
         askAll("promised", (member) =>
           this.groups.askMember(member, "prepare", { epoch, register, ballot }, patient),
         ),
-      accept: (ballot, value) =>
+      accept: ({ ballot, value }) =>
         askAll("accepted", (member) =>
           this.groups.askMember(member, "accept", { epoch, register, ballot, value }, patient),
         ),
@@ -154,29 +205,53 @@ export class Registers {
 
   private async decide<T>(
     update: (value: unknown) => Update<T>,
-    onBallot: ((ballot: Ballot) => void) | undefined,
     round: Round,
+    propose: Proposing = {},
   ): Promise<ChangeAnswer<T>> {
     for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
       const ballot = this.nextBallot();
       const prepared = await round.prepare(ballot);
       this.learnBallots(prepared);
       if (prepared.quorum) {
-        const value = newestAccepted(prepared);
-        const updated = update(value);
-        // A refusal, too, is an answer only when the value it is based on is decided.
-        const chosen = updated.set ? updated.set.value : value;
-        const accepted = await round.accept(ballot, chosen);
-        this.learnBallots(accepted);
-        if (accepted.quorum) {
-          onBallot?.(ballot);
-          const kind = updated.set ? "changed" : "refused";
-          return { kind, value: chosen, result: updated.result };
-        }
-        if (!sawConflict(accepted)) return { kind: "undecided" };
+        const { accepted, value } = newestAccepted(prepared);
+        // Where members take turns, a promise to one is in the way of the next.
+        const isOwn = accepted.proposer === this.self;
+        const { onHead, ...without } = propose;
+        const how = isOwn ? propose : without;
+        const decided = await this.accepted({ ballot, value }, update, round, how);
+        if (decided) return decided;
       } else if (!sawConflict(prepared)) return { kind: "undecided" };
       await this.clock.sleep(this.backoffMs(attempt));
     }
+    return { kind: "undecided" };
+  }
+
+  /** Phase 2, of what a quorum has promised and accepted before. Undefined: another proposer came in between. */
+  private async accepted<T>(
+    { ballot, value, epoch }: Pick<Head, "ballot" | "value"> & Partial<Head>,
+    update: (value: unknown) => Update<T>,
+    round: Round,
+    { onBallot, onHead }: Proposing,
+  ): Promise<ChangeAnswer<T> | undefined> {
+    const updated = update(value);
+    // A refusal, too, is an answer only when the value it is based on is decided.
+    const chosen = updated.set ? updated.set.value : value;
+    const next = onHead && this.nextBallot();
+    const accepted = await round.accept({
+      ...{ ballot, value: chosen, next },
+      ...(epoch !== undefined && { epoch }),
+    });
+    this.learnBallots(accepted);
+    if (accepted.quorum) {
+      onBallot?.(ballot);
+      if (next && onHead && hasPromised(accepted)) {
+        onHead({ ballot: next, value: chosen, epoch: accepted.epoch });
+      }
+      const kind = updated.set ? "changed" : "refused";
+      return { kind, value: chosen, result: updated.result };
+    }
+    const isOverRoster = epoch !== undefined && accepted.epoch !== epoch;
+    if (isOverRoster || sawConflict(accepted)) return undefined;
     return { kind: "undecided" };
   }
 
@@ -198,15 +273,19 @@ export class Registers {
   }
 }
 
-function newestAccepted(gathered: Gathered<PrepareReply>): unknown {
-  let newest = zeroBallot;
-  let value: unknown = null;
+function newestAccepted(gathered: Gathered<PrepareReply>): { accepted: Ballot; value: unknown } {
+  let newest: { accepted: Ballot; value: unknown } = { accepted: zeroBallot, value: null };
   for (const reply of gathered.answers.values()) {
-    if (reply.kind !== "promised" || compareBallots(reply.accepted, newest) <= 0) continue;
-    newest = reply.accepted;
-    value = reply.value;
+    if (reply.kind !== "promised") continue;
+    if (compareBallots(reply.accepted, newest.accepted) > 0) newest = reply;
   }
-  return value;
+  return newest;
+}
+
+/** Members of an older version accept and promise nothing. */
+function hasPromised({ placement, answers }: Gathered<AcceptReply>): boolean {
+  const promised = [...answers].filter(([, reply]) => reply.kind === "accepted" && reply.next);
+  return isQuorum(placement, new Set(promised.map(([uuid]) => uuid)));
 }
 
 const sawConflict = (gathered: Gathered<PrepareReply | AcceptReply>): boolean =>

@@ -112,7 +112,7 @@ const shapes: Readonly<Record<PeerMethodName, Shape>> = {
   bodies: record({ digests: listOf(digest) }),
   settled: record({ confirmed: listOf(messageId), doubtful: listOf(messageId) }),
   prepare: record({ ...epoch, register: text, ballot }),
-  accept: record({ ...epoch, register: text, ballot, value: anything }),
+  accept: record({ ...epoch, register: text, ballot, value: anything, next: optional(ballot) }),
   readRegister: record({ ...epoch, register: text }),
   acquire: record({ ...epoch, ...session, boot: text }),
   checkLock: record({ ...epoch, ...session }),

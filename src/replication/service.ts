@@ -291,12 +291,13 @@ class Service {
   }
 
   accept(from: Caller, request: RequestOf<"accept">): Promise<ReplyOf<"accept">> {
-    const { register, ballot, value } = request;
+    const { register, ballot, value, next } = request;
     return this.fenced(from, request.epoch, async () => {
-      const answer = accept(this.options.store.register(register) ?? untouched, ballot, value);
+      const state = this.options.store.register(register) ?? untouched;
+      const answer = accept(state, ballot, value, next);
       if (answer.kind === "conflict") return answer;
       await this.remember(register, answer.state);
-      return { kind: "accepted" };
+      return { kind: "accepted", ...(next && { next: true as const }) };
     });
   }
 

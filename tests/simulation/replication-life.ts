@@ -215,8 +215,13 @@ export class Life implements Host {
       status: () => ({}),
     });
     const { domain } = ringParameters;
+    const { registers } = replication;
     const registry = createRegistry({
-      registers: replication.registers,
+      // As publishers' flows are changed, so that promises for the next change outlive members, and rosters.
+      registers: {
+        read: (...asked) => registers.read(...asked),
+        change: (register, update) => registers.change(register, update, { again: true }),
+      },
       passwords,
       announceChanged: (register) => replication.announceChanged(register),
       ...{ domain, clock, random },

@@ -4,7 +4,7 @@ import type { Quotas } from "../../mailbox/quotas.js";
 import type { RingKeys } from "../../mailbox/ring-keys.js";
 import { Turns } from "../../mailbox/turns.js";
 import type { Clock, Randomness } from "../../replication/ports.js";
-import type { Registers } from "../../replication/registers.js";
+import type { Registers, Update } from "../../replication/registers.js";
 import type { MemberUuid } from "../../shared/ids.js";
 import type { Log } from "../../shared/log.js";
 import type { ProvenSender, PublishOutcome } from "../ports.js";
@@ -180,7 +180,7 @@ export class Publisher {
       kid: key.kid,
       codec,
     };
-    const answer = await registers.change<Verdict | Refused>(register, (value) => {
+    const intend = (value: unknown): Update<Verdict | Refused> => {
       const state = flowOf(value, brought);
       const now = judge(state, brought, isDone);
       if (now.kind !== "new") return { result: now };
@@ -194,7 +194,9 @@ export class Publisher {
         set: { value: planned.state },
         result: { kind: "again", intention, frames: covered },
       };
-    });
+    };
+    // A device stays with a node as long as that lives.
+    const answer = await registers.change(register, intend, { again: true });
     const isTaken = answer.kind === "changed";
     reserved.end(isTaken);
     if (answer.kind === "undecided") {

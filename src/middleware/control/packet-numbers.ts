@@ -4,7 +4,7 @@
  */
 import type { PacketHeader } from "../../ebm/index.js";
 import type { Clock, Randomness } from "../../replication/ports.js";
-import type { Registers } from "../../replication/registers.js";
+import type { Registers, Update } from "../../replication/registers.js";
 import type { MailboxName } from "../../shared/ids.js";
 import { controlLimits } from "./limits.js";
 
@@ -45,7 +45,7 @@ export class PacketNumbers {
     const { registers, clock, random } = this.options;
     const nonce = random.bytes(9).toString("base64url");
     const { device, epoch } = header.from;
-    const answer = await registers.change<Novelty>(registerOf(user), (before) => {
+    const note = (before: unknown): Update<Novelty> => {
       const known = numberedIn(before);
       if (known.some((one) => one.nonce === nonce)) return { result: "new" };
       if (!isNew(known, header)) return { result: "seen" };
@@ -56,7 +56,8 @@ export class PacketNumbers {
       if (kept.length >= controlLimits.numberedDevicesMax) return { result: "full" };
       const devices = [...kept, { device, epoch, packet: header.packet, atMs, nonce }];
       return { set: { value: { devices } }, result: "new" };
-    });
+    };
+    const answer = await registers.change(registerOf(user), note, { again: true });
     return answer.kind === "undecided" ? "undecided" : answer.result;
   }
 }
