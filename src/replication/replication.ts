@@ -200,7 +200,7 @@ export class Replication {
     });
     peers.serve(
       createHandlers({
-        ...{ store, membership, groups, peers, locks, bodies, log, boot },
+        ...{ store, membership, groups, peers, locks, bodies, log },
         tries: new TryTable(clock),
         retries: this.retries,
         doubts: this.doubts,
