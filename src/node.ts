@@ -20,7 +20,8 @@ import { Stalls } from "./node/stalls.js";
 import { clock, random } from "./node/system.js";
 import { memberStatus, type MemberFacts } from "./operator/member-status.js";
 import { Operator } from "./operator/operator.js";
-import { defaultTimings, Replication } from "./replication/replication.js";
+import { defaultTimings } from "./replication/options.js";
+import { Replication } from "./replication/replication.js";
 import {
   createPeerTransport,
   createRpcServer,

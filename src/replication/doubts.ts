@@ -1,17 +1,23 @@
 /** What members do about mails whose client may not have read its 250: see `Retries`. */
-import type { MailboxName, MessageId } from "../shared/ids.js";
+import type { MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
 import type { Log } from "../shared/log.js";
 import type { Operation, StoredMessage, Tombstone } from "../shared/operation.js";
 import type { Copy } from "./delivery.js";
-import type { Store } from "./ports.js";
+import type { Peers } from "./peers.js";
+import type { Clock, Store } from "./ports.js";
 import { consequencesOf, type Doubt, type Retries } from "./retries.js";
 
 const confirmedPerRecord = 1_000;
+const newsWaitMs = 5_000;
 
 interface DoubtsOptions {
   readonly retries: Retries;
   readonly store: Store;
+  readonly peers: Peers;
+  readonly clock: Clock;
   readonly log: Log;
+  /** Ends what waits. */
+  readonly stopping: AbortSignal;
 }
 
 export class Doubts {
@@ -34,6 +40,28 @@ export class Doubts {
       store.write([{ kind: "ConfirmMessages", ids }]).catch((error: unknown) => {
         log.debug({ error: String(error) }, "confirmations were not written down");
       });
+    }
+  }
+
+  /**
+   * The connection from a member broke, or it went quiet: what it was about to acknowledge is in doubt at once. What
+   * was repeated already is removed later, when the member had time to come back with the news.
+   */
+  coordinatorGone(uuid: MemberUuid): void {
+    const doubtful = this.options.retries.coordinatorGone(uuid);
+    if (doubtful.length > 0) void this.removeRepeated(doubtful);
+  }
+
+  private async removeRepeated(ids: readonly MessageId[]): Promise<void> {
+    const { retries, peers, clock, log, stopping } = this.options;
+    try {
+      await clock.sleep(newsWaitMs, stopping);
+      const doubtful = ids.filter((id) => retries.stateOf(id) === "doubtful");
+      await peers.call(peers.self, "settled", { confirmed: [], doubtful });
+    } catch (error) {
+      if (!stopping.aborted) {
+        log.warn({ error: String(error) }, "a repeated mail was not removed");
+      }
     }
   }
 

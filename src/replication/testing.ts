@@ -60,6 +60,7 @@ export class ManualClock implements Clock {
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((wake, reject) => {
+      if (signal?.aborted) return reject(new Error("aborted"));
       this.sleepers.push({ atMs: this.now + ms, wake });
       signal?.addEventListener("abort", () => reject(new Error("aborted")), { once: true });
     });

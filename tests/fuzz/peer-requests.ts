@@ -3,7 +3,8 @@
  * was refused has changed nothing, and what was taken can be written as JSON and asked for again.
  */
 import fc from "fast-check";
-import { Replication, defaultTimings } from "../../src/replication/replication.js";
+import { defaultTimings } from "../../src/replication/options.js";
+import { Replication } from "../../src/replication/replication.js";
 import type { PeerMessage } from "../../src/replication/ports.js";
 import { ManualClock, quietLog, zeros } from "../../src/replication/testing.js";
 import type { Address, MailboxName, MemberUuid, RingId } from "../../src/shared/ids.js";
