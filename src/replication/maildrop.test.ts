@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import type { MessageId } from "../shared/ids.js";
 import type { Operation } from "../shared/operation.js";
 import { Groups, type RosterView } from "./group.js";
-import { type MaildropOptions, Maildrops, type ReplicatedMaildrop } from "./maildrop.js";
+import type { ReplicatedMaildrop } from "./maildrop.js";
+import { Maildrops, type MaildropsOptions } from "./maildrops.js";
 import type { PeerMethodName } from "./peer-methods.js";
 import type { Peers } from "./peers.js";
 import { Liveness } from "./liveness.js";
@@ -58,7 +59,7 @@ async function opened(count: number, answer: (removal: Removal) => string) {
       barrier: () => "",
       onDifference: () => undefined,
     },
-  } as unknown as MaildropOptions);
+  } as unknown as MaildropsOptions);
   const answered = await drops.openMaildrop(mailbox);
   if (answered.kind !== "open") throw new Error(answered.kind);
   return { messages, removals, maildrop: answered.maildrop };

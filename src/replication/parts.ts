@@ -9,7 +9,7 @@ import { Groups } from "./group.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Joining } from "./joining.js";
 import { LockTable } from "./locks.js";
-import { Maildrops } from "./maildrop.js";
+import { Maildrops } from "./maildrops.js";
 import { Membership } from "./membership.js";
 import { Mending } from "./mending.js";
 import { messageIdMaker } from "./message-id.js";

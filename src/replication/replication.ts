@@ -7,9 +7,10 @@ import type { Departures } from "./departures.js";
 import type { Groups } from "./group.js";
 import type { Heartbeat } from "./heartbeat.js";
 import type { Joining } from "./joining.js";
-import type { OpenAnswer, ReplicatedMaildrop } from "./maildrop.js";
+import type { OpenAnswer } from "./maildrop.js";
 import type { Membership } from "./membership.js";
 import { timeOf } from "./message-id.js";
+import type { MessageReader } from "./message-reader.js";
 import type { ReplicationOptions } from "./options.js";
 import { type Parts, partsOf } from "./parts.js";
 import type { Caller, Progress, QueueCall, QueueReply } from "./peer-methods.js";
@@ -200,7 +201,7 @@ export class Replication {
   }
 
   /** Reads messages of a mailbox whose lock another member may hold. */
-  readerOf(mailbox: MailboxName): Pick<ReplicatedMaildrop, "read"> {
+  readerOf(mailbox: MailboxName): MessageReader {
     return this.parts.maildrops.reader(mailbox);
   }
 
