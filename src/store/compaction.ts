@@ -8,7 +8,7 @@ import type { Layout } from "./layout.js";
 import { isPackable } from "./packed-removals.js";
 import type { PendingOperation } from "./mailbox.js";
 import type { MailboxModel } from "./mailbox-model.js";
-import type { JournaledOperation } from "./record.js";
+import type { JournaledOperation } from "./journaled-operation.js";
 import { isOfMailbox, locationsOf, type Segments } from "./replay.js";
 import type { Leisure, ScanResult } from "./segment-scan.js";
 import type { State } from "./state.js";

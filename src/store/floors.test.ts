@@ -8,7 +8,7 @@ import { openStore } from "./index.js";
 import { applyTo } from "./mailbox.js";
 import { MailboxModel, sameTotals } from "./mailbox-model.js";
 import type { StoreLimits } from "./options.js";
-import type { JournaledOperation } from "./record.js";
+import type { JournaledOperation } from "./journaled-operation.js";
 import { seeded } from "./simulated-disk.js";
 import { add, alice, bodyOf, collectLog, temporaryDirectory } from "./test-support.js";
 import type { ViewDocument } from "./view-file.js";

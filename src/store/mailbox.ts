@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { MailboxName } from "../shared/ids.js";
 import type { StoredMessage } from "../shared/operation.js";
 import { emptyTotals, type MailboxModel, type Totals } from "./mailbox-model.js";
-import type { JournaledOperation } from "./record.js";
+import type { JournaledOperation } from "./journaled-operation.js";
 import type { ViewFile } from "./view-file.js";
 
 export type MailboxOperation = Extract<

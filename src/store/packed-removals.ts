@@ -1,5 +1,5 @@
 import type { MailboxName, MessageId } from "../shared/ids.js";
-import type { JournaledOperation } from "./record.js";
+import type { JournaledOperation } from "./journaled-operation.js";
 
 /** Tombstones of one mailbox of which no more than the id is known, as they lie in a record. */
 interface PackedRemovals {

@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib";
-import type { Operation } from "../shared/operation.js";
+import type { JournaledOperation } from "./journaled-operation.js";
 import { recordLimits } from "./options.js";
 import { packed, unpacked, type WrittenOperation } from "./packed-removals.js";
 
@@ -27,19 +27,6 @@ function formatAndCheck(buffer: Buffer, at: number, salt: number): number {
   return ((formatNumber << 24) | check) >>> 0;
 }
 export const magicBytes = Buffer.from([0x52, 0x70, 0x4a, 0x31]);
-
-type MailboxKind = "AddMessage" | "RemoveMessage" | "RaiseFloor" | "DropMailbox";
-
-/**
- * An operation with its own order, so that records can be replayed in any order and copied forward.
- * An `AddMessage`, `RemoveMessage` or `RaiseFloor` counts while its epoch is not below the mailbox's; the
- * `DropMailbox` that starts epoch n removes all below n. Of a register or local value the highest
- * version counts.
- */
-export type JournaledOperation =
-  | (Extract<Operation, { kind: MailboxKind }> & { readonly epoch: number })
-  | (Extract<Operation, { kind: "PutRegister" | "PutLocal" }> & { readonly version: number })
-  | Extract<Operation, { kind: "ConfirmMessages" }>;
 
 export interface RecordHeader {
   readonly operations: readonly JournaledOperation[];

@@ -6,7 +6,7 @@ import { type Disk, errorCode, unlinkIfThere } from "../shared/disk.js";
 import { indexName } from "./bodies.js";
 import { type JournalPosition, segmentName } from "./journal.js";
 import type { PendingOperation } from "./mailbox.js";
-import type { JournaledOperation } from "./record.js";
+import type { JournaledOperation } from "./journaled-operation.js";
 import { rewrite } from "./rewrite.js";
 import { type Leisure, type ScannedRecord, type ScanResult, scanSegment } from "./segment-scan.js";
 import type { BodyLocation } from "./segment-index.js";

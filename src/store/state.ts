@@ -5,7 +5,8 @@ import type { BodyStore } from "./bodies.js";
 import type { JournalPosition } from "./journal.js";
 import type { Mailboxes } from "./mailboxes.js";
 import { Recent } from "./recent.js";
-import type { JournaledOperation, RecordHeader } from "./record.js";
+import type { JournaledOperation } from "./journaled-operation.js";
+import type { RecordHeader } from "./record.js";
 import { VersionedValues } from "./versioned-values.js";
 
 /** Octets that a message's operation takes in the journal, about. */

@@ -7,7 +7,8 @@ import { type Disk, isFull, unlinkIfThere, writeFully } from "../shared/disk.js"
 import type { AppendOutcome, Journal } from "./journal.js";
 import { bodyPath, type Layout } from "./layout.js";
 import { recordLimits, type StoreLimits } from "./options.js";
-import { encodeRecord, type JournaledOperation, type RecordHeader } from "./record.js";
+import type { JournaledOperation } from "./journaled-operation.js";
+import { encodeRecord, type RecordHeader } from "./record.js";
 import { bodyLocations, type State } from "./state.js";
 
 type InlineBody = Extract<Body, { kind: "bytes" }>;
