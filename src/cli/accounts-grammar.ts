@@ -1,21 +1,17 @@
 /** The grammar of `chord user` and `chord session`: accounts, and what opens them. */
 import type { Command } from "commander";
 import { addAppPassword, listAppPasswords, revokeAppPassword } from "./app-password.js";
-import { usageError } from "./errors.js";
-import { asking, needsOne, refuseVerb, takeVerb } from "./grammar.js";
+import { asking, needsVerb } from "./grammar.js";
 import { addUserDetails } from "./names-grammar.js";
 import { createSession, refreshSession, revokeSessions, rotateKey } from "./session.js";
 import { addUser, changePassword, listUsers, removeUser } from "./user.js";
 import type { World } from "./world.js";
 
+const fromStdin = "read the password from the first line of stdin";
+
 export function addAccounts(program: Command, world: World): void {
   const user = program.command("user").description("add, change, remove and list accounts");
-  takeVerb(user, "verb");
-  user.action((verb: string[]) => {
-    refuseVerb(user, verb, "see chord user --help");
-    throw needsOne(user);
-  });
-  const fromStdin = "read the password from the first line of stdin";
+  needsVerb(user);
   asking(user.command("add <name>").description("add an account"))
     .option("--password-stdin", fromStdin)
     .action((name, options) => addUser(world, name, options));
@@ -41,11 +37,7 @@ function addAppPasswords(user: Command, world: World): void {
     .command("app-password")
     .description("passwords for one program each")
     .addHelpText("after", appPasswordHelp);
-  takeVerb(group, "verb");
-  group.action((verb: string[]) => {
-    refuseVerb(group, verb, "see chord user app-password --help");
-    throw usageError("chord user app-password needs one of add, list or revoke");
-  });
+  needsVerb(group);
   asking(group.command("add <name> <label>").description("make one and print it, once")).action(
     (name, label, options) => addAppPassword(world, name, label, options),
   );
@@ -66,13 +58,9 @@ export function addSessions(program: Command, world: World): void {
     .command("session")
     .description("tokens that stand for a login")
     .addHelpText("after", sessionHelp);
-  takeVerb(session, "verb");
-  session.action((verb: string[]) => {
-    refuseVerb(session, verb, "see chord session --help");
-    throw usageError("chord session needs one of create, refresh, revoke or rotate-key");
-  });
+  needsVerb(session);
   asking(session.command("create <name>").description("log in and print a token"))
-    .option("--password-stdin", "read the password from the first line of stdin")
+    .option("--password-stdin", fromStdin)
     .action((name, options) => createSession(world, name, options));
   asking(session.command("refresh").description("print another token for the one on stdin")).action(
     (options) => refreshSession(world, options),

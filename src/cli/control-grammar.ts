@@ -1,7 +1,7 @@
 /** `chord invite` and `chord control`: who gets in by mail, and what nobody understood. */
 import type { Command } from "commander";
 import { deleteKept, listKept, readKept } from "./control.js";
-import { asking, needsOne, refuseVerb, takeVerb } from "./grammar.js";
+import { asking, needsVerb } from "./grammar.js";
 import { invite } from "./token.js";
 import type { World } from "./world.js";
 
@@ -26,11 +26,7 @@ export function addControl(program: Command, world: World): void {
     .command("control")
     .description("mail to the ring's own address that it did not understand")
     .addHelpText("after", controlHelp);
-  takeVerb(control, "verb");
-  control.action((verb: string[]) => {
-    refuseVerb(control, verb, "see chord control --help");
-    throw needsOne(control);
-  });
+  needsVerb(control);
   asking(control.command("list").description("id, date, octets and why of each")).action(
     (options) => listKept(world, options),
   );

@@ -27,13 +27,21 @@ export function refuseVerb(group: Command, [verb]: readonly string[], otherwise:
   throw usageError(`there is no command "${verb}"; ${hint} (or ${otherwise})`);
 }
 
-/** What a group of commands says when none of them is named. */
-export function needsOne(group: Command): Error {
-  const path = `chord ${group.name()}`;
-  const verbs = group.commands.map((command) => command.name());
-  const last = verbs.pop() ?? "";
-  return usageError(`${path} needs one of ${verbs.join(", ")} or ${last}; see ${path} --help`);
+/** A group of commands does nothing by itself: it says what there is, to who named none or another. */
+export function needsVerb(group: Command, name = "verb"): void {
+  takeVerb(group, name);
+  group.action((verb: string[]) => {
+    const path = pathOf(group);
+    refuseVerb(group, verb, `see ${path} --help`);
+    const verbs = group.commands.map((command) => command.name());
+    const last = verbs.pop() ?? "";
+    throw usageError(`${path} needs one of ${verbs.join(", ")} or ${last}; see ${path} --help`);
+  });
 }
+
+/** As it is typed. */
+const pathOf = (command: Command): string =>
+  command.parent ? `${pathOf(command.parent)} ${command.name()}` : "chord";
 
 /** `chord --entry a:1 status` would silently ask somebody else. */
 export function refuseMisplaced(group: Command): void {

@@ -1,6 +1,6 @@
 /** The grammar of `chord alias`, `chord domain` and what `chord user` has besides. */
 import type { Command } from "commander";
-import { asking, needsOne, refuseVerb, takeVerb } from "./grammar.js";
+import { asking, needsVerb } from "./grammar.js";
 import {
   addAlias,
   addDomain,
@@ -37,11 +37,7 @@ export function addUserDetails(user: Command, world: World): void {
 
 function group(program: Command, name: string, description: string): Command {
   const command = program.command(name).description(description);
-  takeVerb(command, "verb");
-  command.action((verb: string[]) => {
-    refuseVerb(command, verb, `see chord ${name} --help`);
-    throw needsOne(command);
-  });
+  needsVerb(command);
   return command;
 }
 

@@ -12,7 +12,7 @@ import { addControl, addInvitations } from "./control-grammar.js";
 import { dns } from "./dns.js";
 import { drill } from "./drill.js";
 import { upDataDefault } from "./entry.js";
-import { asking, needsOne, refuseMisplaced, refuseVerb, takeVerb } from "./grammar.js";
+import { asking, needsVerb, refuseMisplaced, refuseVerb, takeVerb } from "./grammar.js";
 import { showLimits } from "./limits.js";
 import { locate } from "./locate.js";
 import { lookup } from "./lookup.js";
@@ -166,11 +166,7 @@ function addRelay(program: Command, world: World): void {
   asking(relay.command("status").description("how much waits to be sent")).action((options) =>
     relayStatus(world, options),
   );
-  takeVerb(relay, "command");
-  relay.action((verb: string[]) => {
-    refuseVerb(relay, verb, "see chord relay --help");
-    throw needsOne(relay);
-  });
+  needsVerb(relay, "command");
 }
 
 const dnsHelp = `
