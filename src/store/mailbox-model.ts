@@ -1,40 +1,19 @@
-import { hash } from "node:crypto";
 import { type Floor, isSunk } from "../shared/floor.js";
 import type { MessageId } from "../shared/ids.js";
 import type { StoredMessage, Tombstone } from "../shared/operation.js";
-import type { MailboxContents, MailboxSummary } from "../replication/ports.js";
+import type { MailboxContents } from "../replication/ports.js";
 import type { StoreLimits } from "./options.js";
 import { isPack, Tombstones } from "./tombstones.js";
+import { share, summaryOf, type Totals } from "./totals.js";
+import {
+  floorOf,
+  floorPrefix,
+  isFloor,
+  tombstonePrefix,
+  toText,
+  toTombstone,
+} from "./view-documents.js";
 import { isMark, type ViewDocument } from "./view-file.js";
-
-/** What a mailbox's operations come to. `digest` is a number modulo 2^128. */
-export interface Totals {
-  readonly digest: bigint;
-  readonly messages: number;
-  readonly tombstones: number;
-  readonly octets: number;
-}
-
-export const emptyTotals: Totals = { digest: 0n, messages: 0, tombstones: 0, octets: 0 };
-
-export function summaryOf(totals: Totals): MailboxSummary {
-  const { messages, tombstones, octets } = totals;
-  return { digest: totals.digest.toString(16).padStart(32, "0"), messages, tombstones, octets };
-}
-
-export function sameTotals(a: Totals, b: Totals): boolean {
-  return (
-    a.digest === b.digest &&
-    a.messages === b.messages &&
-    a.tombstones === b.tombstones &&
-    a.octets === b.octets
-  );
-}
-
-/** The part of a set's digest that one (id, live | removed) contributes. */
-function share(id: string, state: "live" | "removed" | "floor"): bigint {
-  return BigInt(`0x${hash("sha256", `${id} ${state}`, "hex").slice(0, 32)}`);
-}
 
 interface Entry {
   readonly json: string;
@@ -43,27 +22,8 @@ interface Entry {
   message: StoredMessage | undefined;
 }
 
-const tombstonePrefix = "x";
-const floorPrefix = "=";
-const isFloor = ({ _id }: ViewDocument): boolean => _id.startsWith(floorPrefix);
-const floorOf = ({ _id, v }: ViewDocument): Floor => ({
-  below: _id.slice(floorPrefix.length),
-  spared: v,
-});
-
 /** Documents that are taken in without a break. */
 const stepDocuments = 1_000;
-
-/** A tombstone in the view file: when, and the fingerprint if there is one. */
-const toText = ({ removedAtMs, fingerprint }: Tombstone): string =>
-  fingerprint === undefined ? String(removedAtMs) : `${removedAtMs} ${fingerprint}`;
-
-function toTombstone(id: string, text: string): Tombstone {
-  const space = text.indexOf(" ");
-  const removedAtMs = Number(space < 0 ? text : text.slice(0, space));
-  const tombstone = { id: id as MessageId, removedAtMs };
-  return space < 0 ? tombstone : { ...tombstone, fingerprint: text.slice(space + 1) };
-}
 
 function parse(entry: Entry): StoredMessage {
   entry.message ??= JSON.parse(entry.json) as StoredMessage;

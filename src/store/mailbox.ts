@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { MailboxName } from "../shared/ids.js";
 import type { StoredMessage } from "../shared/operation.js";
-import { emptyTotals, type MailboxModel, type Totals } from "./mailbox-model.js";
+import type { MailboxModel } from "./mailbox-model.js";
+import { emptyTotals, type Totals } from "./totals.js";
 import type { JournaledOperation } from "./journaled-operation.js";
 import type { ViewFile } from "./view-file.js";
 

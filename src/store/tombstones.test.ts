@@ -4,7 +4,8 @@ import { describe, expect, test } from "vitest";
 import type { MessageId } from "../shared/ids.js";
 import type { Operation } from "../shared/operation.js";
 import { openStore } from "./index.js";
-import { emptyTotals, MailboxModel, sameTotals } from "./mailbox-model.js";
+import { MailboxModel } from "./mailbox-model.js";
+import { emptyTotals, sameTotals } from "./totals.js";
 import type { StoreLimits } from "./options.js";
 import { seeded } from "./simulated-disk.js";
 import {

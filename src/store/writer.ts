@@ -6,20 +6,11 @@ import { StoreFailedError, StoreFullError } from "../shared/store-errors.js";
 import { type Disk, isFull, unlinkIfThere, writeFully } from "../shared/disk.js";
 import type { AppendOutcome, Journal } from "./journal.js";
 import { bodyPath, type Layout } from "./layout.js";
-import { recordLimits, type StoreLimits } from "./options.js";
+import type { StoreLimits } from "./options.js";
+import { type FileBody, type InlineBody, type Part, split } from "./record-parts.js";
 import type { JournaledOperation } from "./journaled-operation.js";
 import { encodeRecord, type RecordHeader } from "./record.js";
 import { bodyLocations, type State } from "./state.js";
-
-type InlineBody = Extract<Body, { kind: "bytes" }>;
-type FileBody = Extract<Body, { kind: "file" }>;
-
-/** What goes into one record. */
-interface Part {
-  readonly operations: readonly Operation[];
-  readonly bodies: readonly InlineBody[];
-  readonly files: readonly FileBody[];
-}
 
 /** A write whose large bodies are being moved into place; it is not in the journal's queue yet. */
 interface Staged {
@@ -349,43 +340,4 @@ function checkDigest({ digest, bytes }: InlineBody): void {
   if (hash("sha256", bytes, "hex") !== digest) {
     throw new Error(`the body given as ${digest} does not have that SHA-256`);
   }
-}
-
-/**
- * One record for a write, unless it is very large. A message goes with its body or after it, so that
- * a torn tail never has a message without its body.
- */
-function split(whole: Part): Part[] {
-  const bodies = new Map(whole.bodies.map((body) => [body.digest as string, body]));
-  const parts: Part[] = [];
-  let current = { operations: [] as Operation[], bodies: [] as InlineBody[] };
-  let octets = { header: 0, body: 0 };
-  const cut = () => {
-    parts.push({ ...current, files: parts.length === 0 ? whole.files : [] });
-    current = { operations: [], bodies: [] };
-    octets = { header: 0, body: 0 };
-  };
-  const put = (body: InlineBody) => {
-    bodies.delete(body.digest);
-    current.bodies.push(body);
-    octets.body += body.bytes.length;
-  };
-  const { splitHeaderOctets, splitBodyOctets } = recordLimits;
-  for (const operation of whole.operations) {
-    if (octets.header >= splitHeaderOctets || octets.body >= splitBodyOctets) cut();
-    const body = operation.kind === "AddMessage" ? bodies.get(operation.message.digest) : undefined;
-    if (body !== undefined) put(body);
-    current.operations.push(operation);
-    // A value or a floor may be large; the others are about a kilobyte.
-    octets.header +=
-      operation.kind !== "AddMessage" && operation.kind !== "RemoveMessage"
-        ? JSON.stringify(operation).length
-        : 1_000;
-  }
-  for (const body of bodies.values()) {
-    if (octets.body >= splitBodyOctets) cut();
-    put(body);
-  }
-  if (parts.length === 0 || current.operations.length + current.bodies.length > 0) cut();
-  return parts;
 }
