@@ -364,7 +364,7 @@ class Service {
   }
 
   async listing({ mailbox, after }: RequestOf<"listing">): Promise<ReplyOf<"listing">> {
-    const { messages, tombstones, floor } = await this.options.store.contents(mailbox);
+    const { messages, tombstones, floor, summary } = await this.options.store.contents(mailbox);
     const ids = [...messages, ...tombstones].map(({ id }) => id).filter((id) => id > after);
     const more = ids.length > limits.pageEntriesMax;
     if (ids.length > 1) ids.sort();
@@ -382,6 +382,7 @@ class Service {
       more,
       unsettled,
       ...height,
+      digest: summary.digest,
       barrier: this.options.floors.barrier(mailbox),
     };
   }
