@@ -123,7 +123,8 @@ export class Changes {
       case "leave":
         return this.leave(member);
       case "away":
-        if (this.isLarge()) await this.crash(member, dice.chance(0.5) ? "power" : "process", longMs);
+        if (this.isLarge())
+          await this.crash(member, dice.chance(0.5) ? "power" : "process", longMs);
         return;
       case "cut off":
         if (this.isLarge()) await this.cut(member, true, longMs);

@@ -38,7 +38,9 @@ export interface Shown {
 }
 
 interface FormOptions
-  extends Partial<Pick<WorldOptions, "seed" | "disks" | "evictAfterMs" | "floors" | "faults" | "witness">> {
+  extends Partial<
+    Pick<WorldOptions, "seed" | "disks" | "evictAfterMs" | "floors" | "faults" | "witness">
+  > {
   readonly members?: number;
 }
 

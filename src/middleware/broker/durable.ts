@@ -210,11 +210,7 @@ async function askAll<T>(
  * applied one above the id that does not spare it, and nobody who answers has it, no majority ever had it. One that
  * is spared somebody has who does not answer; it can still be delivered with its id, by whoever comes first.
  */
-function fateOf(
-  placement: Placement,
-  told: ReadonlyMap<MemberUuid, Judged>,
-  id: MessageId,
-): Fate {
+function fateOf(placement: Placement, told: ReadonlyMap<MemberUuid, Judged>, id: MessageId): Fate {
   if (isQuorum(placement, knowersOf(told, id))) return "delivered";
   if ([...told.values()].some(({ known }) => known.has(id))) return "unknown";
   const behind = [...told].filter(
