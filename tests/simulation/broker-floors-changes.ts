@@ -6,7 +6,8 @@ import type { DataFrame } from "../../src/ebm/index.js";
 import { openPacket, readMail } from "../../src/ebm/index.js";
 import { queueMailbox } from "../../src/mailbox/folders.js";
 import type { RingBroker } from "../../src/middleware/broker/broker.js";
-import type { FloorLimits } from "../../src/replication/floors.js";
+import { belowTime } from "../../src/replication/floor-rules.js";
+import type { FloorLimits, Floors } from "../../src/replication/floors.js";
 import type { PeerMessage } from "../../src/replication/ports.js";
 import { flowOf } from "../../src/shared/floor.js";
 import type { Operation } from "../../src/shared/operation.js";
@@ -46,7 +47,7 @@ interface RunOptions {
 
 /** What is behind the time at all is late. */
 export const closeBehind: FloorLimits = {
-  ...{ tombstones: 4, sparedMax: 30, lagMs: 20, intervalMs: 150 },
+  ...{ tombstones: 4, sparedMax: 300, lagMs: 20, intervalMs: 150 },
 };
 
 interface Outgoing {
@@ -60,6 +61,8 @@ class Refusals {
   private share = 0;
   private victim = 0;
   private but = "";
+  /** Who takes them all the same. */
+  private holder: string | undefined;
 
   constructor(private readonly dice: Dice) {}
 
@@ -67,17 +70,18 @@ class Refusals {
     const { dice } = this;
     const { clock } = ring.world;
     for (;;) {
-      await clock.sleep(dice.between(300, 1_500));
+      await clock.sleep(dice.between(50, 600));
       this.victim = dice.integer(3);
       this.but = dice.chance(0.6) ? (dice.pick(mailboxes) ?? "") : "";
-      this.share = isOver() ? 0 : dice.between(0.5, 1);
-      await clock.sleep(dice.between(200, 3_000));
+      this.holder = dice.chance(0.4) ? dice.pick(ring.world.lives)?.self.uuid : undefined;
+      this.share = isOver() ? 0 : dice.chance(0.3) ? dice.between(0.5, 1) : 1;
+      await clock.sleep(dice.between(300, 2_500));
       this.share = 0;
     }
   }
 
-  hits(method: string, request: PeerMessage): boolean {
-    if (method !== "replicate" || this.share === 0) return false;
+  hits({ self }: Life, method: string, request: PeerMessage): boolean {
+    if (method !== "replicate" || this.share === 0 || self.uuid === this.holder) return false;
     const { operations = [] } = request as { operations?: readonly Operation[] };
     const isHit = operations.some(
       (each) =>
@@ -123,7 +127,7 @@ export class ChangesScenario {
     const { floors = closeBehind, evictAfterMs = 5_000 } = options;
     const refusals = new Refusals(diceFor(seed, "refusals"));
     const wrapHandle: Faults["wrapHandle"] = (life, method, request) => {
-      if (refusals.hits(method, request)) return { answer: { kind: "failed" } as PeerMessage };
+      if (refusals.hits(life, method, request)) return { answer: { kind: "failed" } as PeerMessage };
       return faults?.wrapHandle?.(life, method, request) ?? request;
     };
     const ring = await BrokerWorld.form({
@@ -149,6 +153,7 @@ export class ChangesScenario {
     const publishers = ["d1", "d2", "d3", "d4", "d5"].map((device) => this.publishing(device));
     const consumers = [...queues, "work" as const].map((queue) => this.consuming(queue));
     const changing = this.changes.run(forMs);
+    void this.raising();
     await this.clock.advance(forMs);
     this.isOver = true;
     await this.settle(changing, "the changes don't come to an end");
@@ -169,9 +174,24 @@ export class ChangesScenario {
     };
   }
 
+  /** More floors than there are reasons for, by any members, two at a time now and then. */
+  private async raising(): Promise<void> {
+    const { lagMs } = this.options.floors ?? closeBehind;
+    while (!this.isOver) {
+      await this.clock.sleep(this.dice.between(20, 600));
+      const life = this.someLife();
+      const mailbox = this.dice.pick(mailboxes);
+      if (!life || !mailbox) continue;
+      const { replication } = life;
+      const floors = Reflect.get(replication, "floors") as Pick<Floors, "raise">;
+      const below = belowTime(replication.idTimeAfter(0) - lagMs);
+      void life.request(() => floors.raise(mailbox, below)).catch(() => undefined);
+    }
+  }
+
   private async settle(work: Promise<unknown>, why: string): Promise<void> {
     try {
-      await this.clock.until(work, 300_000);
+      await this.clock.until(work, 90_000);
     } catch (error) {
       this.book.violate(`${why}: ${String(error)}`);
     }
