@@ -19,7 +19,7 @@ import type { Life } from "./replication-life.js";
 import type { Witness } from "./replication-trace.js";
 import type { Faults } from "./replication-world.js";
 
-export const queues = ["work", "copies", "log"] as const;
+const queues = ["work", "copies", "log"] as const;
 type Queue = (typeof queues)[number];
 const mailboxes = queues.map((name) => queueMailbox(name, "ring.test"));
 
@@ -127,7 +127,8 @@ export class ChangesScenario {
     const { floors = closeBehind, evictAfterMs = 5_000 } = options;
     const refusals = new Refusals(diceFor(seed, "refusals"));
     const wrapHandle: Faults["wrapHandle"] = (life, method, request) => {
-      if (refusals.hits(life, method, request)) return { answer: { kind: "failed" } as PeerMessage };
+      if (refusals.hits(life, method, request))
+        return { answer: { kind: "failed" } as PeerMessage };
       return faults?.wrapHandle?.(life, method, request) ?? request;
     };
     const ring = await BrokerWorld.form({
