@@ -33,6 +33,9 @@ export interface IntakeOptions {
   readonly log: Log;
 }
 
+/** Floors that come one after the other while an operation waits. */
+const judgementsMax = 16;
+
 interface Barred {
   readonly kind: "barred";
   readonly barred: ReturnType<Floors["barred"]>;
@@ -59,13 +62,15 @@ export class Intake {
   ): Promise<ReplyOf<"replicate">> {
     const { floors } = this.options;
     let admitted: Admitted = new Map();
-    for (;;) {
+    for (let judged = 0; judged < judgementsMax; judged += 1) {
       const reply = await this.written(from, request, { bodies, admitted });
       if (reply.kind !== "barred") return reply;
       const judgement = await floors.judge(reply.barred, request.lock !== undefined);
       if (judgement.kind === "sunk") return judgement;
-      admitted = judgement.admitted;
+      // One of another mailbox may have come meanwhile: what was looked at of the first need not be again.
+      admitted = new Map([...admitted, ...judgement.admitted]);
     }
+    return { kind: "failed" };
   }
 
   private written(

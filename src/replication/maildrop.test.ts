@@ -7,6 +7,8 @@ import { Maildrops, type MaildropsOptions } from "./maildrops.js";
 import type { PeerMethodName } from "./peer-methods.js";
 import type { Peers } from "./peers.js";
 import { Liveness } from "./liveness.js";
+import type { MailboxContents } from "./ports.js";
+import { Puller } from "./pull.js";
 import { Retries } from "./retries.js";
 import { mailboxOf, ManualClock, memberOf, messageOf, quietLog, rosterOf } from "./testing.js";
 
@@ -20,6 +22,31 @@ interface Removal {
   readonly to: string;
   readonly ids: readonly MessageId[];
   readonly octets: number;
+}
+
+/** Of the first of three members, who has these contents; `call` answers for all. */
+function dropsOf(
+  call: (to: (typeof members)[0], method: PeerMethodName, request: object) => unknown,
+  contents: MailboxContents,
+): Maildrops {
+  const peers = {
+    self,
+    liveness: new Liveness(),
+    isSelf: (uuid: string) => uuid === self.uuid,
+    call: (...args: Parameters<typeof call>) => Promise.resolve(call(...args)),
+  } as unknown as Peers;
+  const view: RosterView = { roster: rosterOf(members), learn: () => Promise.resolve() };
+  return new Maildrops({
+    ...{ peers, groups: new Groups(peers, view), clock: new ManualClock(), log: quietLog },
+    puller: new Puller({ peers } as never),
+    store: { contents: () => Promise.resolve(contents) },
+    ...{
+      retries: new Retries(() => 0),
+      boot: "b",
+      barrier: () => "",
+      onDifference: () => undefined,
+    },
+  } as unknown as MaildropsOptions);
 }
 
 /** A maildrop of so many mails that is open at the first of three members. */
@@ -43,27 +70,30 @@ async function opened(count: number, answer: (removal: Removal) => string) {
     removals.push({ to: uuid, ids, octets: Buffer.byteLength(JSON.stringify(request)) });
     return { kind: answer(removals.at(-1) as Removal) };
   };
-  const peers = {
-    self,
-    liveness: new Liveness(),
-    isSelf: (uuid: string) => uuid === self.uuid,
-    call: (...args: Parameters<typeof call>) => Promise.resolve(call(...args)),
-  } as unknown as Peers;
-  const view: RosterView = { roster: rosterOf(members), learn: () => Promise.resolve() };
-  const drops = new Maildrops({
-    ...{ peers, groups: new Groups(peers, view), clock: new ManualClock(), log: quietLog },
-    store: { contents: () => Promise.resolve({ messages, tombstones: [], summary }) },
-    ...{
-      retries: new Retries(() => 0),
-      boot: "b",
-      barrier: () => "",
-      onDifference: () => undefined,
-    },
-  } as unknown as MaildropsOptions);
+  const drops = dropsOf(call, { messages, tombstones: [], summary });
   const answered = await drops.openMaildrop(mailbox);
   if (answered.kind !== "open") throw new Error(answered.kind);
   return { messages, removals, maildrop: answered.maildrop };
 }
+
+test("what comes to the first member while the list is made is unsure until others have it", async () => {
+  const flowId = (n: number): MessageId =>
+    `${n.toString(16).padStart(12, "0")}8000${"ab".repeat(8)}` as MessageId;
+  const [early, late] = [messageOf(1, { id: flowId(1) }), messageOf(2, { id: flowId(2) })];
+  const before = { digest: "1", messages: 1, tombstones: 0, octets: 3 };
+  const after = { digest: "2", messages: 2, tombstones: 0, octets: 6 };
+  const call = (_: unknown, method: PeerMethodName): unknown => {
+    if (method === "acquire") return { kind: "granted", summary: before };
+    if (method === "fetch") return { messages: [early], bodies: ["omitted"] };
+    return { live: [early.id], removed: [], more: false, barrier: "", digest: "1" };
+  };
+  const contents = { messages: [early, late], tombstones: [], summary: after };
+  const drops = dropsOf(call, contents);
+  const answered = await drops.openMaildrop(mailbox);
+  if (answered.kind !== "open") throw new Error(answered.kind);
+  expect(answered.maildrop.messages).toEqual([early, late]);
+  expect([...answered.maildrop.unsure]).toEqual([late.id]);
+});
 
 const idsAt = (removals: readonly Removal[], uuid: string) =>
   removals.filter(({ to }) => to === uuid).flatMap(({ ids }) => ids);

@@ -1,4 +1,5 @@
 /** Opens maildrops: asks the members for the lock and puts together what they hold. */
+import { isOfFlow } from "../shared/floor.js";
 import type { MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
 import {
   type OpenAnswer,
@@ -119,24 +120,7 @@ export class Maildrops {
     granted: ReadonlyMap<MemberUuid, Granted>,
     also = false,
   ): Promise<Shown> {
-    const { peers, onDifference } = this.options;
-    const { liveness } = peers;
-    const answered = placement.everyone.filter(({ uuid }) => granted.has(uuid));
-    const equal = commonDigest(granted) !== undefined;
-    if (!equal) onDifference();
-    const own = answered.find((member) => peers.isSelf(member.uuid));
-    const first = own ?? answered[0];
-    const late = also
-      ? placement.everyone.filter(({ uuid }) => !granted.has(uuid) && !liveness.isQuiet(uuid))
-      : [];
-    const sets = new Map<MemberUuid, ReadContents>();
-    const readFrom = async (member: Member): Promise<void> => {
-      sets.set(member.uuid, await this.readAt(member, mailbox));
-    };
-    await Promise.all([
-      ...(equal && first ? [first] : answered).map(readFrom),
-      ...late.map((member) => readFrom(member).catch(() => undefined)),
-    ]);
+    const sets = await this.readSets(mailbox, placement, granted, also);
     const unsettled = new Map<MessageId, Unsettled>();
     for (const each of [...sets.values()].flatMap((set) => set.unsettled)) {
       if (unsettled.get(each.id)?.state !== "doubtful") unsettled.set(each.id, each);
@@ -147,6 +131,38 @@ export class Maildrops {
     if (unsettled.size === 0) return { messages: union.messages, unsure, unsettled };
     const messages = withoutRepeated(union, (id) => unsettled.get(id)?.state);
     return { messages, unsure, unsettled };
+  }
+
+  private async readSets(
+    mailbox: MailboxName,
+    { everyone }: Placement,
+    granted: ReadonlyMap<MemberUuid, Granted>,
+    also: boolean,
+  ): Promise<ReadonlyMap<MemberUuid, ReadContents>> {
+    const { peers, onDifference } = this.options;
+    const { liveness } = peers;
+    const answered = everyone.filter(({ uuid }) => granted.has(uuid));
+    const common = commonDigest(granted);
+    if (common === undefined) onDifference();
+    const own = answered.find((member) => peers.isSelf(member.uuid));
+    const first = own ?? answered[0];
+    const late = also
+      ? everyone.filter(({ uuid }) => !granted.has(uuid) && !liveness.isQuiet(uuid))
+      : [];
+    const sets = new Map<MemberUuid, ReadContents>();
+    const readFrom = async (member: Member): Promise<void> => {
+      sets.set(member.uuid, await this.readAt(member, mailbox));
+    };
+    await Promise.all([
+      ...(common !== undefined && first ? [first] : answered).map(readFrom),
+      ...late.map((member) => readFrom(member).catch(() => undefined)),
+    ]);
+    const read = first && sets.get(first.uuid);
+    // What came since they all answered the same the others may not have, and whether they do matters in queues.
+    if (common !== undefined && read && read.digest !== common && hasFlows(read)) {
+      await Promise.all(answered.filter((member) => member !== first).map(readFrom));
+    }
+    return sets;
   }
 
   private readAt(member: Member, mailbox: MailboxName): Promise<ReadContents> {
@@ -166,6 +182,7 @@ export class Maildrops {
       unsettled: retries.unsettledIn(mailbox),
       floor: contents.floor,
       barrier: this.options.barrier(mailbox),
+      digest: contents.summary.digest,
     };
   }
 
@@ -190,6 +207,8 @@ export class Maildrops {
 }
 
 type AcquireReply = ReplyOf<"acquire">;
+
+const hasFlows = ({ messages }: ReadContents): boolean => messages.some(({ id }) => isOfFlow(id));
 
 const ownerOf = (reply: { owner?: MemberUuid }): { owner?: MemberUuid } =>
   reply.owner === undefined ? {} : { owner: reply.owner };

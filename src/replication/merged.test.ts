@@ -86,6 +86,22 @@ test("where all answered the same, one set is read, and who is behind a barrier 
   expect(known(timeOf(2))).toEqual(new Set([flowId(1)]));
 });
 
+test("what one that was asked late has is not taken for what those have who answered the same", () => {
+  const [set, late] = [holding([1]), holding([1, 2])];
+  const known = unsureIn(unionOf([set, late]).messages, {
+    placement,
+    granted: new Map([
+      [a.uuid, grant("same")],
+      [b.uuid, grant("same")],
+    ]),
+    sets: new Map([
+      [a.uuid, set],
+      [c.uuid, late],
+    ]),
+  });
+  expect(known).toEqual(new Set([flowId(2)]));
+});
+
 test("in a ring of two, one that is alone is sure; when both answer, one is not enough", () => {
   const two = placementOf(rosterOf([a, b]), 1n as RingId);
   expect(unsure([[a, holding([1])]], two)).toEqual([]);

@@ -39,7 +39,7 @@ export function unionOf(
 interface Known {
   readonly placement: Placement;
   readonly granted: ReadonlyMap<MemberUuid, Granted>;
-  /** What was read; of others who answered the same is known by its digest. */
+  /** What was read. Members that were not read hold the same as one that granted the lock and was. */
   readonly sets: ReadonlyMap<MemberUuid, ReadContents>;
 }
 
@@ -54,19 +54,32 @@ export function unsureIn(
 ): ReadonlySet<MessageId> {
   const asked = new Set([...granted.keys(), ...sets.keys()]);
   const alone = !isQuorum(placement, asked);
+  const common = [...granted.keys()].map((uuid) => sets.get(uuid)).find((set) => set);
   const members = [...asked].map((uuid) => {
     const set = sets.get(uuid);
     const pending = set ? pendingOf(set) : (granted.get(uuid)?.pending ?? "");
-    const has = set && sets.size > 1 ? new Set(set.messages.map(({ id }) => id)) : undefined;
-    return { uuid, pending, has };
+    return { uuid, pending, set: set ?? common };
   });
   const unsure = new Set<MessageId>();
-  if (members.every(({ pending, has }) => pending === "" && !has)) return unsure;
+  if (sets.size === 1 && members.every(({ pending }) => pending === "")) return unsure;
+  const idsOf = new Map<ReadContents | undefined, ReadonlySet<MessageId>>();
+  for (const set of sets.values()) idsOf.set(set, new Set(set.messages.map(({ id }) => id)));
+  const enough = new Map<number, boolean>();
+  const areEnough = (holders: number): boolean => {
+    const known = enough.get(holders);
+    if (known !== undefined) return known;
+    const uuids = members.flatMap(({ uuid }, n) => ((holders >> n) & 1 ? [uuid] : []));
+    const isEnough = isQuorum(placement, new Set(uuids), alone);
+    enough.set(holders, isEnough);
+    return isEnough;
+  };
   for (const { id } of messages) {
     if (!isOfFlow(id)) continue;
-    const counting = members.filter(({ pending, has }) => id >= pending && (!has || has.has(id)));
-    const holders = new Set(counting.map(({ uuid }) => uuid));
-    if (!isQuorum(placement, holders, alone)) unsure.add(id);
+    let holders = 0;
+    members.forEach(({ pending, set }, n) => {
+      if (id >= pending && idsOf.get(set)?.has(id)) holders |= 1 << n;
+    });
+    if (!areEnough(holders)) unsure.add(id);
   }
   return unsure;
 }

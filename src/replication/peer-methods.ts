@@ -219,6 +219,8 @@ export interface PeerMethods {
       /** On the first page, and how high it is on all: it may rise in between. */
       floor?: Floor;
       below?: string;
+      /** Of the mailbox as this page was made of it. */
+      digest?: string;
       /** See `Floors`: below it, only what is below the floor counts as known. */
       barrier?: string;
     }

@@ -45,6 +45,8 @@ export interface ReadContents extends Omit<MailboxContents, "summary"> {
   readonly unsettled: readonly Unsettled[];
   /** See `Floors.barrier`. */
   readonly barrier: string;
+  /** Of just this; absent when it changed while it was read. */
+  readonly digest?: string;
 }
 
 interface Listing {
@@ -54,6 +56,7 @@ interface Listing {
   readonly unsettled: readonly Unsettled[];
   readonly floor: Floor | undefined;
   readonly barrier: string;
+  readonly digest: string | undefined;
 }
 
 /** A mailbox whose floor rises faster than it can be listed is listed later. */
@@ -228,8 +231,9 @@ export class Puller {
       messages.push(...reply.messages);
       unsettled.push(...(reply.unsettled ?? []));
     }
-    const { removed: tombstones, floor, barrier } = listing;
-    return { messages, tombstones, unsettled, floor, barrier };
+    const { removed: tombstones, floor, barrier, digest } = listing;
+    const isWhole = digest !== undefined && messages.length === listing.live.length;
+    return { messages, tombstones, unsettled, floor, barrier, ...(isWhole && { digest }) };
   }
 }
 
@@ -280,6 +284,7 @@ async function listOnce(
   signal?: AbortSignal,
 ): Promise<Listing | undefined> {
   let floor: Floor | undefined;
+  let digest: string | undefined;
   let barrier = "";
   const live: MessageId[] = [];
   const removed: Tombstone[] = [];
@@ -292,7 +297,8 @@ async function listOnce(
       { mailbox, after },
       { deadlineMs: limits.peerTransferDeadlineMs, ...(signal && { signal }) },
     );
-    if (after === "") floor = page.floor;
+    if (after === "") ({ floor, digest } = page);
+    else if (page.digest !== digest) digest = undefined;
     if (page.below !== floor?.below) return undefined;
     if ((page.barrier ?? "") > barrier) barrier = page.barrier ?? "";
     live.push(...page.live);
@@ -303,5 +309,5 @@ async function listOnce(
       if (id !== undefined && id > after) after = id;
     }
   }
-  return { live, removed, unsettled, floor, barrier };
+  return { live, removed, unsettled, floor, barrier, digest };
 }

@@ -1,4 +1,6 @@
 import { beforeEach, expect, test } from "vitest";
+import type { MailboxName, MessageId } from "../shared/ids.js";
+import type { Admitted } from "./floors.js";
 import { LockTable } from "./locks.js";
 import type { PeerHandlers } from "./peer-methods.js";
 import { createHandlers, type ServiceOptions } from "./service.js";
@@ -71,4 +73,42 @@ test("a lease that runs out while its front node is asked is out", async () => {
   await clock.advance(1_501);
   await holds?.fail();
   expect(await answer).toEqual({ kind: "granted", summary: "summary" });
+});
+
+test("copies for two mailboxes whose barriers come one after the other are looked at once each", async () => {
+  const [one, another] = [mailboxOf("one"), mailboxOf("another")];
+  const barriers = new Map([[one, "1"]]);
+  const judged: string[][] = [];
+  const { peers } = heldPeers(self);
+  const written: unknown[] = [];
+  const { replicate } = createHandlers({
+    peers,
+    locks: new LockTable(self.uuid, 1_500, () => clock.monotonicMs()),
+    membership: { self, roster: rosterOf([self, front, other]) },
+    bodies: { collect: async () => [], dispose: async () => undefined },
+    retries: { repeatedBy: () => [] },
+    doubts: { written: async () => undefined },
+    store: { write: async (operations: unknown) => written.push(operations) },
+    floors: {
+      barred: (operations: readonly { mailbox: MailboxName }[], admitted: Admitted) =>
+        operations.filter((each) => {
+          const barrier = barriers.get(each.mailbox);
+          return barrier !== undefined && admitted.get(each.mailbox) !== barrier;
+        }),
+      judge: async (barred: readonly { mailbox: MailboxName }[]) => {
+        judged.push(barred.map((each) => each.mailbox));
+        barriers.set(another, "2");
+        const admitted = new Map(barred.map((each) => [each.mailbox, barriers.get(each.mailbox)]));
+        return { kind: "admitted", admitted };
+      },
+    },
+  } as unknown as ServiceOptions);
+  const operations = [one, another].map((name) => ({
+    ...{ kind: "RemoveMessage" as const, mailbox: name },
+    tombstone: { id: "0" as MessageId, removedAtMs: 1 },
+  }));
+  const reply = await replicate(other, { epoch: 1, operations, bodies: [] });
+  expect(reply).toEqual({ kind: "stored" });
+  expect(judged).toEqual([[one], [another]]);
+  expect(written).toHaveLength(1);
 });

@@ -21,7 +21,7 @@ export class Source {
   constructor(private readonly options: SourceOptions) {}
 
   async listing({ mailbox, after }: RequestOf<"listing">): Promise<ReplyOf<"listing">> {
-    const { messages, tombstones, floor } = await this.options.store.contents(mailbox);
+    const { messages, tombstones, floor, summary } = await this.options.store.contents(mailbox);
     const ids = [...messages, ...tombstones].map(({ id }) => id).filter((id) => id > after);
     const more = ids.length > limits.pageEntriesMax;
     if (ids.length > 1) ids.sort();
@@ -39,6 +39,7 @@ export class Source {
       more,
       unsettled,
       ...height,
+      digest: summary.digest,
       barrier: this.options.floors.barrier(mailbox),
     };
   }

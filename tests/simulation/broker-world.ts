@@ -38,7 +38,9 @@ export interface Shown {
 }
 
 interface FormOptions
-  extends Partial<Pick<WorldOptions, "seed" | "disks" | "floors" | "faults" | "witness">> {
+  extends Partial<
+    Pick<WorldOptions, "seed" | "disks" | "evictAfterMs" | "floors" | "faults" | "witness">
+  > {
   readonly members?: number;
 }
 
@@ -111,7 +113,7 @@ export class BrokerWorld {
   begin<T>(index: number, work: (broker: RingBroker) => Promise<T>): Promise<T | undefined> {
     // Every member that is up has one, as it has a process.
     this.world.members.forEach((member, each) => {
-      if (member.life?.up && member.life.ready) this.broker(each);
+      if (member.life?.up && member.life.serving) this.broker(each);
     });
     const broker = this.broker(index);
     const { life } = this.member(index);

@@ -4,8 +4,15 @@ import { quietLog } from "../../replication/testing.js";
 import type { MailboxName, MemberUuid, MessageId } from "../../shared/ids.js";
 import { broughtBy } from "./brought.js";
 import { Doubts } from "./doubts.js";
-import { type Destination, emptyFlow, type FlowState, judge } from "./flow.js";
-import { plan } from "./planning.js";
+import {
+  type Destination,
+  emptyFlow,
+  type FlowState,
+  judge,
+  type PlannedBody,
+  renewed,
+} from "./flow.js";
+import { entryId, plan } from "./planning.js";
 
 const queues: readonly Destination[] = ["a", "b"].map((queue) => ({
   ...{ queue, exclusive: false, incarnation: "1" },
@@ -22,6 +29,7 @@ const brought = broughtBy([hello], 1);
 class Half {
   readonly flow: { state: FlowState };
   readonly deleted = new Set<MailboxName>();
+  readonly voided = new Map<MailboxName, readonly MessageId[]>();
   readonly live = new Set<MailboxName>();
   /** Changes of the register that are still answered. */
   changes = Infinity;
@@ -60,8 +68,9 @@ class Half {
       queues: { recall: async () => ({ kind: "found", value: { incarnation: "1" } }) } as never,
       durable: {
         isKnown: async (mailbox: MailboxName) => (isKnown(mailbox) ? "yes" : "no"),
-        void: async (mailbox: MailboxName, _: readonly MessageId[]) => {
+        void: async (mailbox: MailboxName, ids: readonly MessageId[]) => {
           if ((this.voids -= 1) < 0) return false;
+          this.voided.set(mailbox, ids);
           this.live.delete(mailbox);
           this.deleted.add(mailbox);
           return true;
@@ -83,6 +92,21 @@ test("what came to one of two queues is deleted there and wanted again", async (
   expect(await half.makeSure()).toBe("void");
   expect([half.live.size, half.deleted.size]).toEqual([0, 2]);
   expect(half.verdict).toBe("new");
+});
+
+test("what was delivered before the rest was begun anew is deleted with it", async () => {
+  const half = new Half();
+  const [first, second] = queues.map(({ mailbox }) => mailbox) as [MailboxName, MailboxName];
+  const { last } = half.flow.state;
+  if (!last) throw new Error("nothing is intended");
+  const idIn = (of: typeof last, number: number): MessageId =>
+    entryId(of, of.bodies[0] as PlannedBody, queues[number] as Destination);
+  const isLacking = (_: unknown, number: number): boolean => number === 1;
+  half.flow.state = renewed(half.flow.state, last, { nonce: "n2", idMs: 2_000, isLacking });
+  expect(await half.makeSure()).toBe("void");
+  const begunAnew = { ...last, nonce: "n2", idMs: 2_000 };
+  expect(half.voided.get(first)).toEqual([idIn(last, 0)]);
+  expect(half.voided.get(second)).toEqual([idIn(begunAnew, 1)]);
 });
 
 test.each([

@@ -68,7 +68,7 @@ export class Doubts {
       // Somebody knows that it was delivered, or has begun it anew.
       if (marked === "other") return "void";
     }
-    for (const [mailbox, ids] of byMailbox) {
+    for (const [mailbox, ids] of await this.idsOf(intention, intention.former)) {
       if (!(await durable.void(mailbox, ids, clock.wallMs()))) {
         return undecided("too few members answer");
       }
@@ -91,18 +91,22 @@ export class Doubts {
     return answer.kind === "undecided" ? "undecided" : answer.result;
   }
 
+  /** Of its copies, and of those that it once had. */
   private async idsOf(
     intention: Intention,
+    former: Intention["former"] = [],
   ): Promise<ReadonlyMap<Destination["mailbox"], readonly MessageId[]>> {
     const alive = await this.aliveOf(intention);
     const byMailbox = new Map<Destination["mailbox"], MessageId[]>();
-    for (const body of intention.bodies) {
-      for (const number of body.to) {
-        const destination = intention.destinations[number];
-        if (!destination || !alive.has(destination.mailbox)) continue;
-        const ids = byMailbox.get(destination.mailbox) ?? [];
-        ids.push(entryId(intention, body, destination));
-        byMailbox.set(destination.mailbox, ids);
+    for (const each of [intention, ...former.map((one) => ({ ...intention, ...one }))]) {
+      for (const body of each.bodies) {
+        for (const number of body.to) {
+          const destination = each.destinations[number];
+          if (!destination || !alive.has(destination.mailbox)) continue;
+          const ids = byMailbox.get(destination.mailbox) ?? [];
+          ids.push(entryId(each, body, destination));
+          byMailbox.set(destination.mailbox, ids);
+        }
       }
     }
     return byMailbox;

@@ -8,7 +8,7 @@ import type { Replication } from "../../replication/replication.js";
 import type { Body } from "../../shared/body.js";
 import type { BodyDigest, MailboxName, MemberUuid, MessageId } from "../../shared/ids.js";
 import { limits } from "../../shared/limits.js";
-import { isOfFlow } from "../../shared/floor.js";
+import { type Floor, isOfFlow, isSunk } from "../../shared/floor.js";
 import type { Operation } from "../../shared/operation.js";
 
 type Ring = Pick<Replication, "deliver" | "settled" | "groups" | "peers">;
@@ -37,6 +37,11 @@ interface Knowledge {
   /** Its floor, and the barrier above it when another is on its way. */
   readonly below: string;
   readonly barrier: string;
+}
+
+/** ... and the floor with what it spares, as it was a moment before. */
+interface Judged extends Knowledge {
+  readonly floor: Floor | undefined;
 }
 
 export const digestOf = (bytes: Buffer): BodyDigest =>
@@ -89,7 +94,7 @@ export class Durable {
     ids: readonly MessageId[],
   ): Promise<"yes" | "no" | "undecided"> {
     const placement = this.options.replication.groups.placementOf(mailbox);
-    const told = await this.askAll(placement, mailbox, ids);
+    const told = await askAll(placement, (member) => this.knownTo(member, mailbox, ids));
     if (!isQuorum(placement, new Set(told.keys()))) return "undecided";
     const lacking = ids.filter((id) => !isQuorum(placement, knowersOf(told, id)));
     if (lacking.length === 0) return "yes";
@@ -103,23 +108,25 @@ export class Durable {
     ids: readonly MessageId[],
   ): Promise<ReadonlyMap<MessageId, Fate>> {
     const placement = this.options.replication.groups.placementOf(mailbox);
-    const told = await this.askAll(placement, mailbox, ids);
+    const told = await askAll(placement, async (member): Promise<Judged | undefined> => {
+      const height = await this.floorAt(member, mailbox);
+      const knowledge = height && (await this.knownTo(member, mailbox, ids));
+      return knowledge && { ...knowledge, ...height };
+    });
     return new Map(ids.map((id) => [id, fateOf(placement, told, id)]));
   }
 
-  private async askAll(
-    placement: Placement,
+  private async floorAt(
+    member: Caller,
     mailbox: MailboxName,
-    ids: readonly MessageId[],
-  ): Promise<ReadonlyMap<MemberUuid, Knowledge>> {
-    const told = new Map<MemberUuid, Knowledge>();
-    await Promise.all(
-      placement.everyone.map(async (member) => {
-        const knowledge = await this.knownTo(member, mailbox, ids);
-        if (knowledge) told.set(member.uuid, knowledge);
-      }),
-    );
-    return told;
+  ): Promise<Pick<Judged, "floor"> | undefined> {
+    try {
+      const { peers } = this.options.replication;
+      const { floor } = await peers.call(member, "listing", { mailbox, after: "" });
+      return { floor };
+    } catch {
+      return undefined;
+    }
   }
 
   /** Those of the ids that a member has, live or deleted; undefined when it does not answer. */
@@ -183,18 +190,32 @@ const knowersOf = (told: ReadonlyMap<MemberUuid, Knowledge>, id: MessageId): Set
     [...told].flatMap(([uuid, each]) => (each.known.has(id) && counts(each, id) ? [uuid] : [])),
   );
 
+/** What members say, of those who do. */
+async function askAll<T>(
+  { everyone }: Placement,
+  ask: (member: Caller) => Promise<T | undefined>,
+): Promise<ReadonlyMap<MemberUuid, T>> {
+  const told = new Map<MemberUuid, T>();
+  await Promise.all(
+    everyone.map(async (member) => {
+      const answer = await ask(member);
+      if (answer) told.set(member.uuid, answer);
+    }),
+  );
+  return told;
+}
+
 /**
  * A floor spares all that a majority ever had of a flow's last intention, removed or not. So where a majority has
- * applied one above the id, and nobody who answers has it, no majority ever had it.
+ * applied one above the id that does not spare it, and nobody who answers has it, no majority ever had it. One that
+ * is spared somebody has who does not answer; it can still be delivered with its id, by whoever comes first.
  */
-function fateOf(
-  placement: Placement,
-  told: ReadonlyMap<MemberUuid, Knowledge>,
-  id: MessageId,
-): Fate {
+function fateOf(placement: Placement, told: ReadonlyMap<MemberUuid, Judged>, id: MessageId): Fate {
   if (isQuorum(placement, knowersOf(told, id))) return "delivered";
   if ([...told.values()].some(({ known }) => known.has(id))) return "unknown";
-  const behind = [...told].filter(([, { below, barrier }]) => below >= barrier && id < below);
+  const behind = [...told].filter(
+    ([, { below, barrier, floor }]) => below >= barrier && isSunk(floor, id),
+  );
   return isQuorum(placement, new Set(behind.map(([uuid]) => uuid))) ? "never" : "unknown";
 }
 

@@ -51,6 +51,8 @@ export interface Intention {
   /** The ring's key that seals, and what compresses: with another the octets might differ. */
   readonly kid: string;
   readonly codec: string;
+  /** What had been delivered when the rest was begun anew, under the ids of then. */
+  readonly former?: readonly Pick<Intention, "nonce" | "idMs" | "bodies">[];
   /** Its copies are being deleted: it is never delivered, whatever is found of them. */
   readonly isVoid?: true;
 }
@@ -130,10 +132,17 @@ export function renewed(
   },
 ): FlowState {
   const { nonce, idMs, isLacking } = by;
-  const bodies = intention.bodies
-    .map((body) => ({ ...body, to: body.to.filter((number) => isLacking(body, number)) }))
-    .filter(({ to }) => to.length > 0);
-  const last: Intention = { ...intention, nonce, idMs, bodies };
+  const bodiesFor = (isOne: typeof isLacking): readonly PlannedBody[] =>
+    intention.bodies
+      .map((body) => ({ ...body, to: body.to.filter((number) => isOne(body, number)) }))
+      .filter(({ to }) => to.length > 0);
+  const delivered = bodiesFor((body, number) => !isLacking(body, number));
+  const before = { nonce: intention.nonce, idMs: intention.idMs, bodies: delivered };
+  const former = [...(intention.former ?? []), ...(delivered.length > 0 ? [before] : [])];
+  const last: Intention = {
+    ...{ ...intention, nonce, idMs, bodies: bodiesFor(isLacking) },
+    ...(former.length > 0 && { former }),
+  };
   return { ...state, last, lastIdMs: lastIdMsOf(last) };
 }
 
