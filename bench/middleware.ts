@@ -209,13 +209,14 @@ async function countMails(
     mails: sends.mails + submits.mails,
     octets: proxies.reduce((sum, proxy) => sum + proxy.octets, 0),
   });
-  const counted: ReturnType<typeof count>[] = [];
+  let before: ReturnType<typeof count> | undefined;
   await measure({ ...task, at, messages }, () => {
-    counted.push(count());
+    before ??= count();
     return {};
   });
-  const [before, after] = counted;
-  if (!before || !after) throw new Error("nothing was counted");
+  // Only when the programs have ended: the last copy is consumed before its settlement is on its way.
+  const after = count();
+  if (!before) throw new Error("nothing was counted");
   const mails = (after.mails - before.mails) / messages;
   const octets = after.octets - before.octets;
   const useful = messages * (1 + task.subscribers) * messageOctets;

@@ -5,7 +5,8 @@ import { closedError, delay } from "../waiting.js";
 
 export interface SettlerOptions {
   readonly queue: string;
-  readonly settle: (settlement: Settlement) => Promise<unknown>;
+  /** `isAgain`: it has not gone well before, and others are not to wait for it. */
+  readonly settle: (settlement: Settlement, isAgain: boolean) => Promise<unknown>;
   readonly lingerMs: number;
   readonly signal: AbortSignal;
 }
@@ -64,17 +65,21 @@ export class Settler {
 
   async #flush(line: Line, inMs: number): Promise<void> {
     await delay(inMs, this.#options.signal);
-    while (line.waiting.length > 0) await this.#settle(line, line.waiting.splice(0, batchMax));
+    const isAgain = line === this.#rejections;
+    while (line.waiting.length > 0) {
+      await this.#settle(line, line.waiting.splice(0, batchMax), isAgain);
+    }
     // In the same turn: what is put later begins another.
     line.flushing = undefined;
   }
 
-  async #settle(line: Line, batch: readonly Waiting[]): Promise<void> {
+  async #settle(line: Line, batch: readonly Waiting[], isBatchAgain: boolean): Promise<void> {
     const { settle, queue, signal } = this.#options;
     let left = batch;
+    let isAgain = isBatchAgain;
     for (let waitMs: number = againMs.first; left.length > 0; waitMs = nextWaitMs(waitMs)) {
       try {
-        await settle(settlementOf(queue, left));
+        await settle(settlementOf(queue, left), isAgain);
         for (const { resolve } of left) resolve();
         return;
       } catch (error) {
@@ -85,6 +90,7 @@ export class Settler {
           return;
         }
       }
+      isAgain = true;
       if (line === this.#all) left = this.#withoutRejections(left);
       if (left.length > 0) await delay(waitMs, signal);
     }
@@ -93,8 +99,8 @@ export class Settler {
   /** Nothing of it was done; one wish is at fault, and the others are not to suffer for it. */
   async #settleHalves(line: Line, batch: readonly Waiting[]): Promise<void> {
     const half = Math.ceil(batch.length / 2);
-    await this.#settle(line, batch.slice(0, half));
-    await this.#settle(line, batch.slice(half));
+    await this.#settle(line, batch.slice(0, half), true);
+    await this.#settle(line, batch.slice(half), true);
   }
 
   /** There may be no place for a dead letter: no acknowledgement waits for that. */
