@@ -203,7 +203,8 @@ async function countMails(
   if (!sends || !submits || !fetches) throw new Error("no proxies");
   const proxies = [sends, submits, fetches];
   const at = { smtp: sends.addr, submission: submits.addr, pop3: fetches.addr };
-  const messages = Math.max(200, messagesFor(task.subscribers) / 4);
+  // Fewer than may be on their way are no load.
+  const messages = Math.max(task.inFlight, messagesFor(task.subscribers) / 4);
   const count = () => ({
     // Settlements are mails, too: all that the clients hand in counts.
     mails: sends.mails + submits.mails,

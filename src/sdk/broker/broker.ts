@@ -278,8 +278,8 @@ export class Broker {
     const { closing: signal } = this.#options;
     const settler = new Settler({
       ...{ queue, lingerMs: settleLingerMs, signal },
-      settle: (settlement, isAgain) =>
-        isAgain ? this.#settlements.alone(settlement) : this.#settlements.settle(settlement),
+      settle: (settlement, urgency) => this.#settlements.settle(settlement, urgency),
+      hurry: () => this.#settlements.hurry(),
     });
     this.#settlers.set(queue, settler);
     return settler;

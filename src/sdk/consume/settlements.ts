@@ -12,6 +12,11 @@ export interface SettlementsOptions {
   readonly closing: AbortSignal;
 }
 
+export interface Urgency {
+  readonly isAgain: boolean;
+  readonly canWait: boolean;
+}
+
 interface Waiting {
   readonly settlement: Settlement;
   readonly octets: number;
@@ -21,8 +26,11 @@ interface Waiting {
 
 /** Of the question as JSON: the ring takes 64 KiB of mail from who has not authenticated. */
 const octetsMax = 40_000;
-/** Queues that were looked into at the same time are settled at about the same time. */
-const gatherMs = 5;
+/**
+ * Queues that were looked into at the same time are settled at about the same time. Where somebody waits for it; else for
+ * as long as a mail takes, within bounds: longer under load, when it is of use.
+ */
+const gatherMs = { waitedFor: 5, min: 50, max: 250 } as const;
 /** What comes while a mail is on its way goes with the next one; so long, whatever becomes of that mail. */
 const onItsWayMs = 1_000;
 /** A member that knows only the form with one queue may be a newer one by then. */
@@ -33,18 +41,28 @@ export class Settlements {
   readonly #waiting: Waiting[] = [];
   #isFlushing = false;
   #singlyUntilMs = 0;
+  /** The last mail, until its answer. */
+  #tookMs = 0;
+  #hurry = new AbortController();
 
   constructor(options: SettlementsOptions) {
     this.#options = options;
   }
 
+  /** Somebody waits for what was put here before. */
+  hurry(): void {
+    this.#hurry.abort();
+  }
+
   /**
-   * Resolves when that queue's is done, durably.
+   * Resolves when that queue's is done, durably. `isAgain`: it has not gone well before, so that it goes in a mail of
+   * its own, and keeps nobody waiting. `canWait`: nobody waits for it.
    * @throws RingpostError of this one, or of the mail as a whole
    */
-  async settle(settlement: Settlement): Promise<void> {
+  async settle(settlement: Settlement, { isAgain, canWait }: Urgency): Promise<void> {
     const { nowMs } = this.#options;
-    if (nowMs() < this.#singlyUntilMs) return await this.alone(settlement);
+    if (isAgain || nowMs() < this.#singlyUntilMs) return await this.#alone(settlement);
+    if (!canWait) this.hurry();
     const octets = JSON.stringify(settlement).length;
     await new Promise<void>((resolve, reject) => {
       this.#waiting.push({ settlement, octets, resolve, reject });
@@ -52,26 +70,37 @@ export class Settlements {
     });
   }
 
-  /** As `settle`, in a mail of its own: nobody waits for what has not gone well before. */
-  async alone(settlement: Settlement): Promise<void> {
+  async #alone(settlement: Settlement): Promise<void> {
     await this.#options.ask(settlement);
   }
 
   async #flush(): Promise<void> {
     this.#isFlushing = true;
     while (this.#waiting.length > 0) {
-      await delay(gatherMs, this.#options.closing);
+      await this.#gather();
       await this.#untilSent(this.#send(this.#takeMail()));
     }
     // In the same turn: what comes later begins another.
     this.#isFlushing = false;
   }
 
+  async #gather(): Promise<void> {
+    const { closing } = this.#options;
+    const longest = Math.min(Math.max(this.#tookMs, gatherMs.min), gatherMs.max);
+    const { signal } = this.#hurry;
+    await delay(longest, AbortSignal.any([signal, closing]));
+    if (signal.aborted) await delay(gatherMs.waitedFor, closing);
+    this.#hurry = new AbortController();
+  }
+
   async #untilSent(sending: Promise<void>): Promise<void> {
+    const { nowMs } = this.#options;
+    const beganMs = nowMs();
     const sent = new AbortController();
     const { signal } = sent;
     await Promise.race([sending, delay(onItsWayMs, signal)]);
     sent.abort();
+    this.#tookMs = nowMs() - beganMs;
   }
 
   #takeMail(): Waiting[] {
@@ -105,7 +134,7 @@ export class Settlements {
   }
 
   async #sendAlone({ settlement, resolve, reject }: Waiting): Promise<void> {
-    await this.alone(settlement).then(resolve, reject);
+    await this.#alone(settlement).then(resolve, reject);
   }
 }
 

@@ -2,11 +2,13 @@
 import type { Settlement } from "../../ebm/index.js";
 import { RingpostError } from "../errors.js";
 import { closedError, delay } from "../waiting.js";
+import type { Urgency } from "./settlements.js";
 
 export interface SettlerOptions {
   readonly queue: string;
-  /** `isAgain`: it has not gone well before, and others are not to wait for it. */
-  readonly settle: (settlement: Settlement, isAgain: boolean) => Promise<unknown>;
+  readonly settle: (settlement: Settlement, urgency: Urgency) => Promise<unknown>;
+  /** Somebody waits for what is behind what was settled last. */
+  readonly hurry: () => void;
   readonly lingerMs: number;
   readonly signal: AbortSignal;
 }
@@ -19,6 +21,7 @@ export type Wish =
 
 interface Waiting {
   readonly wish: Wish;
+  readonly canWait: boolean;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
 }
@@ -43,16 +46,22 @@ export class Settler {
     this.#options = options;
   }
 
-  /** Resolves when the ring has done it; it is tried for as long as the client is open. */
-  put(wish: Wish): Promise<void> {
+  /**
+   * Resolves when the ring has done it; it is tried for as long as the client is open. `canWait`: nobody waits for
+   * that, so that it may go with others.
+   */
+  put(wish: Wish, { canWait = false } = {}): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#options.signal.aborted) return reject(closedError());
-      this.#add(this.#all, [{ wish, resolve, reject }], this.#options.lingerMs);
+      const { signal, lingerMs, hurry } = this.#options;
+      if (signal.aborted) return reject(closedError());
+      if (!canWait) hurry();
+      this.#add(this.#all, [{ wish, canWait, resolve, reject }], lingerMs);
     });
   }
 
   /** Resolves when nothing waits. */
   async settled(): Promise<void> {
+    this.#options.hurry();
     for (const line of [this.#all, this.#rejections]) {
       while (line.flushing !== undefined) await line.flushing;
     }
@@ -77,9 +86,10 @@ export class Settler {
     const { settle, queue, signal } = this.#options;
     let left = batch;
     let isAgain = isBatchAgain;
+    const canWait = batch.every((one) => one.canWait);
     for (let waitMs: number = againMs.first; left.length > 0; waitMs = nextWaitMs(waitMs)) {
       try {
-        await settle(settlementOf(queue, left), isAgain);
+        await settle(settlementOf(queue, left), { isAgain, canWait });
         for (const { resolve } of left) resolve();
         return;
       } catch (error) {
