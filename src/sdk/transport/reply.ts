@@ -56,7 +56,7 @@ export function ringWord({ text }: SmtpReply): RingWord | undefined {
 
 /** `done=1101`. What is cut off counts as not done. */
 const doneIn = (text: string): boolean[] =>
-  [.../\bdone=([01]+)/.exec(text)?.[1] ?? ""].map((each) => each === "1");
+  [...(/\bdone=([01]+)/.exec(text)?.[1] ?? "")].map((each) => each === "1");
 
 /** `ebm=early <stream>:<sequence> <stream>:<sequence>`. */
 function expectedIn(text: string): Record<string, number> {
