@@ -14,7 +14,7 @@ import type {
 import type { Control } from "../control/control.js";
 import { Bell } from "../consume/bell.js";
 import { QueueConsumer } from "../consume/queue-consumer.js";
-import { Settlements } from "../consume/settlements.js";
+import { SettlementMails } from "../consume/settlements.js";
 import { Settler } from "../consume/settler.js";
 import { RingpostError } from "../errors.js";
 import type { Values } from "../journal/ports.js";
@@ -49,7 +49,7 @@ const earlyAgainMs = { first: 5_000, max: 300_000 } as const;
 
 export class Broker {
   readonly #options: BrokerOptions;
-  readonly #settlements: Settlements;
+  readonly #settlements: SettlementMails;
   readonly #settlers = new Map<string, Settler>();
   readonly #consumers = new Map<string, Set<QueueConsumer>>();
   /** Consumers by the event that they are subscribed to. */
@@ -64,7 +64,7 @@ export class Broker {
   constructor(options: BrokerOptions) {
     this.#options = options;
     const { ask, askQueues, poll, closing, failed, isPushed } = options;
-    this.#settlements = new Settlements({
+    this.#settlements = new SettlementMails({
       ...{ ask: (asked) => ask("settle", asked), nowMs: Date.now, closing },
     });
     this.#early = new EarlyBindings({

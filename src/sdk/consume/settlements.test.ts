@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Ask, Settled, Settlement } from "../../ebm/index.js";
 import { RingpostError } from "../errors.js";
-import { Settlements } from "./settlements.js";
+import { SettlementMails } from "./settlements.js";
 
 type Asked = Ask<"settle">;
 
@@ -14,7 +14,7 @@ const done = async <T>(work: Promise<T>): Promise<T> => (await Promise.all([work
 
 function setup(answer: (asked: Asked) => Promise<Settled>) {
   const asked: Asked[] = [];
-  const settlements = new Settlements({
+  const settlements = new SettlementMails({
     ask: (question) => {
       asked.push(question);
       return answer(question);

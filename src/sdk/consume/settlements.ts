@@ -6,7 +6,7 @@ import { ebmBounds, type Ask, type Settled, type Settlement } from "../../ebm/in
 import { RingpostError } from "../errors.js";
 import { delay } from "../waiting.js";
 
-export interface SettlementsOptions {
+export interface SettlementMailsOptions {
   readonly ask: (asked: Ask<"settle">) => Promise<Settled>;
   readonly nowMs: () => number;
   readonly closing: AbortSignal;
@@ -36,8 +36,8 @@ const onItsWayMs = 1_000;
 /** A member that knows only the form with one queue may be a newer one by then. */
 const singlyMs = 60_000;
 
-export class Settlements {
-  readonly #options: SettlementsOptions;
+export class SettlementMails {
+  readonly #options: SettlementMailsOptions;
   readonly #waiting: Waiting[] = [];
   #isFlushing = false;
   #singlyUntilMs = 0;
@@ -45,8 +45,9 @@ export class Settlements {
   #tookMs = 0;
   #hurry = new AbortController();
 
-  constructor(options: SettlementsOptions) {
+  constructor(options: SettlementMailsOptions) {
     this.#options = options;
+    options.closing.addEventListener("abort", () => this.hurry(), { once: true });
   }
 
   /** Somebody waits for what was put here before. */
@@ -88,7 +89,7 @@ export class Settlements {
     const { closing } = this.#options;
     const longest = Math.min(Math.max(this.#tookMs, gatherMs.min), gatherMs.max);
     const { signal } = this.#hurry;
-    await delay(longest, AbortSignal.any([signal, closing]));
+    await delay(longest, signal);
     if (signal.aborted) await delay(gatherMs.waitedFor, closing);
     this.#hurry = new AbortController();
   }
