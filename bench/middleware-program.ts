@@ -26,11 +26,13 @@ export interface Told extends Partial<Gathered> {
   readonly beganMs?: number;
   /** Of the processor, in this round. */
   readonly cpuSeconds: number;
+  /** Clients that turned to another member, since the start. */
+  readonly failovers: number;
 }
 
 interface Program {
   /** One round, from beginning to end. */
-  run(round: Round): Promise<Omit<Told, "cpuSeconds">>;
+  run(round: Round): Promise<Omit<Told, "cpuSeconds" | "failovers">>;
   /** When everybody is done. */
   end(): Promise<void>;
 }
@@ -59,9 +61,13 @@ async function ringPublisher(task: Task): Promise<Program> {
   };
 }
 
-function ringClient({ at, account, pollMs }: Task): Promise<Client> {
+let failovers = 0;
+
+async function ringClient({ at, account, pollMs }: Task): Promise<Client> {
   if ("url" in at) throw new Error("no ring");
-  return connect({ servers: [at], account, poll: { maxMs: pollMs } });
+  const client = await connect({ servers: [at], account, poll: { maxMs: pollMs } });
+  client.on("failover", () => (failovers += 1));
+  return client;
 }
 
 async function ringConsumers(task: Task): Promise<Program> {
@@ -167,7 +173,7 @@ async function heed(message: unknown): Promise<void> {
     const before = process.cpuUsage();
     const told = await program.run(message);
     const { user, system } = process.cpuUsage(before);
-    process.send?.({ ...told, cpuSeconds: (user + system) / 1e6 } satisfies Told);
+    process.send?.({ ...told, cpuSeconds: (user + system) / 1e6, failovers } satisfies Told);
   } else if (message === "end" && program) {
     await program.end();
     process.exit(0);

@@ -18,6 +18,8 @@ export const ebmBounds = {
   /** Of one message, whole. */
   messageOctetsMax: 256 * 1024 * 1024,
   streamsMax: 256,
+  /** Queues (or parts of what is settled in one) in one question; its answer is one line of SMTP. */
+  settlementsMax: 128,
 } as const;
 
 /** Something that is not EBM/1, or not whole. `message` is one line. */

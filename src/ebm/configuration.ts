@@ -114,6 +114,22 @@ export interface Settlement {
   readonly extend?: readonly { readonly entry: string; readonly ms: number }[];
 }
 
+/**
+ * Of several queues, at most 128, in one question; none of them waits for another, and each has its own outcome. Refused as
+ * `malformed`, also by members that know only the form with one queue: nothing of it is done.
+ */
+export interface Settlements {
+  readonly settlements: readonly Settlement[];
+}
+
+export interface Settled {
+  /**
+   * Of each of `settlements`: done, durably. One that is not may be refused or late, part of it may be done; asked for
+   * by itself it is told why. Absent: all.
+   */
+  readonly done?: readonly boolean[];
+}
+
 export interface QueueStatus {
   readonly ready: number;
   readonly delayed: number;
@@ -145,7 +161,7 @@ export interface ConfigurationOperations {
   readonly queueStatus: { ask: { readonly name: string }; answer: QueueStatus };
   readonly bind: { ask: Binding; answer: object };
   readonly unbind: { ask: Binding; answer: object };
-  readonly settle: { ask: Settlement; answer: object };
+  readonly settle: { ask: Settlement | Settlements; answer: Settled };
   /** Dead letters back to their queue; `moved` of them. */
   readonly redrive: {
     ask: { readonly queue: string; readonly max?: number };

@@ -1,6 +1,13 @@
 /** Queues of a ring of three as programs use them: what they hold, and what becomes of it. */
 import { beforeAll, expect, test } from "vitest";
-import type { Delivery, Queue, Receipt, Ringpost, RingpostEvents } from "../../src/sdk/index.js";
+import type {
+  Delivery,
+  Queue,
+  Receipt,
+  Ringpost,
+  RingpostError,
+  RingpostEvents,
+} from "../../src/sdk/index.js";
 import type { Ring } from "../support/ring.js";
 import { ringScope } from "../support/ring-scope.js";
 import { SdkClients, take, texts } from "../support/sdk-clients.js";
@@ -97,4 +104,44 @@ test("a message that no packet holds is refused for good, and what is around it 
   expect(await told).toContain("has to fit one packet");
   const taken = await take(queue.consume(), 4);
   expect(taken.map(({ bytes }) => bytes.length)).toEqual([5, 2 * 1024 * 1024, 6, 5]);
+});
+
+test("several queues settled at once: the one that is gone says so, the others' jobs are gone for good", async () => {
+  const { name, sdk } = await clients.user("owner");
+  const options = { leaseMs: 1_000 };
+  const queues = await Promise.all(
+    ["one", "two", "three", "four"].map((one) => sdk.queue(clients.name(one), options)),
+  );
+  for (const queue of queues) await filled(queue, 3);
+  const worker = await clients.login(name, { first: ring.member(0) });
+  const held = await Promise.all(
+    queues.map(async (queue) => hold(await worker.queue(queue.name, options), 2)),
+  );
+  await queues[1]?.remove();
+  const outcomes = await Promise.all(
+    held.map((jobs) => Promise.allSettled(jobs.map((job) => job.ack()))),
+  );
+  const codes = outcomes.map((each) =>
+    each.map((one) => (one.status === "fulfilled" ? "done" : (one.reason as RingpostError).code)),
+  );
+  const done = ["done", "done"];
+  expect(codes).toEqual([done, ["unknown", "unknown"], done, done]);
+  // In one mail, which a member has worked off in part.
+  const said = ring.running.map((member) => member.tail(2_000)).join("\n");
+  expect(said).toContain("not all settlements of a mail were done");
+  await worker.close();
+  // What was acknowledged outlives who acknowledged it; what was not is somebody else's.
+  const [, , third] = queues;
+  // (The last test of this file.)
+  await ring.member(0).kill("SIGKILL");
+  const other = await clients.login(name);
+  for (const queue of [queues[0], third, queues[3]]) {
+    if (!queue) continue;
+    const [left] = await take((await other.queue(queue.name, options)).consume(), 1);
+    const acked = held[queues.indexOf(queue)]?.map((job) => job.text()) ?? [];
+    expect([...acked, left?.text()].sort()).toEqual(["job 0", "job 1", "job 2"]);
+    expect(await (await other.queue(queue.name, options)).status()).toMatchObject({
+      ...{ ready: 0, leased: 0, delayed: 0 },
+    });
+  }
 });

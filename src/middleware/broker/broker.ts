@@ -117,7 +117,7 @@ export class RingBroker implements Broker {
       },
     });
     this.operations = createOperations({
-      ...{ exchanges, queues, owned, random, domain },
+      ...{ exchanges, queues, owned, clock, random, domain },
       leaders: this.leaders,
     });
     replication.onQueueCall((call) => this.leaders.handle(call));

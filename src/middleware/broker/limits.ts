@@ -61,6 +61,9 @@ export const brokerLimits = {
   peekedMax: 64,
   /** Entries of one settlement. */
   settledMax: 10_000,
+  /** Of a question that settles in several queues: queues at a time, and how long it waits for them. */
+  settledAtATime: 16,
+  settledMs: 3_000,
   /** Queues that one node leads. */
   ledMax: 1_000,
   /** Consumers of one queue, at a time. */

@@ -1,7 +1,7 @@
 /** What is asked of the ring about exchanges and queues. */
-import type { Binding, RefusalCode } from "../../ebm/index.js";
+import type { Binding, RefusalCode, Settlement } from "../../ebm/index.js";
 import { isQueueName } from "../../mailbox/folders.js";
-import type { Randomness } from "../../replication/ports.js";
+import type { Clock, Randomness } from "../../replication/ports.js";
 import type { MailboxName } from "../../shared/ids.js";
 import type { Broker } from "../ports.js";
 import { deadLettersOf } from "./dead-letters.js";
@@ -16,7 +16,7 @@ import {
   queueFields,
 } from "./declared.js";
 import { Owned } from "./owned.js";
-import { settlementOf } from "./settlement.js";
+import { settleEach, settlementOf } from "./settlement.js";
 import { brokerLimits, deadSuffix } from "./limits.js";
 import { isPermitted } from "./permissions.js";
 import type { Queues } from "./queues.js";
@@ -27,6 +27,7 @@ export interface OperationsOptions {
   readonly queues: Definitions<QueueFields>;
   readonly owned: Definitions<OwnedFields>;
   readonly leaders: Queues;
+  readonly clock: Pick<Clock, "sleep">;
   readonly random: Randomness;
   readonly domain: string;
 }
@@ -273,6 +274,16 @@ class Operations {
   };
 
   readonly settle: Handler<"settle"> = async (ask, user) => {
+    if (!("settlements" in ask)) return this.settleOne(ask, user);
+    const done = await settleEach(
+      ask.settlements,
+      this.options.clock,
+      async (each) => (await this.settleOne(each, user)).ok,
+    );
+    return { ok: true, answer: { done } };
+  };
+
+  private async settleOne(ask: Settlement, user: MailboxName): Promise<Done | Refusal> {
     const { queue } = ask;
     const refused = await this.mayConsume(queue, user);
     if (refused) return refused;
@@ -280,7 +291,7 @@ class Operations {
     if (!settlement) return refuse("malformed", "entries are named by their unique-ids");
     const reply = await this.options.leaders.call({ queue, command: "settle", ...settlement });
     return reply.kind === "done" ? done : outcome(failureOf(reply.kind), `queue ${queue}`);
-  };
+  }
 
   readonly redrive: Handler<"redrive"> = async ({ queue, max }, user) => {
     const { queues, leaders } = this.options;

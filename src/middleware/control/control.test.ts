@@ -50,6 +50,54 @@ describe("a question", () => {
     expect(world.packetsIn(config)).toHaveLength(before);
   });
 
+  test("about leases of several queues is answered in one line, which names what is not done", async () => {
+    const { world, ann } = await started();
+    const entry = "0".repeat(32);
+    const settlements = ["a", "b", "c"].map((queue) => ({ queue, ack: [entry] }));
+    world.settles = { done: [true, true, true] };
+    expect((await ann.ask("settle", { settlements })).text).toBe("ebm=ok id=q1");
+    world.settles = { done: [true, false, true] };
+    const before = world.packetsIn(config).length;
+    expect(await ann.ask("settle", { settlements })).toEqual({
+      ...{ code: 250, status: "2.0.0", text: "ebm=partly id=q1 done=101" },
+    });
+    expect(world.packetsIn(config)).toHaveLength(before);
+    expect(world.settled).toEqual([{ settlements }, { settlements }]);
+  });
+
+  test("about leases of as many queues as there may be has a reply that fits a line", async () => {
+    const { world, ann } = await started();
+    const { settlementsMax } = ebmBounds;
+    const of = (count: number) => ({
+      settlements: Array.from({ length: count }, (_, n) => ({ queue: `q${n}` })),
+    });
+    world.settles = { done: Array<boolean>(settlementsMax).fill(false) };
+    const { text } = await ann.ask("settle", of(settlementsMax));
+    // RFC 5321 §4.5.3.1.5: 512 octets with the code, the status and CRLF; an id has up to 128.
+    expect(text.length + 128).toBeLessThan(490);
+    expect((await ann.ask("settle", of(settlementsMax + 1))).text).toMatch(/^ebm=malformed /);
+  });
+
+  test.each<[string, object]>([
+    ["one that is not understood", { settlements: [{ queue: "a" }, { queue: "b", ack: [7] }] }],
+    ["one without a queue", { settlements: [{ queue: "a" }, { ack: [] }] }],
+    ["a settlement that is a list", { settlements: [["a"]] }],
+    ["no list", { settlements: { queue: "a" } }],
+  ])("about leases of several queues is refused as a whole for %s", async (_, ask) => {
+    const { world, ann } = await started();
+    const reply = await ann.ask("settle", ask as never);
+    expect(reply).toMatchObject({ code: 550, status: "5.7.1" });
+    expect(reply.text).toMatch(/^ebm=malformed /);
+    expect(world.settled).toEqual([]);
+  });
+
+  test("about one queue and about several is never both", async () => {
+    const { world, ann } = await started();
+    const both = { queue: "a", settlements: [{ queue: "b" }] };
+    await ann.ask("settle", both as never);
+    expect(world.settled).toEqual([{ queue: "a" }]);
+  });
+
   test("is put off while too few members answer", async () => {
     const { world, ann } = await started();
     world.mail.registers.silent.add(`ebm:${user}`);
@@ -202,6 +250,18 @@ describe("a user whose mail account is elsewhere", () => {
     const ann = new TestDevice(world, user, [address]);
     expect((await ann.start("register")).text).toMatch(/^ebm=forbidden .*ann\+data@ring\.test/);
     expect(world.mail.registers.values.has(`account:${user}`)).toBe(false);
+  });
+
+  test("is told by mail which of several settlements are done", async () => {
+    const world = new ControlWorld({ reachesElsewhere: true });
+    const ann = new TestDevice(world, user, [address]);
+    await ann.start("register");
+    world.settles = { done: [false, true] };
+    await ann.ask("settle", { settlements: [{ queue: "a" }, { queue: "b" }] });
+    const { packet } = readMail(world.sent.at(-1)?.octets ?? Buffer.alloc(0));
+    const { frames } = openPacket(packet ?? Buffer.alloc(0), world.nowMs);
+    const body = { ok: true, answer: { done: [false, true] } };
+    expect(frames).toEqual([{ kind: "configuration", id: "q1", body }]);
   });
 
   test("is answered there, of refusals too when they are proven", async () => {

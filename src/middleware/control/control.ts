@@ -2,7 +2,7 @@
  * The ring's own addresses: what comes to them is worked off before it is answered, by whichever
  * node took it, so the reply says what became of it. What is not understood is kept for the operator.
  */
-import type { ConfigurationAnswer, Frame, Packet, PacketHeader } from "../../ebm/index.js";
+import type { ConfigurationAnswer, Frame, Packet, PacketHeader, Settled } from "../../ebm/index.js";
 import type { RingMail, RingReceiver, RingReply } from "../../mailbox/ports.js";
 import type { Clock, Files } from "../../replication/ports.js";
 import { limits } from "../../shared/limits.js";
@@ -125,7 +125,14 @@ export class Control implements RingReceiver {
       return this.refused(mail, outcome, header, { operation: question.operation });
     }
     const unsent = to && (await this.tell(to, question, answerFrames(question.id, outcome)));
-    return unsent ? refusalReply(unsent) : ok(`ebm=ok id=${question.id}`);
+    if (unsent) return refusalReply(unsent);
+    const { done } = outcome.answer as Settled;
+    if (done?.includes(false) !== true) return ok(`ebm=ok id=${question.id}`);
+    this.options.log.info(
+      { user: header.from.user, device: header.from.device, done },
+      "not all settlements of a mail were done",
+    );
+    return ok(`ebm=partly id=${question.id} done=${done.map(Number).join("")}`);
   }
 
   private async outcomeOf(

@@ -2,7 +2,7 @@
  * What a question must look like. Only fields that are named here are read, each by its own name: whatever else a
  * sender puts there (`__proto__`, the same key twice) is passed over.
  */
-import { type Ask, isSoundRecord, type OperationName } from "../../ebm/index.js";
+import { type Ask, ebmBounds, isSoundRecord, type OperationName } from "../../ebm/index.js";
 import { isQueueName } from "../../mailbox/folders.js";
 
 type Check = (value: unknown) => boolean;
@@ -60,6 +60,14 @@ const binding: Shape = {
   match: optional(oneOf("all", "any", "all-with-x", "any-with-x")),
   ...{ headers: optional(headers), early: optional(boolean) },
 };
+const settlement: Shape = {
+  queue,
+  ack: optional(listOf(entry, entriesMax)),
+  nack: optional(listOf(record({ entry, delayMs: whole(0, 30 * dayMs) }), entriesMax)),
+  reject: optional(listOf(entry, entriesMax)),
+  extend: optional(listOf(record({ entry, ms: whole(0, dayMs) }), entriesMax)),
+};
+const settlements: Shape = { settlements: listOf(record(settlement), ebmBounds.settlementsMax) };
 
 const shapes: Readonly<Record<OperationName, Shape>> = {
   register: { ...login, invitation: optional(text(128)) },
@@ -88,13 +96,7 @@ const shapes: Readonly<Record<OperationName, Shape>> = {
   queueStatus: { name: queue },
   bind: binding,
   unbind: binding,
-  settle: {
-    queue,
-    ack: optional(listOf(entry, entriesMax)),
-    nack: optional(listOf(record({ entry, delayMs: whole(0, 30 * dayMs) }), entriesMax)),
-    reject: optional(listOf(entry, entriesMax)),
-    extend: optional(listOf(record({ entry, ms: whole(0, dayMs) }), entriesMax)),
-  },
+  settle: settlement,
   redrive: { queue, max: optional(whole(1, 1_000_000)) },
   listContacts: {},
   addContact: { user, name: optional(text(64)) },
@@ -108,13 +110,20 @@ export const isOperation = (name: string): name is OperationName => Object.hasOw
 
 /** The question, with the fields that it has; undefined when it is malformed. */
 export function parseAsk<N extends OperationName>(operation: N, ask: unknown): Ask<N> | undefined {
-  return pick(shapes[operation], ask) as Ask<N> | undefined;
+  return pick(shapeOf(operation, ask), ask) as Ask<N> | undefined;
+}
+
+/** Of `settle` there are two forms; with a queue, it is the one that all members know. */
+function shapeOf(operation: OperationName, ask: unknown): Shape {
+  const isObject = typeof ask === "object" && ask !== null;
+  const isOfSeveral = isObject && Object.hasOwn(ask, "settlements") && !Object.hasOwn(ask, "queue");
+  return operation === "settle" && isOfSeveral ? settlements : shapes[operation];
 }
 
 /** What is wrong with a question that is malformed, in a line for who asked it. */
 export function faultOf(operation: OperationName, ask: unknown): string {
   const given = typeof ask === "object" && ask !== null ? (ask as Record<string, unknown>) : {};
-  for (const [key, isGood] of Object.entries(shapes[operation])) {
+  for (const [key, isGood] of Object.entries(shapeOf(operation, ask))) {
     if (isGood(Object.hasOwn(given, key) ? given[key] : undefined)) continue;
     const isName = isGood === queue;
     const may = isName ? ": 1 to 64 of a-z 0-9 . _ -, the first a letter or digit" : "";

@@ -13,6 +13,7 @@ import {
   publicKeyText,
   readMail,
   sealPacket,
+  type Settled,
   signRecord,
 } from "../../ebm/index.js";
 import type {
@@ -55,6 +56,9 @@ export class ControlWorld {
   readonly removedFiles: string[] = [];
   readonly files = new Map<string, Buffer>();
   published: Packet[] = [];
+  /** Settlements, as the broker gets them. */
+  readonly settled: Ask<"settle">[] = [];
+  settles: Settled = {};
   publishes: PublishOutcome = { kind: "taken", routed: 2, copies: 2, copiesWanted: 3 };
   /** Maildrops that a client has open. */
   readonly inUse = new Set<string>();
@@ -137,8 +141,14 @@ export class ControlWorld {
 
   private broker(): Broker {
     const done = () => Promise.resolve({ ok: true, answer: {} } as const);
+    const settle = (ask: Ask<"settle">) => {
+      this.settled.push(ask);
+      return Promise.resolve({ ok: true, answer: this.settles } as const);
+    };
     return {
-      operations: new Proxy({}, { get: () => done }) as Broker["operations"],
+      operations: new Proxy({} as Broker["operations"], {
+        get: (_, name) => (name === "settle" ? settle : done),
+      }),
       publish: (packet) => {
         this.published.push(packet);
         return Promise.resolve(this.publishes);

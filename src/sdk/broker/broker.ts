@@ -14,6 +14,7 @@ import type {
 import type { Control } from "../control/control.js";
 import { Bell } from "../consume/bell.js";
 import { QueueConsumer } from "../consume/queue-consumer.js";
+import { SettlementMails } from "../consume/settlements.js";
 import { Settler } from "../consume/settler.js";
 import { RingpostError } from "../errors.js";
 import type { Values } from "../journal/ports.js";
@@ -48,6 +49,7 @@ const earlyAgainMs = { first: 5_000, max: 300_000 } as const;
 
 export class Broker {
   readonly #options: BrokerOptions;
+  readonly #settlements: SettlementMails;
   readonly #settlers = new Map<string, Settler>();
   readonly #consumers = new Map<string, Set<QueueConsumer>>();
   /** Consumers by the event that they are subscribed to. */
@@ -62,6 +64,9 @@ export class Broker {
   constructor(options: BrokerOptions) {
     this.#options = options;
     const { ask, askQueues, poll, closing, failed, isPushed } = options;
+    this.#settlements = new SettlementMails({
+      ...{ ask: (asked) => ask("settle", asked), nowMs: Date.now, closing },
+    });
     this.#early = new EarlyBindings({
       ...{ closing, againMs: earlyAgainMs, bind: (binding) => ask("bind", binding) },
       ended: ({ exchange, queue }, { code, message }) => {
@@ -270,9 +275,12 @@ export class Broker {
   #settlerOf(queue: string): Settler {
     const known = this.#settlers.get(queue);
     if (known !== undefined) return known;
-    const { ask, closing: signal } = this.#options;
-    const settle = (settlement: Parameters<typeof ask<"settle">>[1]) => ask("settle", settlement);
-    const settler = new Settler({ queue, settle, lingerMs: settleLingerMs, signal });
+    const { closing: signal } = this.#options;
+    const settler = new Settler({
+      ...{ queue, lingerMs: settleLingerMs, signal },
+      settle: (settlement, urgency) => this.#settlements.settle(settlement, urgency),
+      hurry: () => this.#settlements.hurry(),
+    });
     this.#settlers.set(queue, settler);
     return settler;
   }

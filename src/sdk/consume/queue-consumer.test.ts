@@ -65,7 +65,7 @@ beforeEach(() => {
     consumer = new QueueConsumer(
       {
         ...{ queue: "q", link, leaseMs: 30_000, poll: { minMs: 1, maxMs: 5 }, bell },
-        settler: new Settler({ queue: "q", settle, lingerMs: 1, signal }),
+        settler: new Settler({ queue: "q", settle, lingerMs: 1, signal, hurry: () => undefined }),
         open: async (use) => {
           await use(client);
           looks += 1;

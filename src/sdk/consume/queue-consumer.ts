@@ -126,7 +126,7 @@ export class QueueConsumer {
     for (const message of over) await this.#over(message);
     for (const message of messages) this.#whole.add(message);
     const left = new Set([...messages, ...waiting]);
-    if (left.size === 0) return this.#settle(this.#put({ kind: "ack", entry: uid }));
+    if (left.size === 0) return this.#settleLater({ kind: "ack", entry: uid });
     const isSingle = left.size === 1 && waiting.length === 0;
     const state = { isRejected: false, isReleased: false };
     const entry: Entry = { uid, redelivered, isSingle, left, kept: new Set(left), ...state };
@@ -208,10 +208,10 @@ export class QueueConsumer {
         await this.take(uid, received, Number(headerField(mail, "Ringpost-Redelivered")));
         return true;
       case "dead":
-        this.#settle(this.#put({ kind: "reject", entry: uid }));
+        this.#settleLater({ kind: "reject", entry: uid });
         return true;
       case "done":
-        this.#settle(this.#put({ kind: "ack", entry: uid }));
+        this.#settleLater({ kind: "ack", entry: uid });
         return true;
       default:
         // Its lease runs out, and it comes again.
@@ -283,21 +283,24 @@ export class QueueConsumer {
     entry.kept.delete(inbound);
     if (entry.left.size > 0) return;
     this.#drop(entry);
-    const kind = entry.isRejected ? "reject" : "ack";
-    const settled = this.#put({ kind, entry: entry.uid });
-    if (entry.isSingle) await settled;
-    else this.#settle(settled);
+    const wish = { kind: entry.isRejected ? "reject" : "ack", entry: entry.uid } as const;
+    if (entry.isSingle) await this.#put(wish);
+    else this.#settleLater(wish);
   }
 
   /** Until the ring has done it, it may show the entry once more. */
-  async #put(wish: Wish): Promise<void> {
+  async #put(wish: Wish, urgency?: { readonly canWait: boolean }): Promise<void> {
     this.#settling.add(wish.entry);
     try {
-      await this.#options.settler.put(wish);
+      await this.#options.settler.put(wish, urgency);
     } finally {
       this.#settling.delete(wish.entry);
       this.#beQuiet();
     }
+  }
+
+  #settleLater(wish: Wish): void {
+    this.#settle(this.#put(wish, { canWait: true }));
   }
 
   /** The consumer has ended: another one may have it at once. */
@@ -333,7 +336,8 @@ export class QueueConsumer {
     }
     for (const { uid, kept } of this.#entries.values()) {
       if (kept.size === 0) continue;
-      this.#settle(settler.put({ kind: "extend", entry: uid, ms: leaseMs }));
+      const extended = settler.put({ kind: "extend", entry: uid, ms: leaseMs }, { canWait: true });
+      this.#settle(extended);
     }
   }
 

@@ -1,11 +1,14 @@
 import { expect, test } from "vitest";
 import type { Settlement } from "../../ebm/index.js";
 import { RingpostError } from "../errors.js";
-import { Settler } from "./settler.js";
+import { Settler, type SettlerOptions } from "./settler.js";
 
-function setup(settle: (settlement: Settlement) => Promise<unknown>) {
+function setup(settle: SettlerOptions["settle"]) {
   const closing = new AbortController();
-  const settler = new Settler({ queue: "jobs", settle, lingerMs: 1, signal: closing.signal });
+  const settler = new Settler({
+    ...{ queue: "jobs", settle, lingerMs: 1, signal: closing.signal },
+    hurry: () => undefined,
+  });
   return { settler, closing };
 }
 
@@ -97,6 +100,35 @@ test("a dead letter that can't be stored keeps nobody else waiting", async () =>
   await settler.put({ kind: "ack", entry: "d" });
   isStorable = true;
   await rejected;
+});
+
+test("what is tried again says so, dead letters too: others need not wait for it", async () => {
+  const asked: [string, boolean][] = [];
+  let isStorable = false;
+  const { settler } = setup(({ reject = [] }, { isAgain }) => {
+    asked.push([reject.length > 0 ? "with a rejection" : "without", isAgain]);
+    if (reject.length === 0 || isStorable) return Promise.resolve();
+    isStorable = asked.length >= 3;
+    return Promise.reject(new RingpostError("unreachable", "no place for it", true));
+  });
+  const wishes = [{ kind: "reject", entry: "a" } as const, { kind: "ack", entry: "b" } as const];
+  await Promise.all(wishes.map((wish) => settler.put(wish)));
+  expect(asked[0]).toEqual(["with a rejection", false]);
+  expect(asked.slice(1).every(([, isAgain]) => isAgain)).toBe(true);
+  await settler.put({ kind: "ack", entry: "c" });
+  expect(asked.at(-1)).toEqual(["without", false]);
+});
+
+test("what somebody waits for does not go with the patience of what can wait", async () => {
+  const urgencies: boolean[] = [];
+  const { settler } = setup((_, { canWait }) => Promise.resolve(urgencies.push(canWait)));
+  const patient = { canWait: true };
+  await settler.put({ kind: "ack", entry: "a" }, patient);
+  await Promise.all([
+    settler.put({ kind: "ack", entry: "b" }, patient),
+    settler.put({ kind: "ack", entry: "c" }),
+  ]);
+  expect(urgencies).toEqual([true, false]);
 });
 
 test("one that is put as soon as the last is done does not wait for yet another", async () => {

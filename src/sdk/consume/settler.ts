@@ -2,10 +2,13 @@
 import type { Settlement } from "../../ebm/index.js";
 import { RingpostError } from "../errors.js";
 import { closedError, delay } from "../waiting.js";
+import type { Urgency } from "./settlements.js";
 
 export interface SettlerOptions {
   readonly queue: string;
-  readonly settle: (settlement: Settlement) => Promise<unknown>;
+  readonly settle: (settlement: Settlement, urgency: Urgency) => Promise<unknown>;
+  /** Somebody waits for what is behind what was settled last. */
+  readonly hurry: () => void;
   readonly lingerMs: number;
   readonly signal: AbortSignal;
 }
@@ -18,6 +21,7 @@ export type Wish =
 
 interface Waiting {
   readonly wish: Wish;
+  readonly canWait: boolean;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
 }
@@ -42,16 +46,22 @@ export class Settler {
     this.#options = options;
   }
 
-  /** Resolves when the ring has done it; it is tried for as long as the client is open. */
-  put(wish: Wish): Promise<void> {
+  /**
+   * Resolves when the ring has done it; it is tried for as long as the client is open. `canWait`: nobody waits for
+   * that, so that it may go with others.
+   */
+  put(wish: Wish, { canWait = false } = {}): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#options.signal.aborted) return reject(closedError());
-      this.#add(this.#all, [{ wish, resolve, reject }], this.#options.lingerMs);
+      const { signal, lingerMs, hurry } = this.#options;
+      if (signal.aborted) return reject(closedError());
+      if (!canWait) hurry();
+      this.#add(this.#all, [{ wish, canWait, resolve, reject }], lingerMs);
     });
   }
 
   /** Resolves when nothing waits. */
   async settled(): Promise<void> {
+    this.#options.hurry();
     for (const line of [this.#all, this.#rejections]) {
       while (line.flushing !== undefined) await line.flushing;
     }
@@ -64,17 +74,22 @@ export class Settler {
 
   async #flush(line: Line, inMs: number): Promise<void> {
     await delay(inMs, this.#options.signal);
-    while (line.waiting.length > 0) await this.#settle(line, line.waiting.splice(0, batchMax));
+    const isAgain = line === this.#rejections;
+    while (line.waiting.length > 0) {
+      await this.#settle(line, line.waiting.splice(0, batchMax), isAgain);
+    }
     // In the same turn: what is put later begins another.
     line.flushing = undefined;
   }
 
-  async #settle(line: Line, batch: readonly Waiting[]): Promise<void> {
+  async #settle(line: Line, batch: readonly Waiting[], isBatchAgain: boolean): Promise<void> {
     const { settle, queue, signal } = this.#options;
     let left = batch;
+    let isAgain = isBatchAgain;
+    const canWait = batch.every((one) => one.canWait);
     for (let waitMs: number = againMs.first; left.length > 0; waitMs = nextWaitMs(waitMs)) {
       try {
-        await settle(settlementOf(queue, left));
+        await settle(settlementOf(queue, left), { isAgain, canWait });
         for (const { resolve } of left) resolve();
         return;
       } catch (error) {
@@ -85,6 +100,7 @@ export class Settler {
           return;
         }
       }
+      isAgain = true;
       if (line === this.#all) left = this.#withoutRejections(left);
       if (left.length > 0) await delay(waitMs, signal);
     }
@@ -93,8 +109,8 @@ export class Settler {
   /** Nothing of it was done; one wish is at fault, and the others are not to suffer for it. */
   async #settleHalves(line: Line, batch: readonly Waiting[]): Promise<void> {
     const half = Math.ceil(batch.length / 2);
-    await this.#settle(line, batch.slice(0, half));
-    await this.#settle(line, batch.slice(half));
+    await this.#settle(line, batch.slice(0, half), true);
+    await this.#settle(line, batch.slice(half), true);
   }
 
   /** There may be no place for a dead letter: no acknowledgement waits for that. */

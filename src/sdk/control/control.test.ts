@@ -49,6 +49,13 @@ test("numbers that are all used up are told", async () => {
   expect(numbers).toEqual([1, 2, 3, 4]);
 });
 
+test("what is done of several settlements is told by the reply", async () => {
+  replies = [{ code: 250, text: "2.0.0 ebm=partly id=x done=10" }, done];
+  const settle = () => control.ask("settle", { settlements: [{ queue: "a" }, { queue: "b" }] });
+  expect(await settle()).toEqual({ done: [true, false] });
+  expect(await settle()).toEqual({});
+});
+
 test("any other refusal is final", async () => {
   replies = [denied];
   await expect(ask()).rejects.toMatchObject({ code: "denied" });

@@ -9,6 +9,7 @@ import {
   type OperationName,
   type RefusalCode,
   sealPacket,
+  type Settled,
 } from "../../ebm/index.js";
 import type { ClientJournal } from "../journal/ports.js";
 import { RingpostError } from "../errors.js";
@@ -151,6 +152,8 @@ export class Control {
     switch (word.kind) {
       case "ok":
         return silent.has(operation) ? {} : await this.#answer(asked, signal);
+      case "partly":
+        return { done: word.done } satisfies Settled;
       case "refused":
         if (word.code === "undecided") return undefined;
         throw refusal(operation, word.code, word.why);
@@ -239,7 +242,6 @@ function refusal(what: string, code: RefusalCode, why: string): RingpostError {
   return new RingpostError(code, why === "" ? `${what}: ${code}` : why, retryable.has(code));
 }
 
-/** By a mail server, before the ring was asked. */
 /**
  * A mail system may double a question, and hand on the reply to the copy that came second: refused, since the
  * first was done. Asked with a new number, nothing is lost by that; a store that was put back to an older state,
@@ -250,6 +252,7 @@ const isOvertaken = (error: unknown): boolean =>
   error.code === "denied" &&
   /\bpacket number\b/.test(error.message);
 
+/** By a mail server, before the ring was asked. */
 function refusedByMail({ code, text }: SmtpReply): RingpostError {
   const hint = code === 550 ? "; name the ring's domain: alice@its.domain" : "";
   return new RingpostError("unknown", `the mail to the ring was refused: ${text}${hint}`, false);

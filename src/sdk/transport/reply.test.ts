@@ -13,6 +13,8 @@ test.each([
     "5.7.1 ebm=denied wrong user or password",
     { kind: "refused", code: "denied", why: "wrong user or password" },
   ],
+  ["2.0.0 ebm=partly id=4f done=101", { kind: "partly", done: [true, false, true] }],
+  ["2.0.0 ebm=partly id=4f", { kind: "partly", done: [] }],
   ["4.3.0 ebm=undecided", { kind: "refused", code: "undecided", why: "" }],
 ])("the ring says %s", (text, word) => {
   expect(ringWord({ code: 250, text })).toEqual(word);

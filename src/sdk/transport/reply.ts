@@ -10,6 +10,8 @@ export interface SmtpReply {
 /** The ring's own word in a reply: `ebm=<word> …`. */
 export type RingWord =
   | { readonly kind: "ok"; readonly id: string }
+  /** Which of what was asked together are done. */
+  | { readonly kind: "partly"; readonly done: readonly boolean[] }
   | { readonly kind: "taken" }
   /** Sequences that are wanted first, by stream. */
   | { readonly kind: "early"; readonly expected: Readonly<Record<string, number>> }
@@ -37,6 +39,8 @@ export function ringWord({ text }: SmtpReply): RingWord | undefined {
       return undefined;
     case "ok":
       return { kind: "ok", id: /\bid=(\S+)/.exec(rest)?.[1] ?? "" };
+    case "partly":
+      return { kind: "partly", done: doneIn(rest) };
     case "taken":
       return { kind: "taken" };
     case "kept":
@@ -49,6 +53,10 @@ export function ringWord({ text }: SmtpReply): RingWord | undefined {
         : undefined;
   }
 }
+
+/** `done=1101`. What is cut off counts as not done. */
+const doneIn = (text: string): boolean[] =>
+  [...(/\bdone=([01]+)/.exec(text)?.[1] ?? "")].map((each) => each === "1");
 
 /** `ebm=early <stream>:<sequence> <stream>:<sequence>`. */
 function expectedIn(text: string): Record<string, number> {
