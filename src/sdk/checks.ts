@@ -34,17 +34,20 @@ export function check(isSound: boolean, why: string): asserts isSound {
 
 /** Options may be left out, not be something else. */
 export function checkObject(value: unknown, what: string): asserts value is object {
-  check(typeof value === "object" && value !== null && !Array.isArray(value), `${what}: an object`);
+  check(
+    typeof value === "object" && value !== null && !Array.isArray(value),
+    `${what} has to be an object`,
+  );
 }
 
 export function checkText(value: unknown, what: string): asserts value is string {
-  check(typeof value === "string" && value !== "", `${what}: a text that is not empty`);
+  check(typeof value === "string" && value !== "", `${what} has to be a text that is not empty`);
 }
 
 export function checkTexts(value: unknown, what: string): asserts value is readonly string[] {
   const isSound =
     Array.isArray(value) && value.length <= limits.uids && value.every((one) => isText(one));
-  check(isSound, `${what}: a list of texts, ${limits.uids} at most`);
+  check(isSound, `${what} has to be a list of texts, ${limits.uids} at most`);
 }
 
 /** Of an exchange, an event, a queue. */
@@ -58,7 +61,7 @@ function checkMs(value: unknown, what: string, bounds: { min?: number; max?: num
   const { min = 0, max = tenYearsMs } = bounds;
   if (value === undefined) return;
   const isSound = typeof value === "number" && value >= min && value <= max;
-  check(isSound, `${what}: milliseconds, ${min} to ${max}`);
+  check(isSound, `${what} has to be in milliseconds, ${min} to ${max}`);
 }
 
 export const checkTimeout = (value: unknown, what: string): void =>
@@ -76,7 +79,7 @@ export function checkUserId(id: string): string {
 const isAddress = (text: string): boolean => /^[^@<>()[\]\\,;:"]+@[^@<>()\\,;"]+$/.test(text);
 
 function checkSignal(signal: unknown): void {
-  check(signal === undefined || signal instanceof AbortSignal, "signal: an AbortSignal");
+  check(signal === undefined || signal instanceof AbortSignal, "signal has to be an AbortSignal");
 }
 
 export function checkSending(options: SendOptions & { readonly key?: string | undefined }): void {
@@ -89,9 +92,9 @@ export function checkSending(options: SendOptions & { readonly key?: string | un
   checkMs(ttlMs, "ttlMs", { min: 1 });
   checkMs(delayMs, "delayMs");
   const isPriority = Number.isInteger(priority) && Number(priority) >= 0 && Number(priority) <= 9;
-  check(priority === undefined || isPriority, "priority: a whole number, 0 to 9");
+  check(priority === undefined || isPriority, "priority has to be a whole number, 0 to 9");
   const isKey = key === undefined || (typeof key === "string" && key.length <= limits.shortChars);
-  check(isKey, `key: a text of ${limits.shortChars} characters at most`);
+  check(isKey, `key has to be a text of ${limits.shortChars} characters at most`);
   checkSignal(signal);
 }
 
@@ -117,8 +120,8 @@ export function checkConsuming(options: ConsumeOptions): void {
   checkObject(options, "options");
   const { prefetch, autoAck, signal } = options;
   const isPrefetch = Number.isSafeInteger(prefetch) && Number(prefetch) > 0;
-  check(prefetch === undefined || isPrefetch, "prefetch: a whole number, 1 at least");
-  check(autoAck === undefined || typeof autoAck === "boolean", "autoAck: true or false");
+  check(prefetch === undefined || isPrefetch, "prefetch has to be a whole number, 1 at least");
+  check(autoAck === undefined || typeof autoAck === "boolean", "autoAck has to be true or false");
   checkSignal(signal);
 }
 
@@ -148,7 +151,7 @@ export function checkConnecting(options: ConnectOptions): void {
     const isSound = Number.isSafeInteger(octets) && Number(octets) >= octetsMin;
     check(
       octets === undefined || isSound,
-      `${name}: a whole number of octets, ${octetsMin} at least`,
+      `${name} has to be a whole number of octets, ${octetsMin} at least`,
     );
   }
   checkMs(options.lingerMs, "lingerMs", { max: limits.lingerMs });
