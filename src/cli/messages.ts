@@ -204,7 +204,7 @@ async function receive(world: World, consumer: Consumer, options: Receiving): Pr
   late?.addEventListener("abort", close);
   try {
     for await (const delivery of consumer) {
-      await world.output.write(printed(delivery, options));
+      await world.output.write(printed(delivery, options)).catch(unwritten);
       got += 1;
       if (ack) await delivery.ack();
       else held.push(delivery);
@@ -220,6 +220,12 @@ async function receive(world: World, consumer: Consumer, options: Receiving): Pr
     await consumer.close();
   }
   return got;
+}
+
+/** A disk that is full is no error of ours; what was not written comes again. */
+function unwritten(error: NodeJS.ErrnoException): never {
+  if (error.code === "EPIPE") throw error;
+  throw new CliError(`stdout can't be written: ${error.message}`);
 }
 
 function tooFew(got: number, count: number, { timeout }: ReceiveOptions): CliError {

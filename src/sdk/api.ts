@@ -166,7 +166,7 @@ export interface Queue {
   bind(exchange: string, binding?: Omit<Binding, "exchange" | "queue">): Promise<void>;
   unbind(exchange: string, binding?: Omit<Binding, "exchange" | "queue">): Promise<void>;
   status(): Promise<QueueStatus>;
-  /** Its dead letters, as a queue. */
+  /** Its dead letters, as a queue; empty until there is one. */
   deadLetters(): Queue;
   /** Dead letters back into it. Resolves to how many. */
   redrive(options?: { readonly max?: number }): Promise<number>;
@@ -207,8 +207,8 @@ export interface RingpostEvents {
   failover: { readonly from: string; readonly to: string; readonly why: string };
   receipt: { readonly id: string; readonly state: "accepted" | "delivered" | "consumed" | "dead" };
   /**
-   * A message was given up; or, with the id `queue:<name>`, a queue can't be consumed, or gets nothing of an exchange
-   * any more. `code`: of the error, where there was one; `why` says what to do.
+   * A message was given up; or, with the id `queue:<name>`, a queue can't be consumed (told once; its consumer goes on
+   * when it is there again), or gets nothing of an exchange any more. `code`: of the error, where there was one; `why` says what to do.
    */
   deadLetter: {
     readonly id: string;
@@ -236,7 +236,11 @@ export interface Ringpost extends AsyncDisposable {
   /** Done by itself before the token ends. */
   refresh(): Promise<void>;
 
-  /** To a user. Resolves when it is in the journal. */
+  /**
+   * To a user. Resolves when it is in the journal. What can't be sent as it is (a body that is no JSON value, a header
+   * that is no text) is refused here, as everywhere.
+   * @throws RingpostError `malformed`, `full`, `store`, `loginNeeded`, `closed`
+   */
   send(to: string, body: Body, options?: SendOptions): Promise<Receipt>;
   /** What others send to this user. */
   inbox(options?: ConsumeOptions): Consumer;
@@ -246,7 +250,10 @@ export interface Ringpost extends AsyncDisposable {
     body: Body,
     options?: SendOptions & { readonly timeoutMs?: number },
   ): Promise<Message>;
-  /** Answers requests until closed; an error thrown is answered as an error. */
+  /**
+   * Answers requests until closed, one after the other; an error thrown is answered as an error, and so is an answer
+   * that can't be sent.
+   */
   respond(handler: (request: Message) => Promise<Body> | Body): AsyncDisposable;
 
   /** A topic that this user publishes to and every user may subscribe to, unless options say otherwise. */
@@ -277,7 +284,11 @@ export interface Ringpost extends AsyncDisposable {
     read(folder: Folder, uid: string): Promise<Buffer>;
     markRead(uids: readonly string[]): Promise<void>;
     delete(folder: Folder, uids: readonly string[]): Promise<void>;
-    /** An ordinary mail. */
+    /**
+     * An ordinary mail.
+     * @throws RingpostError `forbidden`: refused; or taken for others and refused for who is named, then don't send it
+     * again to all
+     */
     send(mail: { to: readonly string[]; subject: string; text: string }): Promise<void>;
     quota(): Promise<QuotaAnswer>;
   };

@@ -11,6 +11,14 @@ import type {
   Ringpost,
   RingpostEvents,
 } from "./api.js";
+import {
+  check,
+  checkAccount,
+  checkConsuming,
+  checkListening,
+  checkTimeout,
+  checkUserId,
+} from "./checks.js";
 import { RingpostError } from "./errors.js";
 import { Events } from "./events.js";
 import { openJournal } from "./journal/journal.js";
@@ -66,10 +74,15 @@ export class Client implements Ringpost {
     return this.#account?.isLoggedIn === true ? this.#account.user : undefined;
   }
 
-  readonly register: Ringpost["register"] = ({ user, password, invitation }) =>
-    this.#enter("register", user, password, invitation);
+  readonly register: Ringpost["register"] = async (account) => {
+    checkAccount(account);
+    await this.#enter("register", account.user, account.password, account.invitation);
+  };
 
-  readonly login: Ringpost["login"] = ({ user, password }) => this.#enter("login", user, password);
+  readonly login: Ringpost["login"] = async (account) => {
+    checkAccount(account);
+    await this.#enter("login", account.user, account.password);
+  };
 
   async logout(): Promise<void> {
     await this.#loggedIn.logout();
@@ -87,6 +100,7 @@ export class Client implements Ringpost {
 
   readonly inbox: Ringpost["inbox"] = (options) => {
     const account = this.#loggedIn;
+    if (options !== undefined) checkConsuming(options);
     account.expectMail();
     return account.inbox.consume("message", options);
   };
@@ -94,7 +108,11 @@ export class Client implements Ringpost {
   readonly request: Ringpost["request"] = (to, body, options = {}): Promise<Message> =>
     this.#try((account) => account.requests.request(account.idOf(to), body, options));
 
-  readonly respond: Ringpost["respond"] = (handler) => this.#loggedIn.requests.respond(handler);
+  readonly respond: Ringpost["respond"] = (handler) => {
+    const { requests } = this.#loggedIn;
+    check(typeof handler === "function", "respond: the handler is a function");
+    return requests.respond(handler);
+  };
 
   readonly createEvent: Ringpost["createEvent"] = (name, options) =>
     this.#try((account) => account.broker.createEvent(name, options));
@@ -135,10 +153,11 @@ export class Client implements Ringpost {
   };
 
   resolve(user: string): Promise<ResolvedRecord> {
-    return this.#try((account) => account.directory.resolve(account.idOf(user)));
+    return this.#try(async (account) => await account.directory.resolve(account.idOf(user)));
   }
 
   on<E extends keyof RingpostEvents>(event: E, listener: (value: RingpostEvents[E]) => void): this {
+    checkListening(event, listener);
     this.#events.on(event, listener);
     if (event === "chat") this.#account?.chats.listen();
     return this;
@@ -153,6 +172,8 @@ export class Client implements Ringpost {
   }
 
   async drain({ deadlineMs: ms = drainMs }: { readonly deadlineMs?: number } = {}): Promise<void> {
+    checkTimeout(ms, "deadlineMs");
+    if (this.#closing !== undefined) throw closedError();
     this.#events.emit("status", { state: "draining" });
     const { signal } = this.#end;
     try {
@@ -212,7 +233,7 @@ export class Client implements Ringpost {
   async #open(name: string): Promise<Account> {
     const { account, store } = this.#options;
     const ring = account?.ring ?? `ring@${name.includes("@") ? domainOf(name) : defaultDomain}`;
-    const user = userId(name, domainOf(ring));
+    const user = checkUserId(userId(name, domainOf(ring)));
     if (this.#account?.user === user) return this.#account;
     await this.#account?.close();
     this.#account = undefined;

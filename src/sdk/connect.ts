@@ -7,6 +7,7 @@ import type {
   Ringpost,
   SendOptions,
 } from "./api.js";
+import { checkConnecting } from "./checks.js";
 import { Client } from "./client.js";
 import { withFoundServers } from "./discovery.js";
 import { RingpostError } from "./errors.js";
@@ -24,6 +25,7 @@ import type { ExchangeType } from "../ebm/index.js";
  * @throws RingpostError `denied`, `unreachable`, `timeout`, `store`, `malformed`
  */
 export async function connect(given: ConnectOptions): Promise<Ringpost> {
+  checkConnecting(given);
   const options = await withFoundServers(given);
   const client = new Client(options);
   const { account } = options;

@@ -54,5 +54,7 @@ export function within<T>(
 /** What an aborted signal is told as. */
 export function reasonOf(signal: AbortSignal | undefined): Error {
   const reason: unknown = signal?.reason;
-  return reason instanceof Error ? reason : closedError();
+  if (reason instanceof Error) return reason;
+  // Our own are errors: that was the program's signal.
+  return new RingpostError("closed", `aborted: ${String(reason)}`, false);
 }

@@ -116,3 +116,47 @@ test("nobody there: unreachable, soon, and to be tried again", async () => {
   expect(await refusal(connect({ servers: [] }))).toEqual(["malformed", false]);
   expect(await refusal(connect({ servers: ["http://ring.test"] }))).toEqual(["malformed", false]);
 });
+
+test("a handler whose answer can't be sent: who asked is told, and the next is answered", async () => {
+  const asker = await clients.user("asker");
+  const answerer = await clients.user("answerer");
+  answerer.sdk.respond((question) =>
+    question.text() === "nothing" ? (undefined as unknown as string) : "something",
+  );
+  const nothing = asker.sdk.request(answerer.name, "nothing");
+  expect(await refusal(nothing)).toEqual(["failed", false]);
+  await expect(nothing).rejects.toThrow("no JSON value");
+  expect((await asker.sdk.request(answerer.name, "and now?")).text()).toBe("something");
+});
+
+test("a mail to two, one of them nobody: the other has it, and the sender is told", async () => {
+  const writer = await clients.user("writer");
+  const reader = await clients.user("reader");
+  const to = [reader.id, "nobody-at-all@ring.test"];
+  const sending = writer.sdk.mailbox.send({ to, subject: "both", text: "of you" });
+  expect(await refusal(sending)).toEqual(["forbidden", false]);
+  await expect(sending).rejects.toThrow(/not to nobody-at-all@ring\.test: 550 5\.1\.1/);
+  expect(await reader.sdk.mailbox.list("inbox")).toMatchObject([{ subject: "both" }]);
+});
+
+test("a queue that is removed under its consumer: told as what it is, and served when it is back", async () => {
+  const { sdk, name } = await clients.user("removed");
+  const jobs = await sdk.queue(`${name}.jobs`);
+  const gone = new Promise((resolve) => {
+    sdk.on("deadLetter", resolve);
+  });
+  const taking = take(jobs.consume(), 1);
+  await jobs.remove();
+  expect(await within(gone, 60_000, "the failure")).toMatchObject({
+    id: `queue:${jobs.name}`,
+    code: "unknown",
+  });
+  await (await sdk.queue(jobs.name)).send("back");
+  expect(texts(await taking)).toEqual(["back"]);
+});
+
+test("dead letters that there are none of yet are an empty queue", async () => {
+  const { sdk, name } = await clients.user("none");
+  const dead = (await sdk.queue(`${name}.jobs`)).deadLetters();
+  expect(await dead.status()).toMatchObject({ ready: 0, leased: 0 });
+});

@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Pop3Client } from "../../client/pop3-client.js";
 import type { AccountOptions, ChatLine, ConnectOptions, Folder } from "../api.js";
 import { Broker } from "../broker/broker.js";
+import { checkText, checkUserId } from "../checks.js";
 import { Inbox } from "../consume/inbox.js";
 import { Answers } from "../control/answers.js";
 import { Control } from "../control/control.js";
@@ -146,7 +147,8 @@ export class Account {
 
   /** `bob` → `bob@ring.test`. */
   idOf(name: string): string {
-    return userId(name, domainOf(this.#ring));
+    checkText(name, "a user");
+    return checkUserId(userId(name, domainOf(this.#ring)));
   }
 
   async enter(

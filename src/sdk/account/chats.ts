@@ -1,5 +1,6 @@
 /** Conversations, kept with the client: small lists of lines, one per user. */
 import type { Chat, ChatLine } from "../api.js";
+import { check } from "../checks.js";
 import type { Inbox } from "../consume/inbox.js";
 import type { Values } from "../journal/ports.js";
 import type { Link, ReceiptEvent } from "../link/ports.js";
@@ -70,6 +71,7 @@ export class Chats {
         return lines();
       },
       send: async (text) => {
+        check(typeof text === "string", "a line of a chat: a text");
         const { link } = this.#options;
         const receipt = await sendMessage(link, {
           to: user,

@@ -1,5 +1,6 @@
 /** Contacts: kept on the ring, and here for when it can't be reached. */
 import type { Contact } from "../../ebm/index.js";
+import { checkObject } from "../checks.js";
 import type { Control } from "../control/control.js";
 import { RingpostError } from "../errors.js";
 import type { Values } from "../journal/ports.js";
@@ -20,6 +21,7 @@ export class Contacts {
   }
 
   async add(contact: Contact): Promise<void> {
+    checkObject(contact, "contact");
     const added = { ...contact, user: this.#options.idOf(contact.user) };
     await this.#options.ask("addContact", added);
     await this.#keep([...this.#without(added.user), added]);

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { Pop3Client } from "../../client/pop3-client.js";
 import type { QuotaAnswer } from "../../ebm/index.js";
 import type { Folder, MailItem } from "../api.js";
+import { check, checkFolder, checkObject, checkTexts } from "../checks.js";
 import type { Control } from "../control/control.js";
 import { RingpostError } from "../errors.js";
 import { headerField } from "../header-field.js";
@@ -30,6 +31,7 @@ export class MailboxFolders {
 
   /** By their headers only. */
   async list(folder: Folder): Promise<readonly MailItem[]> {
+    checkFolder(folder);
     const [items, { ids }] = await Promise.all([
       this.#options.open(folder, headersOf),
       this.#options.ask("listRead", {}),
@@ -39,6 +41,7 @@ export class MailboxFolders {
   }
 
   async read(folder: Folder, uid: string): Promise<Buffer> {
+    checkFolder(folder);
     const mail = await this.#options.open(folder, async (client) => {
       const index = (await client.uidl()).indexOf(uid);
       return index < 0 ? undefined : await client.retr(index + 1);
@@ -48,13 +51,16 @@ export class MailboxFolders {
   }
 
   async markRead(uids: readonly string[]): Promise<void> {
+    checkTexts(uids, "markRead");
     await this.#options.ask("markRead", { ids: uids });
   }
 
   /** What is not there (any more) is passed over. */
-  delete(folder: Folder, uids: readonly string[]): Promise<void> {
+  async delete(folder: Folder, uids: readonly string[]): Promise<void> {
+    checkFolder(folder);
+    checkTexts(uids, "delete");
     const gone = new Set(uids);
-    return this.#options.open(folder, async (client) => {
+    await this.#options.open(folder, async (client) => {
       const numbers = (await client.uidl()).flatMap((uid, index) =>
         gone.has(uid) ? [index + 1] : [],
       );
@@ -68,13 +74,17 @@ export class MailboxFolders {
     readonly text: string;
   }): Promise<void> {
     const { address: from, submit } = this.#options;
-    if (mail.to.length === 0)
-      throw new RingpostError("malformed", "a mail needs a receiver", false);
+    checkObject(mail, "mail");
+    checkTexts(mail.to, "to");
+    check(mail.to.length > 0, "a mail needs a receiver");
+    for (const part of ["subject", "text"] as const) {
+      check(typeof mail[part] === "string", `${part}: a text`);
+    }
     // The same Message-ID on each try: a ring knows by it a mail that comes twice.
     const messageId = `${randomUUID()}@${from.slice(from.lastIndexOf("@") + 1)}`;
     const octets = composeText({ from, messageId, date: new Date(), ...mail });
     const reply = await submit(() => ({ from, to: mail.to, octets }));
-    if (reply.code === 250) return;
+    if (reply.code === 250) return checkAllTook(reply);
     const code = reply.code === 552 || reply.code === 452 ? "full" : "forbidden";
     throw new RingpostError(code, `${reply.code} ${reply.text}`, isTemporary(reply));
   }
@@ -82,6 +92,13 @@ export class MailboxFolders {
   quota(): Promise<QuotaAnswer> {
     return this.#options.ask("quota", {});
   }
+}
+
+/** A mail is taken when one of its receivers is: the others get nothing, and nobody else tells. */
+function checkAllTook({ rejected = [] }: SmtpReply): void {
+  if (rejected.length === 0) return;
+  const why = rejected.map(({ address, reply }) => `${address}: ${reply}`).join("; ");
+  throw new RingpostError("forbidden", `sent to the others, and not to ${why}`, false);
 }
 
 async function headersOf(client: Pop3Client): Promise<Omit<MailItem, "read">[]> {

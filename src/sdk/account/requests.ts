@@ -1,6 +1,7 @@
 /** Requests and their responses, by correlation id. */
 import { randomUUID } from "node:crypto";
 import type { Body, Message, SendOptions } from "../api.js";
+import { checkTimeout } from "../checks.js";
 import type { Inbox } from "../consume/inbox.js";
 import { RingpostError } from "../errors.js";
 import type { Link } from "../link/ports.js";
@@ -11,6 +12,9 @@ import { closedError, within } from "../waiting.js";
 const errorHeader = "ringpost-error";
 const streams = { request: "requests", response: "responses" } as const;
 const defaultTimeoutMs = 60_000;
+const againMs = 1_000;
+/** What the handler answered is no body, or larger than any message. */
+const unsendable: ReadonlySet<string> = new Set(["malformed", "full"]);
 
 interface Waiting {
   readonly from: string;
@@ -34,6 +38,7 @@ export class Requests {
     body: Body,
     { timeoutMs = defaultTimeoutMs, ...options }: SendOptions & { readonly timeoutMs?: number },
   ): Promise<Message> {
+    checkTimeout(timeoutMs, "timeoutMs");
     this.#listen();
     const correlationId = randomUUID();
     const response = new Promise<Message>((resolve, reject) => {
@@ -62,9 +67,14 @@ export class Requests {
     const consumer = this.#inbox.consume("request");
     const work = async (): Promise<void> => {
       for await (const request of consumer) {
-        await this.#answer(request, handler);
-        // In the journal is the response by now; if not, the request comes again.
-        await request.ack();
+        try {
+          await this.#answer(request, handler);
+          // In the journal is the response by now; if not, the request comes again.
+          await request.ack();
+        } catch {
+          // The outbox is full, or the journal can't be written: later. The others are answered meanwhile.
+          await request.nack({ delayMs: againMs });
+        }
       }
     };
     work().catch(() => undefined);
@@ -75,21 +85,28 @@ export class Requests {
     request: Message,
     handler: (request: Message) => Promise<Body> | Body,
   ): Promise<void> {
+    const { from: to, correlationId = "" } = request;
+    const respondWith = (body: Body, headers = {}): Promise<unknown> =>
+      sendMessage(this.#link, {
+        ...{ to, body, options: { stream: streams.response, headers } },
+        extra: { kind: "response", correlationId },
+      });
+    const refuse = (error: unknown): Promise<unknown> =>
+      respondWith(error instanceof Error ? error.message : String(error), { [errorHeader]: true });
     let body: Body;
-    let headers = {};
     try {
       body = await handler(request);
     } catch (error) {
-      body = error instanceof Error ? error.message : String(error);
-      headers = { headers: { [errorHeader]: true } };
+      return void (await refuse(error));
     }
-    const { correlationId = "" } = request;
-    await sendMessage(this.#link, {
-      to: request.from,
-      body,
-      options: { stream: streams.response, ...headers },
-      extra: { kind: "response", correlationId },
-    });
+    try {
+      await respondWith(body);
+    } catch (error) {
+      if (!(error instanceof RingpostError) || !unsendable.has(error.code)) throw error;
+      if (error.retryable) throw error;
+      // Who asked is told; else they would wait, and the request would come again and again.
+      await refuse(new Error(`the handler's answer can't be sent: ${error.message}`));
+    }
   }
 
   #listen(): void {

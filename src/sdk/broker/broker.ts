@@ -11,6 +11,7 @@ import type {
   Receipt,
   SendOptions,
 } from "../api.js";
+import { checkConsuming, checkName } from "../checks.js";
 import type { Control } from "../control/control.js";
 import { Bell } from "../consume/bell.js";
 import { QueueConsumer } from "../consume/queue-consumer.js";
@@ -21,6 +22,7 @@ import type { Values } from "../journal/ports.js";
 import type { Link, PushedEntry } from "../link/ports.js";
 import { sendMessage } from "../outbox.js";
 import { EarlyBindings } from "./early-bindings.js";
+import { QueueDoors } from "./queue-doors.js";
 
 export interface BrokerOptions {
   readonly user: string;
@@ -58,15 +60,18 @@ export class Broker {
   /** Events that are known to be there. */
   readonly #events = new Set<string>();
   readonly #early: EarlyBindings;
+  readonly #doors: QueueDoors;
   readonly #bell: Bell | undefined;
   #isOver = false;
 
   constructor(options: BrokerOptions) {
     this.#options = options;
-    const { ask, askQueues, poll, closing, failed, isPushed } = options;
+    const { ask, askQueues, openQueue, poll, closing, failed, isPushed } = options;
     this.#settlements = new SettlementMails({
       ...{ ask: (asked) => ask("settle", asked), nowMs: Date.now, closing },
     });
+    const status = (name: string) => ask("queueStatus", { name });
+    this.#doors = new QueueDoors({ open: openQueue, status, failed });
     this.#early = new EarlyBindings({
       ...{ closing, againMs: earlyAgainMs, bind: (binding) => ask("bind", binding) },
       ended: ({ exchange, queue }, { code, message }) => {
@@ -80,6 +85,7 @@ export class Broker {
   }
 
   async exchange(name: string, options: ExchangeOptions): Promise<Exchange> {
+    checkName(name, "an exchange");
     await this.#options.ask("declareExchange", { name, ...options });
     this.#events.add(name);
     return this.exchangeNamed(name);
@@ -112,6 +118,7 @@ export class Broker {
     body: Body,
     options?: SendOptions & { readonly key?: string },
   ): Promise<Receipt> {
+    checkName(event, "an event");
     if (!this.#events.has(event)) await this.#ensureEvent(event);
     return await this.publish(event, body, options);
   }
@@ -121,6 +128,7 @@ export class Broker {
   }
 
   async queue(name: string, options: QueueOptions = {}): Promise<Queue> {
+    checkName(name, "a queue");
     const push = this.#options.isPushed ? { push: true } : {};
     await this.#options.ask("declareQueue", { name, ...push, ...options });
     this.#leases.set(name, options.leaseMs ?? defaultLeaseMs);
@@ -137,7 +145,10 @@ export class Broker {
     return {
       name,
       send: (body, sendOptions = {}) => this.#send(body, sendOptions, { routingKey: name }),
-      consume: (consume = {}) => this.#consume(name, consume),
+      consume: (consume = {}) => {
+        checkConsuming(consume);
+        return this.#consume(name, consume);
+      },
       bind: async (exchange, binding = {}) => {
         if (binding.early === true) await this.#early.bind(bindingTo(exchange, binding));
         else await ask("bind", bindingTo(exchange, binding));
@@ -146,8 +157,12 @@ export class Broker {
         this.#early.forget(name, exchange);
         await ask("unbind", bindingTo(exchange, binding));
       },
-      status: () => ask("queueStatus", { name }),
-      deadLetters: () => this.queueNamed(options.deadLetters ?? `${name}${deadSuffix}`),
+      status: () => this.#doors.status(name),
+      deadLetters: () => {
+        const dead = options.deadLetters ?? `${name}${deadSuffix}`;
+        this.#doors.expect(dead);
+        return this.queueNamed(dead);
+      },
       redrive: async (redrive = {}) => (await ask("redrive", { queue: name, ...redrive })).moved,
       remove: async () => {
         this.#early.forget(name);
@@ -160,6 +175,9 @@ export class Broker {
     event: string,
     { key = "#", ...consume }: ConsumeOptions & { readonly key?: string } = {},
   ): Promise<Consumer> {
+    // Before there is a queue for it.
+    checkName(event, "an event");
+    checkConsuming(consume);
     const { values } = this.#options;
     const name = this.#subscriptionOf(event);
     // A program that is gone for long loses its oldest events to the dead letters, and stops nobody.
@@ -178,6 +196,7 @@ export class Broker {
   }
 
   async unsubscribe(event: string): Promise<void> {
+    checkName(event, "an event");
     const { ask, values } = this.#options;
     for (const consumer of this.#subscriptions.get(event) ?? []) await consumer.close();
     this.#subscriptions.delete(event);
@@ -244,7 +263,8 @@ export class Broker {
   }
 
   #consume(name: string, consume: ConsumeOptions): Consumer {
-    const { ask, isPushed, link, openQueue, poll, failed, closing } = this.#options;
+    const { ask, isPushed, link, poll, closing } = this.#options;
+    const failed = (queue: string, error: unknown): void => this.#doors.failed(queue, error);
     // The ring makes queues of dead letters by itself, and sends them to nobody who has not asked.
     if (isPushed && name.endsWith(deadSuffix)) {
       ask("declareQueue", { name, push: true }).catch((error: unknown) => failed(name, error));
@@ -257,7 +277,7 @@ export class Broker {
         closing,
         bell: this.#bell,
         settler: this.#settlerOf(name),
-        open: (use) => openQueue(name, use),
+        open: (use) => this.#doors.open(name, use),
         leaseMs: this.#leases.get(name) ?? defaultLeaseMs,
         failed: (error) => failed(name, error),
         opened: (consumer) => {

@@ -1,4 +1,5 @@
 /** An async iterator of deliveries, with a bound for what is handed out and not settled. */
+import { checkDelay } from "../checks.js";
 import type { ConsumeOptions, Consumer, Delivery, Message } from "../api.js";
 
 /** What becomes of one message, as its source does it. */
@@ -141,7 +142,10 @@ export class DeliveryStream implements Consumer {
     };
     const delivery: Delivery = Object.assign(message, {
       ack: () => settled(() => settle.ack()),
-      nack: ({ delayMs = 0 } = {}) => settled(() => settle.nack(delayMs)),
+      nack: async ({ delayMs = 0 } = {}) => {
+        checkDelay(delayMs);
+        await settled(() => settle.nack(Math.ceil(delayMs)));
+      },
       reject: (reason = "rejected") => settled(() => settle.reject(reason)),
       working: () => settle.working(),
     });

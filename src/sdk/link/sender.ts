@@ -190,9 +190,15 @@ export abstract class Sender {
       if (load.isVoid || load.isGone) continue;
       const atMs = load.expiresAtMs;
       if (atMs > nowMs) this.#expiryAtMs = Math.min(this.#expiryAtMs, atMs);
-      else if (this.mayExpire(load)) this.giveUp(load, "its time is over");
+      else if (this.mayExpire(load)) this.giveUp(load, this.#timeIsOver);
       else this.#expiryAtMs = Math.min(this.#expiryAtMs, nowMs + 1_000);
     }
+  }
+
+  /** Who was refused until then is told what for: the queue is full, nobody answers. */
+  get #timeIsOver(): string {
+    const { trouble } = this.pace;
+    return `its time is over${trouble === undefined ? "" : `; the last try: ${trouble}`}`;
   }
 
   #pump(nowMs: number, acksDue: boolean): void {

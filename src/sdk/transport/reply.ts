@@ -5,6 +5,8 @@ export interface SmtpReply {
   readonly code: number;
   /** Without the code; lines joined with a space. */
   readonly text: string;
+  /** Receivers who were refused while others were not, each with its reply. */
+  readonly rejected?: readonly { readonly address: string; readonly reply: string }[];
 }
 
 /** The ring's own word in a reply: `ebm=<word> …`. */

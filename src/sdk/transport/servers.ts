@@ -99,12 +99,15 @@ export class Servers {
       }
     }
     this.#say("offline");
-    const why = `no server can be reached: ${failure?.message ?? "none is known"}${this.#origin(failed)}`;
+    const why = `no server can be reached: ${failure?.message ?? "none is known"}${this.#hint(failure, failed)}`;
     throw new RingpostError("unreachable", why, true, { cause: failure });
   }
 
-  /** A port in an error that nobody named is explained. */
-  #origin(server: Server | undefined): string {
+  /** What to do about it. A port in an error that nobody named is explained. */
+  #hint(failure: TransportError | undefined, server: Server | undefined): string {
+    if (/\bcertificate\b/i.test(failure?.message ?? "")) {
+      return "; a certificate of an authority of your own is believed with tls: { ca }";
+    }
     const from = server && this.#options.derivedFrom?.get(server.endpoints.smtp);
     if (from === undefined) return "";
     return `; this port is derived from ${from}: where it is another, name smtp and pop3`;

@@ -1,5 +1,8 @@
 /** One SMTP connection by nodemailer, kept open: raw mails, replies read to the letter. */
-import SMTPConnection, { type SMTPConnectionOptions } from "nodemailer/lib/smtp-connection";
+import SMTPConnection, {
+  type SMTPConnectionOptions,
+  type SMTPConnectionSendInfo,
+} from "nodemailer/lib/smtp-connection";
 import XOAuth2 from "nodemailer/lib/xoauth2";
 import { hostPort } from "../../client/wire.js";
 import { TransportError } from "./failure.js";
@@ -70,10 +73,14 @@ export class SmtpLine {
   /** The last reply: at the final dot, or to the command that was refused. @throws TransportError */
   async send({ from, to, octets }: OutgoingMail): Promise<SmtpReply> {
     try {
-      const info = await this.#call<{ response: string; rejected: readonly string[] }>((done) =>
+      const info = await this.#call<SMTPConnectionSendInfo>((done) =>
         this.#connection.send({ from, to: [...to], size: octets.length }, octets, done),
       );
-      return replyOf(info?.response ?? "");
+      const reply = replyOf(info?.response ?? "");
+      const rejected = (info?.rejectedErrors ?? []).map(({ recipient = "", response = "" }) => ({
+        ...{ address: recipient, reply: response },
+      }));
+      return rejected.length === 0 ? reply : { ...reply, rejected };
     } catch (error) {
       if (!(error instanceof SmtpRefused)) throw error;
       // 421: this server ends here; another may go on.
