@@ -4,6 +4,7 @@ import type { MailboxName, MemberUuid, MessageId } from "../shared/ids.js";
 import type { Operation } from "../shared/operation.js";
 import type { Copy, DeliveryResult } from "./delivery.js";
 import type { Departures } from "./departures.js";
+import type { Floors } from "./floors.js";
 import type { Groups } from "./group.js";
 import type { Heartbeat } from "./heartbeat.js";
 import type { Joining } from "./joining.js";
@@ -28,6 +29,7 @@ export class Replication {
   readonly membership: Membership;
   readonly registers: Registers;
   readonly groups: Groups;
+  readonly floors: Floors;
   readonly heartbeat: Heartbeat;
   readonly peers: Peers;
   readonly joining: Joining;
@@ -44,6 +46,7 @@ export class Replication {
     this.membership = parts.membership;
     this.registers = parts.registers;
     this.groups = parts.groups;
+    this.floors = parts.floors;
     this.heartbeat = parts.heartbeat;
     this.peers = parts.peers;
     this.joining = parts.joining;

@@ -7,7 +7,7 @@ import { openPacket, readMail } from "../../src/ebm/index.js";
 import { queueMailbox } from "../../src/mailbox/folders.js";
 import type { RingBroker } from "../../src/middleware/broker/broker.js";
 import { belowTime } from "../../src/replication/floor-rules.js";
-import type { FloorLimits, Floors } from "../../src/replication/floors.js";
+import type { FloorLimits } from "../../src/replication/floors.js";
 import type { PeerMessage } from "../../src/replication/ports.js";
 import { flowOf } from "../../src/shared/floor.js";
 import type { Operation } from "../../src/shared/operation.js";
@@ -184,9 +184,8 @@ export class ChangesScenario {
       const mailbox = this.dice.pick(mailboxes);
       if (!life || !mailbox) continue;
       const { replication } = life;
-      const floors = Reflect.get(replication, "floors") as Pick<Floors, "raise">;
       const below = belowTime(replication.idTimeAfter(0) - lagMs);
-      void life.request(() => floors.raise(mailbox, below)).catch(() => undefined);
+      void life.request(() => replication.floors.raise(mailbox, below)).catch(() => undefined);
     }
   }
 
