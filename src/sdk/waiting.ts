@@ -41,13 +41,14 @@ export function within<T>(
     const late = (): void =>
       end(() => reject(new RingpostError("timeout", `${what}: not within ${ms} ms`, true)));
     const timer = ms === undefined ? undefined : setTimeout(late, ms);
-    if (signal?.aborted === true) return aborted();
-    signal?.addEventListener("abort", aborted);
+    // Before anything else: what it rejects with later is nobody's any more, and ends no process.
     promise.then(
       (value) => end(() => resolve(value)),
       (error: unknown) =>
         end(() => reject(error instanceof Error ? error : new Error(String(error)))),
     );
+    if (signal?.aborted === true) return aborted();
+    signal?.addEventListener("abort", aborted);
   });
 }
 

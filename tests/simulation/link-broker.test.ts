@@ -14,7 +14,7 @@ import { Journal } from "../../src/sdk/journal/journal.js";
 import { createLink } from "../../src/sdk/link/link.js";
 import type { Link, Submission } from "../../src/sdk/link/ports.js";
 import { seeded } from "../../src/store/simulated-disk.js";
-import { SimulatedTime } from "./link-clock.js";
+import { type Haste, SimulatedTime } from "./link-clock.js";
 
 const ring = "ring@ring.test";
 const user = "ann@ring.test";
@@ -121,9 +121,10 @@ async function publish(options: {
   readonly bursts?: number;
   /** Of each message: its time is over so long after it was sent. */
   readonly ttlMs?: number;
+  readonly haste?: Haste;
 }) {
   const random = seeded(options.seed);
-  const time = new SimulatedTime();
+  const time = new SimulatedTime(options.haste);
   const { fault, patienceMs = 2_000, streams = 1, blockOctets } = options;
   const { full } = options;
   const why = full === undefined ? "undecided" : "full";
@@ -236,13 +237,15 @@ async function publish(options: {
     });
   }
   await time.run(time.nowMs() + 2_101);
-  await time.run(time.nowMs() + 20 * 86_400_000, () => sending.undelivered === 0);
+  const givenMs = time.nowMs();
+  await time.run(givenMs + 20 * 86_400_000, () => sending.undelivered === 0);
+  const tookMs = time.nowMs() - givenMs;
   // What was left behind on the way may still come.
   await time.run(time.nowMs() + 10_000);
   const all = Array.from({ length: options.count }, (_, index) => bodyOf(index, options.octets));
   const deadTexts = deadIds.map((id) => ids.get(id) ?? "");
   const undelivered = sending.undelivered;
-  return { broker, dead, deadTexts, all, given, undelivered, mostInAir: air.most };
+  return { broker, dead, deadTexts, all, given, undelivered, mostInAir: air.most, tookMs };
 }
 
 const bodyOf = (index: number, octets = 1): string => `${index} `.padEnd(octets, "abcdefg");
@@ -263,6 +266,19 @@ test.each(ways)("%s: each is taken once", async (_, isForeign, fault) => {
     expect(broker.all.sort()).toEqual([...all].sort());
   }
 });
+
+test.each(ways)(
+  "%s: nothing waits for ever, whenever the clock goes on",
+  async (_, isForeign, fault) => {
+    for (let seed = 1; seed <= 40; seed += 1) {
+      const haste = { lookMs: (seed % 20) / 20, earlyMs: (seed % 7) / 7 };
+      const told = await publish({ seed, isForeign, fault, haste, count: 30, bursts: 10 });
+      expect(told.undelivered).toBe(0);
+      // Far longer than all that may be lost keeps it waiting, and less than a timer that is to be safe.
+      expect(told.tookMs, `seed ${seed}`).toBeLessThan(fault === 0 ? 60_000 : 12 * 3_600_000);
+    }
+  },
+);
 
 test.each(ways.slice(0, 3))(
   "%s: what is refused is dead, and nothing but that",

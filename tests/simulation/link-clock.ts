@@ -8,19 +8,33 @@ interface Event {
   isCancelled: boolean;
 }
 
+export interface Haste {
+  /** The clock goes on by so much between two looks at it; less than a millisecond is not seen each time. */
+  readonly lookMs?: number;
+  /** Below 1. Timers run so much too early: those of Node are of another clock, whose milliseconds begin elsewhere. */
+  readonly earlyMs?: number;
+}
+
 export class SimulatedTime implements LinkClock {
+  readonly #haste: Required<Haste>;
   #now = 1_700_000_000_000;
   #number = 0;
   /** A heap by time, then by number. */
   readonly #events: Event[] = [];
 
+  constructor(haste: Haste = {}) {
+    this.#haste = { lookMs: 0, earlyMs: 0, ...haste };
+  }
+
   nowMs(): number {
+    this.#now += this.#haste.lookMs;
     return Math.floor(this.#now);
   }
 
   after(ms: number, run: () => void): () => void {
+    const { earlyMs } = this.#haste;
     const event = {
-      atMs: this.#now + Math.max(0, ms),
+      atMs: this.#now + (earlyMs === 0 ? Math.max(0, ms) : wholeMs(ms) - earlyMs),
       number: this.#number++,
       run,
       isCancelled: false,
@@ -92,6 +106,9 @@ export class SimulatedTime implements LinkClock {
     heap[at] = last;
   }
 }
+
+/** As Node takes it. */
+const wholeMs = (ms: number): number => Math.max(1, Math.trunc(ms));
 
 const isBefore = (a: Event, b: Event): boolean =>
   a.atMs < b.atMs || (a.atMs === b.atMs && a.number < b.number);

@@ -53,7 +53,7 @@ export async function history(options: HistoryOptions): Promise<History> {
   const random = seeded(options.seed);
   const pick = <T>(...choices: readonly T[]): T =>
     choices[Math.floor(random() * choices.length)] as T;
-  const time = new SimulatedTime();
+  const time = new SimulatedTime({ lookMs: pick(0, 0.3, 0.7), earlyMs: pick(0, 0.9) });
   const startMs = time.nowMs();
   const book = new Book();
   const faults: PostFaults = {

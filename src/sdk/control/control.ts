@@ -16,7 +16,7 @@ import { RingpostError } from "../errors.js";
 import type { Post } from "../transport/post.js";
 import { isTemporary, type RingWord, ringWord, type SmtpReply } from "../transport/reply.js";
 import type { OutgoingMail } from "../transport/smtp-line.js";
-import { delay, within } from "../waiting.js";
+import { delay, reasonOf, within } from "../waiting.js";
 import { type Answers, QuestionBounced, type RingAnswer } from "./answers.js";
 import { PacketNumbers } from "./packet-numbers.js";
 
@@ -101,6 +101,7 @@ export class Control {
       ...(options.signal === undefined ? [] : [options.signal]),
     ]);
     const request = { operation, ask } as ConfigurationRequest;
+    if (signal.aborted) throw reasonOf(signal);
     try {
       const answer = this.#askUntil(request, signal);
       return (await within(answer, { ms, what: operation, signal })) as Answer<N>;

@@ -2,7 +2,7 @@
  * To the ring as a broker: in order. The ring's reply is the acknowledgement; where somebody else's mail server is
  * between, a frame that comes by mail, and then one packet is on its way at a time.
  */
-import type { AckFrame, Frame, MessageProperties, NackFrame, UserId } from "../../ebm/index.js";
+import type { AckFrame, Frame, NackFrame, UserId } from "../../ebm/index.js";
 import { Intervals } from "../journal/intervals.js";
 import type { Bounce } from "./bounces.js";
 import type { Load } from "./load.js";
@@ -71,11 +71,6 @@ export class BrokerSender extends Sender {
 
   protected override get companyOctets(): number {
     return Math.min(this.blockOctets, companyOctets);
-  }
-
-  /** Every block says where it goes. */
-  protected propertiesOf({ load }: Piece): MessageProperties {
-    return load.message.properties;
   }
 
   protected override baseOf(): undefined {

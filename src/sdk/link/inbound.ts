@@ -8,6 +8,9 @@ import type { Connections } from "./connections.js";
 import type { LinkOptions } from "./ports.js";
 
 const chunkOctets = 1024 * 1024;
+/** After its time is over, no sender sends the rest of a message; clocks differ, and what it sent before may be late. */
+const restLateMs = 600_000;
+const restsEveryMs = 60_000;
 
 export interface InboundContext {
   readonly journal: Journal;
@@ -23,6 +26,8 @@ export interface InboundContext {
 }
 
 export class Inbound {
+  #restsAtMs = 0;
+
   constructor(private readonly context: InboundContext) {
     for (const stream of context.journal.state.in.values()) {
       for (const message of stream.messages.values()) {
@@ -167,6 +172,25 @@ export class Inbound {
       hash.update(await this.context.journal.read(content, at, Math.min(size, at + chunkOctets)));
     }
     return hash.digest("base64url") === digest;
+  }
+
+  /**
+   * Parts whose rest nobody sends any more: they would take room of the window for as long as their stream has no
+   * further message. To be called now and then.
+   */
+  buryRests(): void {
+    const nowMs = this.context.nowMs();
+    if (nowMs < this.#restsAtMs) return;
+    this.#restsAtMs = nowMs + restsEveryMs;
+    for (const stream of this.context.journal.state.in.values()) {
+      for (const message of stream.messages.values()) {
+        const { expiresAtMs = Infinity } = message.properties ?? {};
+        if (isComplete(message) || expiresAtMs + restLateMs > nowMs) continue;
+        this.bury(stream, message, "its time is over, and its rest has not come").catch(
+          () => undefined,
+        );
+      }
+    }
   }
 
   /** To the dead letters; settled for its sender, so that the window moves. */

@@ -246,6 +246,7 @@ class JournaledLink implements Link {
 
   polled(): void {
     if (this.#isClosed) return;
+    this.#inbound.buryRests();
     for (const user of this.#connections.usersDue()) this.#senderTo(user).acknowledge();
   }
 

@@ -4,7 +4,6 @@ import {
   composeMail,
   type DataFrame,
   type Frame,
-  type MessageProperties,
   type Origin,
   type PacketIndex,
   sealPacket,
@@ -51,20 +50,21 @@ export interface FrameParts {
   readonly piece: Piece;
   /** All below is settled; told once per stream and packet. */
   readonly base: number | undefined;
-  readonly properties: MessageProperties | undefined;
   readonly journal: Journal;
 }
 
-/** At once when its octets are in memory. @throws RingpostError `store` when they can't be read */
+/**
+ * Every block says where its message goes, and when its time is over: what its receiver has of it is of no use after
+ * that. At once when its octets are in memory. @throws RingpostError `store` when they can't be read */
 export function dataFrame(parts: FrameParts): DataFrame | Promise<DataFrame> {
-  const { piece, base, properties, journal } = parts;
+  const { piece, base, journal } = parts;
   const { load, from, to } = piece;
   const { message } = load;
-  const { stream, sequence, id } = message;
+  const { stream, sequence, id, properties } = message;
   const place = { kind: "data" as const, stream, sequence, id };
   const above = base !== undefined && base > 1 && { base };
   if (load.isVoid || message.isVoid) {
-    const { sentAtMs } = message.properties;
+    const { sentAtMs } = properties;
     const nothing = { offset: 0, size: 0, octets: Buffer.alloc(0) };
     return { ...place, ...above, ...nothing, properties: { sentAtMs }, void: true };
   }
@@ -83,7 +83,7 @@ export function dataFrame(parts: FrameParts): DataFrame | Promise<DataFrame> {
     octets,
     ...above,
     ...(!isWhole && { digest }),
-    ...(properties && { properties }),
+    properties,
   });
   if ("octets" in content) return block(content.octets.subarray(from, end));
   return journal.read(content, from, end).then(block);

@@ -1,8 +1,8 @@
 /** To another user: a window of octets, acknowledged by frames that come by mail, some time. */
-import type { AckFrame, MessageProperties, NackFrame, PacketHeader } from "../../ebm/index.js";
+import type { AckFrame, NackFrame, PacketHeader } from "../../ebm/index.js";
 import { Intervals } from "../journal/intervals.js";
 import type { Bounce } from "./bounces.js";
-import { Load, type Piece, stillMissing } from "./load.js";
+import { Load, stillMissing } from "./load.js";
 import { isSizeStatus, type Verdict } from "./replies.js";
 import { rtoMaxMs } from "./round-trip.js";
 import { Sender } from "./sender.js";
@@ -28,10 +28,6 @@ export class PeerSender extends Sender {
     return Math.max(0, Math.min(this.#granted, windowOctets) - this.outstanding.octets);
   }
 
-  protected propertiesOf({ load, from }: Piece): MessageProperties | undefined {
-    return from === 0 ? load.message.properties : undefined;
-  }
-
   protected check(nowMs: number): number {
     return Math.min(this.#checkTimeout(nowMs), this.#checkSilence(nowMs));
   }
@@ -50,8 +46,13 @@ export class PeerSender extends Sender {
       : Infinity;
   }
 
+  /** Of packets that have something to wait for: what was given up, or came by another way, delays nothing else. */
   #oldest(): Sent | undefined {
-    for (const sent of this.sent.values()) if (!sent.isLost && !sent.isInAir) return sent;
+    for (const sent of this.sent.values()) {
+      if (sent.isLost || sent.isInAir) continue;
+      if (stillMissing(sent.pieces).length > 0) return sent;
+      this.sent.delete(sent.number);
+    }
     return undefined;
   }
 

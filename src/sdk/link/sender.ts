@@ -7,7 +7,6 @@ import {
   connectionId,
   type DataFrame,
   type Frame,
-  type MessageProperties,
   type NackFrame,
   type PacketHeader,
   type UserId,
@@ -126,7 +125,6 @@ export abstract class Sender {
   protected abstract get windowOctets(): number;
   /** Gives one message up. */
   protected abstract giveUp(load: Load, why: string): void;
-  protected abstract propertiesOf(piece: Piece): MessageProperties | undefined;
   /** What was given up goes to the receiver as well, as a message that is none. */
   protected get sendsVoids(): boolean {
     return true;
@@ -155,11 +153,11 @@ export abstract class Sender {
     this.#expire(nowMs);
     const checkAtMs = this.check(nowMs);
     this.#pump(nowMs, acksDue);
-    this.#arm(checkAtMs);
+    this.#arm(checkAtMs, nowMs);
   }
 
-  #arm(checkAtMs: number): void {
-    const nowMs = this.nowMs;
+  /** `nowMs`: the time at which it was seen what there is to do. What is due only since then needs the timer, too. */
+  #arm(checkAtMs: number, nowMs: number): void {
     let atMs = Math.min(checkAtMs, Math.max(this.#expiryAtMs, nowMs + 1_000));
     if (this.waiting.hasHoles || this.waiting.hasFresh) {
       if (this.pace.pausedUntilMs > nowMs) atMs = Math.min(atMs, this.pace.pausedUntilMs);
@@ -304,7 +302,6 @@ export abstract class Sender {
       const frame = dataFrame({
         ...{ piece, journal: this.context.journal },
         base: streams.has(stream) ? undefined : this.baseOf(stream),
-        properties: this.propertiesOf(piece),
       });
       frames.push(frame instanceof Promise ? await frame : frame);
       streams.add(stream);
