@@ -10,11 +10,14 @@ import type { MemberUuid } from "../shared/ids.js";
  * waits for a frozen member waits no longer than this.
  */
 const quietTicks = 5;
+const tickMs = 250;
 
 export class Liveness {
   /** Ticks since a member was heard. Members that are not on the roster are not here. */
   private ticks = new Map<MemberUuid, number>();
   private readonly waiting = new Map<MemberUuid, Set<() => void>>();
+  /** What this node waits for of itself, and for how many ticks more. */
+  private readonly own = new Map<() => void, number>();
 
   heard(uuid: MemberUuid): void {
     this.ticks.set(uuid, 0);
@@ -33,11 +36,23 @@ export class Liveness {
       this.waiting.delete(uuid);
       for (const run of runs) run();
     }
+    for (const [run, left] of [...this.own]) {
+      this.own.set(run, left - 1);
+      if (left > 1) continue;
+      this.own.delete(run);
+      run();
+    }
     return others.filter((uuid) => ticks.get(uuid) === quietTicks);
   }
 
   isQuiet(uuid: MemberUuid): boolean {
     return (this.ticks.get(uuid) ?? 0) >= quietTicks;
+  }
+
+  /** Runs `run` once when so much time has gone by, about, and not while this node is frozen; the answer takes that back. */
+  after(ms: number, run: () => void): () => void {
+    this.own.set(run, Math.ceil(ms / tickMs));
+    return () => this.own.delete(run);
   }
 
   /** Runs `run` once when the member goes quiet; the answer takes that back. */

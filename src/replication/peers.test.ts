@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
+import type { PeerHandlers } from "./peer-methods.js";
 import { Peers } from "./peers.js";
 import type { PeerMessage } from "./ports.js";
 import { memberOf, settle } from "./testing.js";
@@ -75,5 +76,26 @@ describe("a member that misses its beats", () => {
     expect(await ending(call)).toBe("waits");
     answer({ kind: "register" });
     expect(await ending(call)).toEqual({ kind: "register" });
+  });
+});
+
+describe("what a member asks itself", () => {
+  const asked = (): Promise<unknown> => peers.call(self, "readRegister", request);
+
+  test("fails when its disk hangs, later than others give it up", async () => {
+    peers.serve({ readRegister: () => new Promise(() => undefined) } as unknown as PeerHandlers);
+    const call = asked();
+    ticks(59);
+    expect(await ending(call)).toBe("waits");
+    ticks(1);
+    expect(await ending(call)).toBe("deadline");
+  });
+
+  test("is answered as soon as it can be, and nothing is left behind", async () => {
+    const reply = { kind: "register" };
+    peers.serve({ readRegister: () => Promise.resolve(reply) } as unknown as PeerHandlers);
+    expect(await asked()).toEqual(reply);
+    ticks(100);
+    expect(await asked()).toEqual(reply);
   });
 });

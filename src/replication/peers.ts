@@ -10,6 +10,12 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+/**
+ * A slow disk is waited for, longer than by others; one that hangs must not hold up who waits for a majority, or
+ * for the word of all, and whatever has to wait for them in turn.
+ */
+const ownDeadlineMs = 15_000;
+
 /** Calls between members, typed; a call to oneself takes the short way. */
 export class Peers {
   readonly liveness = new Liveness();
@@ -36,7 +42,7 @@ export class Peers {
     request: RequestOf<M>,
     options: CallOptions = {},
   ): Promise<ReplyOf<M>> {
-    if (this.isSelf(to.uuid)) return this.handle(this.self, method, request);
+    if (this.isSelf(to.uuid)) return this.callSelf(method, request, options);
     // The address may have a new tenant, whose word must not be taken for the former one's.
     const addressed = to.uuid === "" ? request : { ...request, to: to.uuid };
     const reply =
@@ -63,6 +69,22 @@ export class Peers {
     return new Promise((resolve, reject) => {
       const cancel = liveness.whenQuiet(to.uuid, () => reject(quiet("deadline")));
       this.caller.call(to.addr, method, request, options).then(resolve, reject).finally(cancel);
+    });
+  }
+
+  /** Nobody hears that this member is quiet. */
+  private callSelf<M extends PeerMethodName>(
+    method: M,
+    request: RequestOf<M>,
+    { deadlineMs = 0 }: CallOptions,
+  ): Promise<ReplyOf<M>> {
+    const ms = Math.max(deadlineMs, ownDeadlineMs);
+    const { addr } = this.self;
+    return new Promise((resolve, reject) => {
+      const why = `${method}: this member itself has not answered within ${ms} ms; does its disk?`;
+      const late = (): void => reject(new PeerUnavailableError(addr, "deadline", why));
+      const cancel = this.liveness.after(ms, late);
+      this.handle(this.self, method, request).then(resolve, reject).finally(cancel);
     });
   }
 
