@@ -327,6 +327,29 @@ describe("the broker", () => {
     expect(world.published).toHaveLength(2);
   });
 
+  test("is seen by the operator to send packets away, or to take long", async () => {
+    const { world, ann } = await started();
+    const lines = (): [string, object][] =>
+      world.logged.map((line) => {
+        const at = line.indexOf(" {");
+        return [line.slice(0, at), JSON.parse(line.slice(at)) as object];
+      });
+    const who = { part: "broker", user, device: expect.any(String) as string };
+    world.publishes = { kind: "early", expected: { s: 2 } };
+    await world.take(ann.seal([data(3)]), { part: "broker" });
+    expect(lines().at(-1)).toMatchObject([
+      "a mail to the ring is to come again",
+      { ...who, packet: ann.packet, reply: "ebm=early" },
+    ]);
+    world.publishes = { kind: "taken", routed: 1, copies: 2, copiesWanted: 3 };
+    world.publishesForMs = 12_000;
+    await world.take(ann.seal([data(2)]), { part: "broker" });
+    expect(lines().at(-1)).toMatchObject([
+      "a mail to the ring was answered late",
+      { ...who, packet: ann.packet, reply: "ebm=taken", tookMs: 12_000 },
+    ]);
+  });
+
   test("can't send elsewhere what nobody takes there", async () => {
     const { world } = await started();
     const to = { user, address: "ann@mail.test" };

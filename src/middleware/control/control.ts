@@ -25,6 +25,7 @@ import { refusalReply, refuse, type Refusal, undecided } from "./refusal.js";
 import { Room } from "./room.js";
 import type { SignUp } from "./sign-up.js";
 import type { Strangers } from "./strangers.js";
+import { Watch, type Watched } from "./watch.js";
 
 export interface ControlOptions {
   readonly proofs: Proofs;
@@ -37,7 +38,7 @@ export interface ControlOptions {
   /** Counts answers by the address they go to, where that is elsewhere. */
   readonly elsewhere: Strangers;
   readonly files: Pick<Files, "read" | "remove">;
-  readonly clock: Pick<Clock, "wallMs">;
+  readonly clock: Clock;
   readonly log: Log;
 }
 
@@ -56,9 +57,22 @@ const ok = (text: string): RingReply => ({ code: 250, status: "2.0.0", text });
 export class Control implements RingReceiver {
   private readonly room = new Room(controlLimits.workingOctetsMax, controlLimits.waitingMax);
 
-  constructor(private readonly options: ControlOptions) {}
+  private readonly watch: Watch;
+
+  constructor(private readonly options: ControlOptions) {
+    this.watch = new Watch(options);
+  }
 
   async take(mail: RingMail): Promise<RingReply> {
+    const watched: Watched = { part: mail.part, client: mail.clientAddress };
+    this.watch.begin(watched);
+    const reply = await this.replyTo(mail, watched);
+    this.watch.end(watched, reply);
+    return reply;
+  }
+
+  /** Never rejects. */
+  private async replyTo(mail: RingMail, watched: Watched): Promise<RingReply> {
     const { body, clientAddress: client } = mail;
     try {
       const octets = body.kind === "bytes" ? body.bytes.length : body.octets;
@@ -68,7 +82,7 @@ export class Control implements RingReceiver {
         const text = `ebm=malformed such a mail has at most ${max} octets`;
         return { code: 552, status: "5.3.4", text };
       }
-      const reply = await this.room.hold(octets, () => this.takeNow(mail));
+      const reply = await this.room.hold(octets, () => this.takeNow(mail, watched));
       return reply ?? refusalReply(busy);
     } catch (error) {
       this.options.log.error({ err: error, client }, "a mail to the ring could not be worked off");
@@ -79,18 +93,21 @@ export class Control implements RingReceiver {
     }
   }
 
-  private async takeNow(mail: RingMail): Promise<RingReply> {
+  private async takeNow(mail: RingMail, watched: Watched): Promise<RingReply> {
     const { files, clock } = this.options;
     const { body, part } = mail;
     const octets = body.kind === "bytes" ? body.bytes : await files.read(body.path, 0, body.octets);
     const read = readPacket(octets, clock.wallMs());
     if (read.kind === "notUnderstood") return this.keep(mail, octets, read.why);
     if (read.kind === "refused") return this.refusedStranger(mail, refuse("denied", read.why));
+    const { packet, from } = read.packet.header;
+    Object.assign(watched, { user: from.user, device: from.device, packet });
     const wrong = this.options.proofs.checkHeader(read.packet.header, part === "control");
     if (wrong) return this.refusedStranger(mail, wrong, read.packet.header);
     if (part === "broker") return this.publish(mail, read.packet);
     const asked = questionIn(read.packet);
     if (asked.kind === "notUnderstood") return this.keep(mail, octets, asked.why);
+    if (asked.kind === "question") watched.operation = asked.question.operation;
     return this.question(mail, read.packet, asked);
   }
 

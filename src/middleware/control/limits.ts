@@ -61,3 +61,10 @@ export const elsewhereLimits: StrangerLimits = {
   perNetwork: 120,
   inAll: 6_000,
 };
+
+/** Lines in the log about replies that are late, and about those that say "not now". */
+export const lineLimits: StrangerLimits = {
+  windowMs: 60_000,
+  perNetwork: 6,
+  inAll: 120,
+};

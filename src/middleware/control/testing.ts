@@ -60,6 +60,7 @@ export class ControlWorld {
   readonly settled: Ask<"settle">[] = [];
   settles: Settled = {};
   publishes: PublishOutcome = { kind: "taken", routed: 2, copies: 2, copiesWanted: 3 };
+  publishesForMs = 0;
   /** Maildrops that a client has open. */
   readonly inUse = new Set<string>();
   answers: Answers | undefined;
@@ -75,7 +76,8 @@ export class ControlWorld {
     const clock: Clock = {
       wallMs: () => this.nowMs,
       monotonicMs: () => this.nowMs,
-      sleep: () => Promise.resolve(),
+      // What is looked at now and then is so in tests of its own.
+      sleep: (ms) => (ms < 5_000 ? Promise.resolve() : new Promise(() => undefined)),
     };
     const random: Randomness = { bytes: (n) => randomBytes(n) };
     const { registry } = this.mail;
@@ -151,6 +153,7 @@ export class ControlWorld {
       }),
       publish: (packet) => {
         this.published.push(packet);
+        this.nowMs += this.publishesForMs;
         return Promise.resolve(this.publishes);
       },
     };
