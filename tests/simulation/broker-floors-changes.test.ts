@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { ChangesScenario, closeBehind } from "./broker-floors-changes.js";
 import type { ChangeKind } from "./broker-floors-faults.js";
+import { hasteFor } from "./replication-clock.js";
 
 const more = Number(process.env["RINGPOST_SEEDS"] ?? 0);
 const seedsUpTo = (few: number): readonly number[] =>
@@ -21,15 +22,20 @@ const rings: readonly (readonly [string, number, readonly ChangeKind[], readonly
 const runs = rings.flatMap(([ring, members, kinds, seeds]) =>
   seeds.map((seed) => [ring, seed, members, kinds] as const),
 );
+const restless = rings
+  .slice(1, 3)
+  .map(([ring, members, kinds], i) => [`${ring}, restless`, 2_001 + i, members, kinds] as const);
 
-test.each(runs)(
+test.each([...runs, ...restless])(
   "floors rise in a ring %s: nothing is lost, doubled or comes back: seed %i",
-  async (_, seed, members, kinds) => {
+  async (name, seed, members, kinds) => {
+    const haste = name.includes("restless") ? hasteFor(seed) : undefined;
     const disks = seed % 2 === 0 && members !== 3 ? "journal" : "memory";
     const changing = kinds.includes("join");
     const evictAfterMs = changing ? 5_000 : 3_600_000;
     const floors = { ...closeBehind, lagMs: [0, 20, 100, 400][seed % 4] ?? 0 };
-    const run = await ChangesScenario.run({ seed, members, kinds, disks, evictAfterMs, floors });
+    const ring = { members, kinds, disks, evictAfterMs, floors, haste } as const;
+    const run = await ChangesScenario.run({ seed, ...ring });
     expect(run.violations).toEqual([]);
     expect(run.passed).toBeGreaterThan(100);
     expect(run.raised).toBeGreaterThan(10);

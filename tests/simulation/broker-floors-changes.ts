@@ -14,7 +14,7 @@ import type { Operation } from "../../src/shared/operation.js";
 import { Book, type Sight } from "./broker-floors-book.js";
 import { Changes, type ChangeKind } from "./broker-floors-faults.js";
 import { BrokerWorld, message, packetOf, sender } from "./broker-world.js";
-import { type Dice, diceFor } from "./replication-clock.js";
+import { type Dice, diceFor, type Haste } from "./replication-clock.js";
 import type { Life } from "./replication-life.js";
 import type { Witness } from "./replication-trace.js";
 import type { Faults } from "./replication-world.js";
@@ -43,6 +43,7 @@ interface RunOptions {
   readonly evictAfterMs?: number;
   readonly faults?: Faults;
   readonly witness?: Witness;
+  readonly haste?: Haste | undefined;
 }
 
 /** What is behind the time at all is late. */
@@ -123,7 +124,7 @@ export class ChangesScenario {
   }
 
   static async run(options: RunOptions): Promise<ChangesRun> {
-    const { seed, members = 4, disks = "memory", faults, witness } = options;
+    const { seed, members = 4, disks = "memory", faults, witness, haste } = options;
     const { floors = closeBehind, evictAfterMs = 5_000 } = options;
     const refusals = new Refusals(diceFor(seed, "refusals"));
     const wrapHandle: Faults["wrapHandle"] = (life, method, request) => {
@@ -132,7 +133,7 @@ export class ChangesScenario {
       return faults?.wrapHandle?.(life, method, request) ?? request;
     };
     const ring = await BrokerWorld.form({
-      ...{ seed, members, disks, floors, evictAfterMs, faults: { ...faults, wrapHandle } },
+      ...{ seed, members, disks, floors, evictAfterMs, haste, faults: { ...faults, wrapHandle } },
       ...(witness && { witness }),
     });
     const scenario = new ChangesScenario(ring, options);

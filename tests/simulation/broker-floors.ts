@@ -10,7 +10,7 @@ import type { QueueEntry } from "../../src/replication/peer-methods.js";
 import type { PeerMessage } from "../../src/replication/ports.js";
 import type { Operation } from "../../src/shared/operation.js";
 import { BrokerWorld, message, packetOf, sender } from "./broker-world.js";
-import { type Dice, diceFor } from "./replication-clock.js";
+import { type Dice, diceFor, type Haste } from "./replication-clock.js";
 import type { Life } from "./replication-life.js";
 import type { Witness } from "./replication-trace.js";
 import type { Faults } from "./replication-world.js";
@@ -41,6 +41,7 @@ interface RunOptions {
   readonly disks?: "memory" | "journal";
   readonly faults?: Faults;
   readonly witness?: Witness;
+  readonly haste?: Haste | undefined;
 }
 
 export class FloorScenario {
@@ -75,7 +76,7 @@ export class FloorScenario {
   }
 
   static async run(options: RunOptions): Promise<FloorRun> {
-    const { seed, members = 4, disks = "memory", faults } = options;
+    const { seed, members = 4, disks = "memory", faults, haste } = options;
     const dice = diceFor(seed, "refusals");
     let refusedShare = 0;
     // Copies that only some members take, so that nobody is told that they are there.
@@ -86,7 +87,7 @@ export class FloorScenario {
       return faults?.wrapHandle?.(life, method, request) ?? request;
     };
     const ring = await BrokerWorld.form({
-      ...{ seed, members, disks, floors },
+      ...{ seed, members, disks, floors, haste },
       faults: { ...faults, wrapHandle },
       ...(options.witness && { witness: options.witness }),
     });

@@ -14,6 +14,8 @@ let ring: BrokerWorld;
 /** Whose disk hangs, and who wait for it. */
 let hung: string | undefined;
 let waiting: (() => void)[];
+/** A body that can't be read, and no error either. */
+let stuck: string | undefined;
 
 const goOn = (): void => {
   hung = undefined;
@@ -23,6 +25,7 @@ const goOn = (): void => {
 beforeEach(async () => {
   hung = undefined;
   waiting = [];
+  stuck = undefined;
   ring = await BrokerWorld.form({
     faults: {
       wrapStore: (store, { self }) => {
@@ -34,8 +37,11 @@ beforeEach(async () => {
             const own = Reflect.get(target, name, target) as unknown;
             if (typeof own !== "function") return own;
             const method = (own as (...args: unknown[]) => unknown).bind(target);
-            if (name !== "write" && name !== "durable") return method;
-            return (...args: unknown[]) => untilItWorks().then(() => method(...args));
+            if (name !== "write" && name !== "durable" && name !== "readBody") return method;
+            return (...args: unknown[]) =>
+              name === "readBody" && args[0] === stuck
+                ? new Promise(() => undefined)
+                : untilItWorks().then(() => method(...args));
           },
         });
       },
@@ -47,6 +53,9 @@ beforeEach(async () => {
 const hang = (index: number): void => {
   hung = ring.member(index).uuid;
 };
+
+const leaderOf = (queue: string): number =>
+  [0, 1, 2].findIndex((index) => ring.broker(index).leads(queue));
 
 /** Longer than anything may take, and less than for ever. */
 const patienceMs = 100_000;
@@ -71,10 +80,9 @@ test("a publisher is told to come again, and others of its device after it; then
 
 test("a consumer is told that its acknowledgement is not durable, and the queue is led again", async () => {
   await ring.publishFirmly(numbered(1, 2, { routingKey: "work" }));
-  const leader = [0, 1, 2].find((index) => ring.broker(index).leads("work")) ?? 0;
-  const { session, shown } = await ring.open(leader, "work");
+  const { session, shown } = await ring.open(0, "work");
   expect(shown).toHaveLength(2);
-  const led = [0, 1, 2].find((index) => ring.broker(index).leads("work")) ?? 0;
+  const led = leaderOf("work");
   ring.world.crash(ring.member((led + 1) % 3), "power");
   hang(led);
   const settled = ring.begin(led, ({ operations }) =>
@@ -90,4 +98,40 @@ test("a consumer is told that its acknowledgement is not durable, and the queue 
   await ring.world.clock.advance(100_000);
   await ring.publishFirmly(numbered(3, 3, { routingKey: "work" }));
   expect(texts(await ring.drain(led, "work"))).toContain("m3");
+});
+
+test("one that rejects what can't be read is told so, and it is a dead letter when it can be", async () => {
+  await ring.publishFirmly(numbered(1, 2, { routingKey: "work" }));
+  const { shown } = await ring.open(0, "work");
+  const led = leaderOf("work");
+  const reject = [shown[0]?.uid ?? ""];
+  const ask = (index: number) =>
+    ring.begin(index, ({ operations }) =>
+      operations.settle({ queue: "work", reject }, sender("alice")),
+    );
+  await ring.declare("work.dead");
+  hang(led);
+  const askedMs = ring.world.clock.nowMs;
+  const outcome = await ring.world.clock.until(ask(led), patienceMs);
+  expect(outcome).toMatchObject({ ok: false, code: "undecided" });
+  // Sooner than the read is given up.
+  expect(ring.world.clock.nowMs - askedMs).toBeLessThan(20_000);
+  goOn();
+  await ring.world.clock.advance(60_000);
+  const dead = await ring.open(led, "work.dead");
+  expect(texts(dead.shown)).toEqual(["m1"]);
+});
+
+test("one body that can't be read does not keep others from the dead letters", async () => {
+  await ring.publishFirmly(numbered(1, 2, { routingKey: "work" }));
+  const { shown } = await ring.open(0, "work");
+  stuck = shown[0]?.entry.message.digest;
+  for (const { uid } of shown) {
+    const ask = { queue: "work", reject: [uid] };
+    void ring.begin(0, ({ operations }) => operations.settle(ask, sender("alice")));
+    await ring.world.clock.advance(1_000);
+  }
+  await ring.world.clock.advance(60_000);
+  const dead = await ring.open(2, "work.dead");
+  expect(texts(dead.shown)).toEqual(["m2"]);
 });

@@ -13,6 +13,7 @@ import type { ProvenSender, PublishOutcome } from "../../src/middleware/ports.js
 import type { QueueEntry } from "../../src/replication/peer-methods.js";
 import type { PeerMessage } from "../../src/replication/ports.js";
 import type { MailboxName } from "../../src/shared/ids.js";
+import { hasteFor } from "./replication-clock.js";
 import { restlessness } from "./replication-checker.js";
 import { gone, type Life, ringParameters, startMs } from "./replication-life.js";
 import { ReplicationWorld, type SimulatedMember, type WorldOptions } from "./replication-world.js";
@@ -37,9 +38,16 @@ export interface Shown {
   readonly head: string;
 }
 
+/** `RINGPOST_HASTE=7`: where no other haste is asked for, clocks and timers are restless as those of this seed. */
+const hasteSeed = process.env["RINGPOST_HASTE"];
+const haste = hasteSeed === undefined ? undefined : hasteFor(Number(hasteSeed));
+
 interface FormOptions
   extends Partial<
-    Pick<WorldOptions, "seed" | "disks" | "evictAfterMs" | "floors" | "faults" | "witness">
+    Pick<
+      WorldOptions,
+      "seed" | "disks" | "evictAfterMs" | "floors" | "faults" | "witness" | "haste"
+    >
   > {
   readonly members?: number;
 }
@@ -54,7 +62,7 @@ export class BrokerWorld {
   private constructor({ seed = 1, disks = "memory", ...options }: FormOptions) {
     const refuse = { answer: { kind: "failed" } as PeerMessage };
     this.world = new ReplicationWorld({
-      ...{ seed, disks, evictAfterMs: 3_600_000, flushMaxMs: 5, ...options },
+      ...{ seed, disks, evictAfterMs: 3_600_000, flushMaxMs: 5, haste, ...options },
       repairIntervalMs: 3_000,
       faults: {
         ...options.faults,
@@ -90,7 +98,7 @@ export class BrokerWorld {
   }
 
   get nowMs(): number {
-    return startMs + this.world.clock.nowMs;
+    return startMs + Math.floor(this.world.clock.nowMs);
   }
 
   broker(index: number): RingBroker {

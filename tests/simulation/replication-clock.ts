@@ -18,12 +18,42 @@ const eventsPerTurn = 5_000;
 const settled = (): Promise<void> =>
   new Promise((resolve) => queueMicrotask(() => process.nextTick(resolve)));
 
+/** How the clocks and timers of processes are. */
+export interface Haste {
+  /** Time goes on by so much when a process looks at its clock; less than a millisecond is not seen each time. */
+  readonly lookMs: number;
+  /** Below 1. Timers run so much too early: those of Node are of another clock, whose milliseconds begin elsewhere. */
+  readonly earlyMs: number;
+}
+
+/** Of dice of its own, so that nothing else is drawn otherwise. */
+export function hasteFor(seed: number): Haste {
+  const dice = diceFor(seed, "haste");
+  return { lookMs: dice.pick([0, 0.03, 0.3, 0.7]) ?? 0, earlyMs: dice.pick([0, 0.5, 0.95]) ?? 0 };
+}
+
+/** As Node takes it. */
+const wholeMs = (ms: number): number => Math.max(1, Math.trunc(ms));
+
 /** Events in order of time; those of the same moment in the order in which they were scheduled. */
 export class SimulationClock {
   nowMs = 0;
   #order = 0;
   #run = 0;
   readonly #events = new EventHeap<Event>();
+
+  constructor(private readonly haste?: Haste) {}
+
+  /** What a process sees. */
+  look(): number {
+    this.nowMs += this.haste?.lookMs ?? 0;
+    return this.nowMs;
+  }
+
+  /** How long a process waits that has set a timer. */
+  timer(ms: number): number {
+    return this.haste ? wholeMs(ms) - this.haste.earlyMs : ms;
+  }
 
   /** @returns cancels it */
   after(ms: number, run: () => void): () => void {
@@ -47,13 +77,13 @@ export class SimulationClock {
       if (next === undefined || next.atMs > untilMs) break;
       this.#events.pop();
       if (next.run === undefined) continue;
-      this.nowMs = next.atMs;
+      this.nowMs = Math.max(this.nowMs, next.atMs);
       next.run();
       await settled();
       this.#run += 1;
       if (this.#run % eventsPerTurn === 0) await new Promise((resolve) => setImmediate(resolve));
     }
-    this.nowMs = untilMs;
+    this.nowMs = Math.max(this.nowMs, untilMs);
   }
 
   /** Runs events until `work` has settled. */

@@ -137,14 +137,14 @@ export class Life implements Host {
   }
 
   readonly after = (ms: number, run: () => void): (() => void) =>
-    this.world.clock.after(ms, () => this.perform(run));
+    this.world.clock.after(this.world.clock.timer(ms), () => this.perform(run));
 
   /** What a room of this process has of the world; `skewMs`: how far its clock is off. */
   ports(skewMs: () => number): { clock: Clock; random: Randomness } {
     const { world, dice } = this;
     const clock: Clock = {
-      wallMs: () => startMs + Math.floor(world.clock.nowMs + skewMs()),
-      monotonicMs: () => world.clock.nowMs,
+      wallMs: () => startMs + Math.floor(world.clock.look() + skewMs()),
+      monotonicMs: () => world.clock.look(),
       sleep: (ms, signal) =>
         new Promise((resolve, reject) => {
           if (signal?.aborted) return reject(new Error("aborted"));
@@ -174,7 +174,7 @@ export class Life implements Host {
     const { world, member } = this;
     const opened = await member.storage.open({
       after: this.after,
-      monotonicMs: () => world.clock.nowMs,
+      monotonicMs: () => world.clock.look(),
       warn: (text) => world.note(() => `${member.uuid}: ${text}`),
     });
     if (!this.up) return;

@@ -10,6 +10,7 @@ import {
 } from "./replication-clients.js";
 import { Misfortune } from "./replication-faults.js";
 import { History } from "./replication-history.js";
+import type { Haste } from "./replication-clock.js";
 import { gone, type Life } from "./replication-life.js";
 import type { Tamper } from "./replication-network.js";
 import {
@@ -31,6 +32,7 @@ export interface RunOptions {
   readonly tamper?: Tamper;
   readonly uidlOf?: UidlOf;
   readonly witness?: Witness;
+  readonly haste?: Haste | undefined;
 }
 
 export interface ScenarioOptions extends PlanOptions, RunOptions {}
@@ -68,10 +70,10 @@ class Scenario {
     private readonly plan: Plan,
     options: RunOptions,
   ) {
-    const { faults, tamper, uidlOf, witness } = options;
+    const { faults, tamper, uidlOf, witness, haste } = options;
     const { seed, disks, flushMaxMs, repairIntervalMs } = plan;
     this.world = new ReplicationWorld({
-      ...{ seed, disks, flushMaxMs, repairIntervalMs, evictAfterMs },
+      ...{ seed, disks, flushMaxMs, repairIntervalMs, evictAfterMs, haste },
       ...(faults && { faults }),
       ...(witness && { witness }),
     });

@@ -8,7 +8,7 @@ import type { Address, MemberUuid, RingId } from "../../src/shared/ids.js";
 import type { Log } from "../../src/shared/log.js";
 import type { Disk } from "../../src/shared/disk.js";
 import type { SimulatedDisk } from "../../src/store/simulated-disk.js";
-import { type Dice, diceFor, SimulationClock } from "./replication-clock.js";
+import { type Dice, diceFor, type Haste, SimulationClock } from "./replication-clock.js";
 import type { SimulatedStorage } from "./replication-disks.js";
 import { JournalStorage } from "./replication-journal.js";
 import { Life } from "./replication-life.js";
@@ -37,6 +37,8 @@ export interface WorldOptions {
   readonly floors?: FloorLimits;
   readonly faults?: Faults;
   readonly witness?: Witness;
+  /** Absent: time stands still while a process works, and its timers are exact. */
+  readonly haste?: Haste | undefined;
 }
 
 /** A member's data and name, over all its runs. */
@@ -56,7 +58,7 @@ export interface SimulatedMember {
 }
 
 export class ReplicationWorld {
-  readonly clock = new SimulationClock();
+  readonly clock: SimulationClock;
   readonly dice: Dice;
   readonly network: ReplicationNetwork;
   readonly members: SimulatedMember[] = [];
@@ -72,7 +74,8 @@ export class ReplicationWorld {
   #created = 0;
 
   constructor(readonly options: WorldOptions) {
-    const { seed, witness } = options;
+    const { seed, witness, haste } = options;
+    this.clock = new SimulationClock(haste);
     this.dice = diceFor(seed, "world");
     this.network = new ReplicationNetwork(this.clock, seed);
     this.#trace = new Trace(this.clock, witness);

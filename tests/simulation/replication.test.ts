@@ -5,6 +5,7 @@
  * `RINGPOST_SEEDS=1000` runs more seeds, `RINGPOST_SEED=42` one of them; `npm run simulate` says more.
  */
 import { expect, test } from "vitest";
+import { hasteFor } from "./replication-clock.js";
 import { allEvents, type EventKind } from "./replication-plan.js";
 import { simulate } from "./replication-scenario.js";
 
@@ -28,6 +29,14 @@ const firstSeeds = chosen
 test.each(firstSeeds)("seeds from %i: some kinds of events, drawn", async (first) => {
   const count = chosen ? 1 : Math.min(perTest, seedCount - first + 1);
   for (let seed = first; seed < first + count; seed += 1) await holds(seed, {});
+});
+
+test("time goes on while members work, and their timers are early", async () => {
+  const count = chosen ? 1 : Math.ceil(seedCount / 8);
+  const first = chosen ? Number(chosen) : 9_001;
+  for (let seed = first; seed < first + count; seed += 1) {
+    await holds(seed, { haste: hasteFor(seed) });
+  }
 });
 
 test.each(["memory", "journal"] as const)(

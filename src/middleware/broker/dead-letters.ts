@@ -62,21 +62,20 @@ export class DeadLetters {
     return isMoved;
   }
 
+  /** A disk that hangs would keep all others that die from being moved. */
   private async bodyOf(message: StoredMessage, reader: Reader): Promise<Buffer> {
-    const deadline = new AbortController();
     const { clock } = this.options;
+    const deadline = new AbortController();
     const end = new AbortController();
-    void clock.sleep(readDeadlineMs, end.signal).then(
-      () => deadline.abort(),
-      () => undefined,
+    const late = clock.sleep(readDeadlineMs, end.signal).then(
+      () => {
+        deadline.abort();
+        throw new Error(`its body was not read within ${readDeadlineMs} ms`);
+      },
+      () => Buffer.alloc(0),
     );
     try {
-      const read = await reader.read(message, deadline.signal);
-      const pieces: Buffer[] = [];
-      if (Buffer.isBuffer(read)) pieces.push(read);
-      // A piece's memory is used again for the next.
-      else for await (const piece of read) pieces.push(Buffer.from(piece));
-      return Buffer.concat(pieces).subarray(Buffer.byteLength(message.trace));
+      return await Promise.race([wholeOf(message, reader, deadline.signal), late]);
     } finally {
       end.abort();
     }
@@ -116,6 +115,19 @@ export class DeadLetters {
   private targetOf(queue: string, { incarnation }: QueueFields): Target {
     return { queue, incarnation, mailbox: queueMailbox(queue, this.options.domain) };
   }
+}
+
+async function wholeOf(
+  message: StoredMessage,
+  reader: Reader,
+  signal: AbortSignal,
+): Promise<Buffer> {
+  const read = await reader.read(message, signal);
+  const pieces: Buffer[] = [];
+  if (Buffer.isBuffer(read)) pieces.push(read);
+  // A piece's memory is used again for the next.
+  else for await (const piece of read) pieces.push(Buffer.from(piece));
+  return Buffer.concat(pieces).subarray(Buffer.byteLength(message.trace));
 }
 
 function deadQueueFields(of: QueueFields, incarnation: string): QueueFields {

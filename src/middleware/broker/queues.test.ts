@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { ReplicatedMaildrop } from "../../replication/maildrop.js";
+import type { QueueCall } from "../../replication/peer-methods.js";
 import { messageOf } from "../../replication/testing.js";
 import type { MailboxName, MemberUuid } from "../../shared/ids.js";
 import type { Log } from "../../shared/log.js";
@@ -65,7 +66,10 @@ function member() {
           return { kind: "changed" };
         },
       },
-      peers: { isSelf: () => true, self },
+      peers: {
+        ...{ isSelf: () => true, self },
+        call: (_: unknown, __: string, call: QueueCall) => queues.handle(call),
+      },
       groups: { placementOf: () => ({ everyone: [self] }) },
       roster: { members: [self] },
     },
@@ -86,7 +90,7 @@ function member() {
     log,
     onWake: () => undefined,
   } as unknown as QueuesOptions;
-  const queues = new Queues(options);
+  const queues: Queues = new Queues(options);
   queues.start();
   const tick = (): void => {
     for (const wake of sleeping.splice(0)) wake();

@@ -34,6 +34,7 @@ type Led = QueueLeader | Exclude<QueueReply, { kind: "done" }>;
 
 const failed = (why: string): QueueReply & { kind: "failed" } => ({ kind: "failed", why });
 const pauseMs = 60;
+const redriveMs = 10 * 60_000;
 const hintsMax = 10_000;
 
 export class Queues {
@@ -130,10 +131,20 @@ export class Queues {
     this.hints.set(queue, owner);
   }
 
-  private ask(member: Member, call: QueueCall): Promise<QueueReply | undefined> {
-    const { peers } = this.options.replication;
-    if (peers.isSelf(member.uuid)) return this.handle(call);
-    return peers.call(member, "queueCall", call).catch(() => undefined);
+  private async ask(member: Member, call: QueueCall): Promise<QueueReply | undefined> {
+    const { replication, log } = this.options;
+    const { peers } = replication;
+    const isOwn = peers.isSelf(member.uuid);
+    // Many that go back take long, step by step.
+    const long = isOwn && call.command === "redrive" ? { deadlineMs: redriveMs } : {};
+    try {
+      return await peers.call(member, "queueCall", call, long);
+    } catch (error) {
+      const { queue, command } = call;
+      if (isOwn)
+        log.warn({ queue, command, error: String(error) }, "no answer of a queue led here");
+      return undefined;
+    }
   }
 
   /**
