@@ -28,6 +28,12 @@ async function held(count: number, inHand: number): Promise<readonly Settlement[
 const settle = (index: number, settlements: readonly Settlement[]) =>
   ring.at(index, ({ operations }) => operations.settle({ settlements }, sender("alice")));
 
+/** How the settlements were answered, asked by alice. */
+async function outcomes(index: number, settlements: readonly Settlement[]) {
+  const answer = await settle(index, settlements);
+  return answer?.ok ? answer.answer.done : answer;
+}
+
 /** All leases are over by then. */
 const later = () => ring.world.clock.advance(40_000);
 
@@ -108,5 +114,45 @@ test("of one queue twice, and once more by itself, is done once", async () => {
   expect(alone).toEqual({ ok: true, answer: {} });
   await later();
   expect(texts(await ring.drain(0, "one"))).toEqual([]);
+  expect(texts(await ring.drain(0, "two"))).toEqual(["m1", "m2"]);
+});
+
+test("nobody settles in another's queue, whatever they settle in their own with it", async () => {
+  await ring.declare("bobs", { leaseMs: 600_000 }, "bob");
+  const bob = sender("bob");
+  expect(
+    await ring.publishFirmly(numbered(1, 4, { routingKey: "bobs", stream: "bobs" }), bob),
+  ).toMatchObject({ kind: "taken" });
+  const { shown } = await ring.open(2, "bobs", "bob", 4);
+  const [ack = "", reject = "", nack = "", extend = ""] = shown.map(({ uid }) => uid);
+  const [own = { queue: "one" }] = await held(2, 2);
+  const others = {
+    ...{ queue: "bobs", ack: [ack], reject: [reject] },
+    ...{ nack: [{ entry: nack, delayMs: 0 }], extend: [{ entry: extend, ms: 1 }] },
+  };
+  expect(await outcomes(0, [others, own, others])).toEqual([false, true, false]);
+  await ring.world.clock.advance(60_000);
+  // All that bob had in hand he still has, and nobody else was handed any.
+  expect(texts((await ring.open(1, "bobs", "bob")).shown)).toEqual([]);
+  await ring.world.clock.advance(600_000);
+  expect(texts(await ring.drain(1, "bobs", "bob"))).toEqual(expected(1, 4));
+  expect(texts(await ring.drain(0, "one"))).toEqual([]);
+});
+
+test("a rejection is done when its dead letter is durable, of each queue by itself", async () => {
+  for (const queue of queues) await ring.declare(`${queue}.dead`);
+  const acks = await held(2, 1);
+  const rejects = acks.map(({ queue, ack = [] }) => ({ queue, reject: ack }));
+  ring.refusing.add(queueMailbox("two.dead", "ring.test"));
+  expect(await outcomes(1, rejects)).toEqual([true, false, true, true]);
+  for (const member of ring.world.members) ring.world.crash(member, "power");
+  await ring.world.clock.advance(1_000);
+  ring.refusing.clear();
+  for (const member of ring.world.members) ring.world.restart(member);
+  await ring.world.clock.advance(20_000);
+  for (const queue of ["one", "three", "four"]) {
+    expect(texts(await ring.drain(0, `${queue}.dead`))).toEqual(["m1"]);
+    expect(texts(await ring.drain(0, queue))).toEqual(["m2"]);
+  }
   expect(texts(await ring.drain(0, "two"))).toEqual(["m1", "m2"]);
 });
