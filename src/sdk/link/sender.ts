@@ -150,8 +150,9 @@ export abstract class Sender {
   protected turn({ acksDue = false } = {}): void {
     if (this.isClosed) return;
     const nowMs = this.nowMs;
-    this.#expire(nowMs);
+    // Before: what is not waited for any more may be over.
     const checkAtMs = this.check(nowMs);
+    this.#expire(nowMs);
     this.#pump(nowMs, acksDue);
     this.#arm(checkAtMs, nowMs);
   }
@@ -179,6 +180,11 @@ export abstract class Sender {
     this.#cancel?.();
     this.#cancel = undefined;
     this.#armedAtMs = Infinity;
+  }
+
+  /** Some may be given up now that were not to be before. */
+  protected lookForExpired(): void {
+    this.#expiryAtMs = 0;
   }
 
   #expire(nowMs: number): void {
