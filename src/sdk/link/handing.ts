@@ -113,8 +113,9 @@ export class Handing {
     const nowMs = this.context.clock.nowMs();
     if (atMs >= this.#wakeAtMs && this.#wakeAtMs > nowMs) return;
     this.#cancel?.();
-    this.#wakeAtMs = atMs;
-    const ms = Math.min(Math.max(1, atMs - nowMs), 86_400_000);
+    // One that is due, and whose timer is late, is still waited for.
+    this.#wakeAtMs = Math.min(atMs, this.#wakeAtMs);
+    const ms = Math.min(Math.max(1, this.#wakeAtMs - nowMs), 86_400_000);
     this.#cancel = this.context.clock.after(ms, () => {
       this.#wakeAtMs = Infinity;
       this.context.ready();
