@@ -22,7 +22,7 @@ import type { ReceiptEvent } from "./ports.js";
 import { type Verdict, verdictOf } from "./replies.js";
 import { RoundTrip } from "./round-trip.js";
 import type { SenderContext, Sent } from "./sent.js";
-import { Waiting } from "./waiting.js";
+import { pieceOctetsMin, Waiting } from "./waiting.js";
 
 /** A timer of Node holds 24 days. */
 const waitMaxMs = 86_400_000;
@@ -70,6 +70,7 @@ export abstract class Sender {
   #restore(message: OutMessage): void {
     const load = new Load(message, this.context.nextNumber(), this.outstanding);
     load.isUncertain = true;
+    load.isInParts = load.span > pieceOctetsMin;
     this.loads.set(message.id, load);
     this.#expiryAtMs = Math.min(this.#expiryAtMs, load.expiresAtMs);
     this.waiting.addHoles(load.resume());
@@ -191,7 +192,7 @@ export abstract class Sender {
     if (nowMs < this.#expiryAtMs) return;
     this.#expiryAtMs = Infinity;
     for (const load of [...this.loads.values()]) {
-      if (load.isVoid || load.isGone) continue;
+      if (load.isGone || (load.isVoid && load.isOver)) continue;
       const atMs = load.expiresAtMs;
       if (atMs > nowMs) this.#expiryAtMs = Math.min(this.#expiryAtMs, atMs);
       else if (this.mayExpire(load)) this.giveUp(load, this.#timeIsOver);
@@ -244,6 +245,7 @@ export abstract class Sender {
       ...{ sentAtMs: this.nowMs, isInAir: true, isLost: false },
     };
     if (pieces.some(({ from, to }) => to > from)) this.sent.set(number, sent);
+    for (const { load, from, to } of pieces) load.isInParts ||= to - from < load.span;
     this.inAir += 1;
     void this.#submit(sent, acks, this.floorAt(number));
     return sent;
