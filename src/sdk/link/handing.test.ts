@@ -50,7 +50,7 @@ test("what is given back for long does not take the turn of what is due, and who
     const message = stream?.messages.get(1);
     if (stream && message) handing.add(stream, message);
   }
-  const [one, two] = handing.take(2, inbound);
+  const [one, two] = handing.take(2, inbound, () => true);
   if (!one || !two) throw new Error("both are there");
   handing.giveBack(one, 10);
   clock.now += 12;
@@ -59,9 +59,9 @@ test("what is given back for long does not take the turn of what is due, and who
   clock.now += 1;
   clock.runDue();
   expect(ready).toBe(1);
-  expect(handing.take(2, inbound).map(({ stream }) => stream)).toEqual(["one"]);
+  expect(handing.take(2, inbound, () => true).map(({ stream }) => stream)).toEqual(["one"]);
   clock.now += 60_000;
   clock.runDue();
   expect(ready).toBe(2);
-  expect(handing.take(2, inbound).map(({ stream }) => stream)).toEqual(["two"]);
+  expect(handing.take(2, inbound, () => true).map(({ stream }) => stream)).toEqual(["two"]);
 });

@@ -32,7 +32,14 @@ const whole = (sequence: number, more: Partial<DataFrame> = {}): DataFrame => ({
   ...{ properties: { sentAtMs: 0 }, ...more },
 });
 const take = (...frames: DataFrame[]): Promise<string | undefined> => {
-  const header = { connection: "c", from: origin, to: user, key: "k", hash: "", expiresAtMs: 9_000 };
+  const header = {
+    connection: "c",
+    from: origin,
+    to: user,
+    key: "k",
+    hash: "",
+    expiresAtMs: 9_000,
+  };
   return inbound.take({ ...header, packet: (packets += 1) }, frames);
 };
 const seen = () => journal.state.connections.get("c")?.seen.ranges;
