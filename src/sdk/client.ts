@@ -65,9 +65,10 @@ export class Client implements Ringpost {
       elsewhere: account?.mail,
     });
     const { signal } = options;
-    if (signal?.aborted === true) void this.close();
-    const until = { once: true, signal: this.#end.signal };
-    signal?.addEventListener("abort", () => void this.close(), until);
+    // What goes wrong is told to who calls `close`; else it would end the process.
+    const close = (): void => void this.close().catch(() => undefined);
+    if (signal?.aborted === true) close();
+    signal?.addEventListener("abort", close, { once: true, signal: this.#end.signal });
   }
 
   get user(): string | undefined {

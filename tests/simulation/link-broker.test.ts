@@ -107,6 +107,8 @@ async function publish(options: {
   readonly seed: number;
   readonly isForeign: boolean;
   readonly fault: number;
+  /** A foreign mail system says that it has taken each mail, and nothing comes of it. */
+  readonly isSilent?: boolean;
   /** How often there is no room for the rest of a packet. */
   readonly full?: number;
   readonly count: number;
@@ -181,7 +183,7 @@ async function publish(options: {
       return { kind: "none", why: "broken before" };
     }
     if (options.isForeign) {
-      void answer(mail);
+      if (options.isSilent !== true) void answer(mail);
       return { kind: "reply", code: 250, text: "2.0.0 queued as 17" };
     }
     const reply = await broker.take(mail, patienceMs);
@@ -279,6 +281,17 @@ test.each(ways)(
     }
   },
 );
+
+test("what a foreign mail system took and nobody heard of again dies when its time is over", async () => {
+  for (let seed = 1; seed <= 5; seed += 1) {
+    const some = { seed, isForeign: true, isSilent: true, fault: 0, count: 5 };
+    const told = await publish({ ...some, ttlMs: 3_600_000 });
+    expect(told.undelivered).toBe(0);
+    expect(told.deadTexts.sort()).toEqual([...told.all].sort());
+    // It is not known between two tries, and those are at most six hours apart.
+    expect(told.tookMs, `seed ${seed}`).toBeLessThan(7 * 3_600_000);
+  }
+});
 
 test.each(ways.slice(0, 3))(
   "%s: what is refused is dead, and nothing but that",

@@ -220,7 +220,7 @@ export const bugs: readonly Bug[] = [
       faults: { drop: 0.7, double: 0, delayMaxMs: 400_000, kill: 0 },
     },
     finding: /^lost/m,
-    firstSeed: 161,
+    firstSeed: 163,
   },
   {
     name: "packets that are on their way are passed by the floor",

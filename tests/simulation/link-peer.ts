@@ -224,9 +224,10 @@ export class Peer {
       if (isPoison(n) || random() < giveBack) return link.giveBack(message, random() * 2_000);
       // It has had its effect; whether that is remembered is what is awaited.
       book.consumed.add(n);
+      const { life } = this;
       await link.consume(message);
-      // Durable, also when the process has died in the same moment.
-      book.acknowledged(n);
+      // Durable, also when the process has died in the same moment; not in a store that was lost in that moment.
+      if (life === this.life) book.acknowledged(n);
     } catch {
       // The disk has died: it comes again.
     }

@@ -53,6 +53,22 @@ test("what was given up, in part or as a whole, keeps nothing else waiting", asy
   await holds(1_078, some);
 });
 
+test("a part of what bounced does not lie in its receiver's window until its time is over", async () => {
+  const faults = { drop: 0, double: 0.9, bounce: 0, kill: 0.5, sizeBounce: true };
+  await holds(1_163, { messages: 15, faults });
+  const lossy = { drop: 0.5, double: 0.5, noReply: 0.9 };
+  await holds(3_314, { messages: 120, crashes: 3, faults: lossy });
+});
+
+test("an inbox that is full hears what is not coming, and goes on", async () => {
+  const some = { crashes: 3, lazy: true, poisonEach: 5, fsyncMaxMs: 3_000 };
+  const faults = { kill: 0.5, sizeBounce: true };
+  const { violations, simulatedMs } = await history({ seed: 2_661, ...some, faults });
+  // A sender that has started anew does not know its window: that it is overrun does no harm.
+  expect(violations.filter((one) => !one.startsWith("overrun"))).toEqual([]);
+  expect(simulatedMs).toBeLessThan(settledWithinMs);
+});
+
 test("a seed is a history, mail by mail", async () => {
   const first = await history({ seed: 7 });
   expect(await history({ seed: 7 })).toEqual(first);

@@ -84,15 +84,18 @@ export class Poller {
   #sleep(): Promise<void> {
     return new Promise((resolve) => {
       let timer: NodeJS.Timeout | undefined;
-      this.#rearm = () => {
-        clearTimeout(timer);
-        timer = setTimeout(resolve, Math.max(this.#waitMs, this.#isPoked ? 0 : this.#restMs));
-      };
-      this.#rearm();
       this.#wake = () => {
         clearTimeout(timer);
+        // A sleep that is over sets no timer any more: nothing would clear it when the client closes.
+        this.#rearm = this.#wake = () => undefined;
         resolve();
       };
+      this.#rearm = () => {
+        clearTimeout(timer);
+        const ms = Math.max(this.#waitMs, this.#isPoked ? 0 : this.#restMs);
+        timer = setTimeout(() => this.#wake(), ms);
+      };
+      this.#rearm();
     });
   }
 }

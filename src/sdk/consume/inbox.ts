@@ -1,6 +1,6 @@
 /** What came from other users: sorted by what it is for, and handed to who consumes that. */
 import type { ConsumeOptions, Consumer, Message } from "../api.js";
-import type { InboundMessage, Link } from "../link/ports.js";
+import type { InboundMessage, IsWanted, Link } from "../link/ports.js";
 import { messageOf } from "./message.js";
 import { DeliveryStream, type Settle } from "./stream.js";
 
@@ -13,7 +13,7 @@ export interface InboxOptions {
   readonly onConsumer: () => void;
 }
 
-/** Taken from the link and waiting for somebody who consumes them. */
+/** Of a kind, taken from the link and waiting for somebody who consumes them; what nobody consumes keeps no other waiting. */
 const heldMax = 10_000;
 /** Taken at once, when somebody has room: what is more urgent may still come and pass the rest. */
 const takenMax = 64;
@@ -76,11 +76,10 @@ export class Inbox {
 
   #takeMore(): boolean {
     if (!this.#isDue) return false;
-    let held = 0;
-    for (const messages of this.#held.values()) held += messages.length;
-    const most = Math.min(takenMax, heldMax - held);
-    const taken = this.#options.link.take(most);
-    if (taken.length < most) this.#isDue = false;
+    const isWanted: IsWanted = ({ kind = "message" }) =>
+      (this.#held.get(kind)?.length ?? 0) < heldMax;
+    const taken = this.#options.link.take(takenMax, isWanted);
+    if (taken.length < takenMax) this.#isDue = false;
     for (const message of taken) {
       const kind = message.properties.kind ?? "message";
       const messages = this.#held.get(kind) ?? [];
@@ -94,6 +93,8 @@ export class Inbox {
     while (messages.length > 0) {
       const stream = this.#streams.get(kind)?.find((one) => this.#roomOf(one) > 0);
       if (stream === undefined) return;
+      // There is room for more of the kind.
+      if (messages.length >= heldMax) this.#isDue = true;
       const message = messages.shift();
       if (message !== undefined) this.#load(stream, message);
     }

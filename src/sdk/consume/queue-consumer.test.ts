@@ -22,6 +22,8 @@ function messageNamed(id: string): InboundMessage {
 const queue = new Map<string, Shown>();
 const retrieved: string[] = [];
 const givenBack: string[] = [];
+/** Of each question to the ring, whose leases are to be longer. */
+const extended: (readonly string[])[] = [];
 let looks = 0;
 /** Mails come when it resolves, settlements are answered when the other one does. */
 let fetching: Promise<void>;
@@ -43,12 +45,13 @@ const client = {
 beforeEach(() => {
   queue.clear();
   retrieved.length = 0;
-  givenBack.length = 0;
+  givenBack.length = extended.length = 0;
   looks = 0;
   fetching = answering = Promise.resolve();
   closing = new AbortController();
   const { signal } = closing;
-  const settle = async ({ ack = [], reject = [], nack = [] }: Settlement): Promise<void> => {
+  const settle = async ({ ack = [], reject = [], nack = [], extend = [] }: Settlement) => {
+    if (extend.length > 0) extended.push(extend.map(({ entry }) => entry));
     for (const { entry } of nack) givenBack.push(entry);
     await answering;
     for (const uid of [...ack, ...reject]) queue.delete(uid);
@@ -226,4 +229,17 @@ test("with a bell it looks when that rings, and says that it listens when all is
   await expect.poll(() => consumer.isQuiet).toBe(true);
   expect([...queue.keys()]).toEqual([]);
   expect(heard).toEqual([false, true]);
+});
+
+test("while the ring does not answer, it is asked for longer leases once, not once more each time", async () => {
+  vi.useFakeTimers();
+  let answer: () => void = () => undefined;
+  answering = new Promise((resolve) => (answer = resolve));
+  queue.set("u1", { messages: [messageNamed("m1")], waiting: [] });
+  start();
+  await vi.advanceTimersByTimeAsync(600_000);
+  answer();
+  await vi.advanceTimersByTimeAsync(30_000);
+  expect(extended.length).toBeGreaterThan(1);
+  for (const entries of extended) expect(entries).toEqual(["u1"]);
 });

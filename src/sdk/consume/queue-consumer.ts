@@ -65,6 +65,8 @@ export class QueueConsumer {
   readonly #whole = new WeakSet<InboundMessage>();
   /** The ring may not know yet what became of them. */
   readonly #settling = new Set<string>();
+  /** The ring was asked to, and has not answered. */
+  readonly #extending = new Set<string>();
   readonly #leases: NodeJS.Timeout;
   /** Something was left in the queue because there was no room for it. */
   #isShort = false;
@@ -335,9 +337,11 @@ export class QueueConsumer {
       if (isWaiting && expiresAtMs < longAgoMs) this.#settle(this.#over(message));
     }
     for (const { uid, kept } of this.#entries.values()) {
-      if (kept.size === 0) continue;
+      // While the ring does not answer, one of each waits, and not one more each time.
+      if (kept.size === 0 || this.#extending.has(uid)) continue;
+      this.#extending.add(uid);
       const extended = settler.put({ kind: "extend", entry: uid, ms: leaseMs }, { canWait: true });
-      this.#settle(extended);
+      this.#settle(extended.finally(() => void this.#extending.delete(uid)));
     }
   }
 

@@ -142,3 +142,14 @@ test("of an inbox that people use, only expired answers of the ring are deleted"
   await expect.poll(() => [...account.maildrop.keys()]).toEqual(["person", "other"]);
   expect(account.fetched.filter((uid) => uid === "person").length).toBeLessThan(2);
 });
+
+test("nobody looks for the answer to a question that was given up before its mail had left", async () => {
+  let sessions = 0;
+  const open = async (): Promise<void> => void (sessions += 1);
+  const end = new AbortController();
+  ends.push(() => end.abort());
+  const answers = new Answers({ open, isShared: false, nowMs: Date.now, signal: end.signal });
+  const over = new Error("its time is over");
+  await expect(answers.wait("one", "one@q.test", AbortSignal.abort(over))).rejects.toBe(over);
+  expect(sessions).toBe(0);
+});

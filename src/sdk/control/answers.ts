@@ -11,7 +11,7 @@ import {
 } from "../../ebm/index.js";
 import { headerField } from "../header-field.js";
 import { mayBeBounce, readBounce } from "../link/bounces.js";
-import { delay } from "../waiting.js";
+import { delay, reasonOf } from "../waiting.js";
 
 export interface AnswersOptions {
   /** Opens the maildrop that answers come to. */
@@ -76,6 +76,8 @@ export class Answers {
    * @throws QuestionBounced when the mail `messageId`, without angle brackets, is returned
    */
   async wait(id: string, messageId: string, signal: AbortSignal): Promise<RingAnswer> {
+    // What was given up while its question was on its way would be looked for until the client is closed.
+    if (signal.aborted) throw reasonOf(signal);
     const answer = new Promise<RingAnswer>((resolve, reject) => {
       this.#waiting.set(id, { messageId, resolve, reject });
     });

@@ -16,14 +16,18 @@ const denied: SmtpReply = { code: 550, text: "5.7.1 ebm=denied wrong user or pas
 let replies: SmtpReply[] = [];
 let numbers: number[] = [];
 let control: Control;
+/** The ring answers when it resolves. */
+let answering: Promise<void>;
 
 beforeEach(async () => {
   numbers = [];
+  answering = Promise.resolve();
   const post = {
     isElsewhere: false,
     toRing: async (make: () => Promise<{ readonly octets: Buffer }>) => {
       const { packet } = readMail((await make()).octets);
       numbers.push(openPacket(packet ?? Buffer.alloc(0), Date.now()).header.packet);
+      await answering;
       return replies.shift() ?? done;
     },
   } as unknown as Post;
@@ -60,4 +64,18 @@ test("any other refusal is final", async () => {
   replies = [denied];
   await expect(ask()).rejects.toMatchObject({ code: "denied" });
   expect(numbers).toEqual([1]);
+});
+
+test("a question that was given up before its turn came keeps no other one waiting", async () => {
+  let goOn: () => void = () => undefined;
+  answering = new Promise((resolve) => (goOn = resolve));
+  const first = ask();
+  const over = new AbortController();
+  const question = control.ask("removeQueue", { name: "q" }, { signal: over.signal });
+  const last = ask();
+  over.abort(new Error("not of interest any more"));
+  await expect(question).rejects.toThrow("not of interest any more");
+  goOn();
+  await Promise.all([first, last]);
+  expect(numbers).toHaveLength(2);
 });

@@ -132,7 +132,7 @@ export class Control {
     signal: AbortSignal,
   ): Promise<object | undefined> {
     const asked: Asked = { id, messageId: "", request };
-    const reply = await this.#post(asked);
+    const reply = await this.#post(asked, signal);
     const word = ringWord(reply);
     if (word !== undefined) return await this.#heed(word, asked, signal);
     if (isTemporary(reply)) return undefined;
@@ -192,8 +192,12 @@ export class Control {
   }
 
   /** One after the other: of each device the ring takes only rising numbers, but for `settle`. */
-  #post(asked: Asked): Promise<SmtpReply> {
-    const post = (): Promise<SmtpReply> => this.#options.post.toRing(() => this.#seal(asked));
+  #post(asked: Asked, signal: AbortSignal): Promise<SmtpReply> {
+    const post = async (): Promise<SmtpReply> => {
+      // Given up while it waited for its turn: those behind it need not wait for it as well.
+      if (signal.aborted) throw reasonOf(signal);
+      return await this.#options.post.toRing(() => this.#seal(asked));
+    };
     if (asked.request.operation === "settle") return post();
     const reply = this.#turn.then(post);
     this.#turn = reply.catch(() => undefined);

@@ -113,7 +113,7 @@ export class InState {
 
   #in(record: JournalRecord & { kind: "in" }, body: Buffer): void {
     const { seen } = this.connectionOf(record.connection, record.origin);
-    seen.add(record.packet);
+    if (record.packet > 0) seen.add(record.packet);
     if (record.floor > 1) seen.add(1, record.floor - 1);
     let at = 0;
     for (const part of record.parts) {

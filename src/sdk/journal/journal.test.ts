@@ -105,3 +105,10 @@ test("it is written anew also by programs that live shortly, each of which adds 
   }
   expect(statSync(join(directory, "journal")).size).toBeLessThan(5 * 1024 * 1024);
 });
+
+test("a journal that two close is closed once, and all who wait for that are told", async () => {
+  const journal = await openJournal({ directory, user });
+  await Promise.all([journal.close(), journal.close()]);
+  await journal.close();
+  await (await openJournal({ directory, user })).close();
+});

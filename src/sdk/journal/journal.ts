@@ -64,6 +64,7 @@ export class Journal implements ClientJournal {
   #identity: Identity | undefined;
   #isReplaying = true;
   #failure: Error | undefined;
+  #closing: Promise<void> | undefined;
   readonly #listeners = new Set<(error: Error) => void>();
 
   private constructor(
@@ -269,7 +270,13 @@ export class Journal implements ClientJournal {
     },
   };
 
-  async close(): Promise<void> {
+  /** Once, however often: a file that is closed twice may be somebody else's by then. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     await this.#log?.close();
     this.#failure ??= new Error("the journal is closed");
     await this.lock.release();

@@ -134,6 +134,7 @@ export class OutState {
     const stream = this.stream(to, name);
     const message = stream.messages.get(sequence);
     if (!message || message.id !== letter.id) return;
+    if (message.isVoid) return then === "void" ? this.#trim(stream) : undefined;
     this.options.keepLetter(letter, message.content);
     this.octets -= message.octets;
     message.isVoid = true;

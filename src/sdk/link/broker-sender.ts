@@ -177,6 +177,8 @@ export class BrokerSender extends Sender {
       load.rewind();
       this.waiting.addFresh(load);
     }
+    // Between two tries nothing is on its way.
+    this.lookForExpired();
   }
 
   /** Of each stream in its order. */

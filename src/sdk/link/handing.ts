@@ -1,9 +1,10 @@
 /** Hands out what came, in order per (origin, stream), and notes what becomes of it. */
+import type { MessageProperties } from "../../ebm/index.js";
 import type { Journal } from "../journal/journal.js";
 import { type InMessage, type InStream, isComplete } from "../journal/in-state.js";
 import type { Connections } from "./connections.js";
 import type { Inbound } from "./inbound.js";
-import type { InboundMessage, LinkClock, LinkOptions } from "./ports.js";
+import type { InboundMessage, IsWanted, LinkClock, LinkOptions } from "./ports.js";
 
 interface Place {
   readonly stream: InStream;
@@ -39,10 +40,10 @@ export class Handing {
     this.context.ready();
   }
 
-  take(max: number, inbound: Inbound): readonly InboundMessage[] {
+  take(max: number, inbound: Inbound, isWanted: IsWanted): readonly InboundMessage[] {
     const taken: Place[] = [];
     const heads = new Map<InStream, InMessage>();
-    for (const key of this.#whole.keys()) this.#lookAt(key, heads, inbound);
+    for (const key of this.#whole.keys()) this.#lookAt(key, heads, inbound, isWanted);
     while (taken.length < max) {
       let best: Place | undefined;
       for (const [stream, message] of heads) {
@@ -52,16 +53,22 @@ export class Handing {
       taken.push(best);
       this.#out.set(best.message, this.#make(best));
       heads.delete(best.stream);
-      this.#lookAt(best.stream.key, heads, inbound);
+      this.#lookAt(best.stream.key, heads, inbound, isWanted);
     }
     this.#note(taken);
     return taken.flatMap(({ message }) => this.#out.get(message) ?? []);
   }
 
-  #lookAt(key: string, heads: Map<InStream, InMessage>, inbound: Inbound): void {
+  #lookAt(
+    key: string,
+    heads: Map<InStream, InMessage>,
+    inbound: Inbound,
+    isWanted: IsWanted,
+  ): void {
     const stream = this.context.journal.state.in.get(key);
     const message = stream && this.headOf(stream, inbound);
-    if (stream && message) heads.set(stream, message);
+    if (!stream || !message || !isWanted(propertiesOf(message))) return;
+    heads.set(stream, message);
   }
 
   /** The next to be handed out of a stream, if it may be now. */
@@ -113,8 +120,9 @@ export class Handing {
     const nowMs = this.context.clock.nowMs();
     if (atMs >= this.#wakeAtMs && this.#wakeAtMs > nowMs) return;
     this.#cancel?.();
-    this.#wakeAtMs = atMs;
-    const ms = Math.min(Math.max(1, atMs - nowMs), 86_400_000);
+    // One that is due, and whose timer is late, is still waited for.
+    this.#wakeAtMs = Math.min(atMs, this.#wakeAtMs);
+    const ms = Math.min(Math.max(1, this.#wakeAtMs - nowMs), 86_400_000);
     this.#cancel = this.context.clock.after(ms, () => {
       this.#wakeAtMs = Infinity;
       this.context.ready();
@@ -140,7 +148,7 @@ export class Handing {
     const made: InboundMessage = {
       ...{ origin: stream.origin, stream: stream.stream, sequence: message.sequence },
       ...{ id: message.id, octets: size, redelivered: message.handed },
-      properties: message.properties ?? { sentAtMs: 0 },
+      properties: propertiesOf(message),
       body: () => this.context.journal.read(content, 0, size),
     };
     this.#places.set(made, place);
@@ -186,4 +194,6 @@ export class Handing {
   }
 }
 
+const propertiesOf = ({ properties }: InMessage): MessageProperties =>
+  properties ?? { sentAtMs: 0 };
 const priorityOf = ({ properties }: InMessage): number => properties?.priority ?? 4;

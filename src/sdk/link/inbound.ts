@@ -38,11 +38,39 @@ export class Inbound {
 
   /** Resolves when the packet may be acknowledged; to a reason when there is no room for it now. */
   async take(header: PacketHeader, frames: readonly DataFrame[]): Promise<string | undefined> {
+    const { from: origin } = header;
+    const fresh = frames.filter((frame) => this.isWanted(origin, frame));
+    const strange = this.#strange(origin, fresh);
+    if (strange !== undefined) return strange;
+    const why = this.#refusal(origin, fresh);
+    if (why === undefined) await this.#store(header, frames, fresh);
+    else {
+      const passed = this.#passedIn(origin, fresh);
+      if (passed.length > 0) await this.#store({ ...header, packet: 0, floor: 0 }, passed, passed);
+    }
+    return why;
+  }
+
+  /** What its sender has passed over needs no room, and may make some: without it, that in front of which it is stays. */
+  #passedIn(origin: Origin, frames: readonly DataFrame[]): readonly DataFrame[] {
+    const { state } = this.context.journal;
+    return frames
+      .filter(({ base, void: isVoid }) => isVoid === true || base !== undefined)
+      .filter(({ stream }) => state.in.has(streamKey(origin, stream)))
+      .map((frame) => {
+        if (frame.void === true) return frame;
+        return { ...frame, size: Math.max(1, frame.size), offset: 0, octets: Buffer.alloc(0) };
+      });
+  }
+
+  /** Packet 0: of one that is not taken as a whole. */
+  async #store(
+    header: PacketHeader,
+    frames: readonly DataFrame[],
+    fresh: readonly DataFrame[],
+  ): Promise<void> {
     const { journal, connections } = this.context;
     const { from: origin, connection, packet, floor = 0 } = header;
-    const fresh = frames.filter((frame) => this.isWanted(origin, frame));
-    const why = this.#strange(origin, fresh) ?? this.#refusal(origin, fresh);
-    if (why !== undefined) return why;
     const { parts, bodies } = await this.#place(origin, fresh);
     const written = journal.write(
       { kind: "in", connection, packet, floor, origin, parts },
@@ -59,7 +87,6 @@ export class Inbound {
     if (fresh.some((frame) => frame.void === true || frame.base !== undefined)) {
       this.context.passed();
     }
-    return undefined;
   }
 
   private isWanted(origin: Origin, frame: DataFrame): boolean {

@@ -25,6 +25,7 @@ import { PeerSender } from "./peer-sender.js";
 import type {
   DeadLetter,
   InboundMessage,
+  IsWanted,
   Link,
   LinkOptions,
   LinkPorts,
@@ -250,8 +251,8 @@ class JournaledLink implements Link {
     for (const user of this.#connections.usersDue()) this.#senderTo(user).acknowledge();
   }
 
-  take(max: number): readonly InboundMessage[] {
-    return this.#isClosed ? [] : this.#handing.take(max, this.#inbound);
+  take(max: number, isWanted: IsWanted = () => true): readonly InboundMessage[] {
+    return this.#isClosed ? [] : this.#handing.take(max, this.#inbound, isWanted);
   }
 
   async consume(message: InboundMessage): Promise<void> {

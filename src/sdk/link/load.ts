@@ -31,6 +31,10 @@ export class Load {
   isAccepted = false;
   /** It may have been taken although nobody said so. */
   isUncertain = false;
+  /** Of a void: its time is over, too. */
+  isOver = false;
+  /** Its receiver may have a part of it. */
+  isInParts = false;
   readonly propertiesOctets: number;
 
   constructor(
@@ -84,7 +88,8 @@ export class Load {
   resume(): readonly Piece[] {
     const { delivered, acked } = this.message;
     const ranges = delivered ? [[1, this.span] as const] : (acked?.ranges ?? []);
-    this.sentUpTo = ranges.at(-1)?.[1] ?? 0;
+    // What makes room is not to wait for room.
+    this.sentUpTo = this.isVoid ? this.span : (ranges.at(-1)?.[1] ?? 0);
     for (const [first, last] of ranges) this.ack(first - 1, last);
     return stillMissing([{ load: this, from: 0, to: this.sentUpTo }]);
   }

@@ -134,11 +134,19 @@ export class PeerSender extends Sender {
       ...{ stream, sequence, properties },
     };
     const place = { to: this.to, stream, sequence };
-    this.context.journal.note({ kind: "deadOut", ...place, then: "void", letter });
+    load.isOver = load.expiresAtMs <= this.nowMs;
+    // A part would lie in its receiver's window until then: that it is void is told until it is known.
+    const then = load.isInParts && !load.isOver ? "pass" : "void";
+    this.context.journal.note({ kind: "deadOut", ...place, then, letter });
+    if (load.isVoid) {
+      if (message.isRemoved) this.#drop(load);
+      return;
+    }
     this.#drop(load);
     this.tell(message, "dead", why);
     if (message.isRemoved) return;
     const successor = new Load(message, load.number, this.outstanding);
+    successor.isOver = load.isOver;
     this.loads.set(id, successor);
     successor.sentUpTo = successor.span;
     if (delivered) successor.ack(0, 1);
@@ -210,7 +218,8 @@ export class PeerSender extends Sender {
       const again = new Load(load.message, load.number, this.outstanding);
       again.isAccepted = load.isAccepted;
       this.loads.set(load.message.id, again);
-      this.waiting.addFresh(again);
+      this.waiting.addHoles(again.resume());
+      if (again.sentUpTo < again.span) this.waiting.addFresh(again);
     }
   }
 

@@ -200,6 +200,8 @@ export type Received =
   /** Never to be understood; kept among the dead letters, DELE. */
   | { readonly kind: "dead"; readonly why: string };
 
+export type IsWanted = (properties: MessageProperties) => boolean;
+
 export interface Link {
   /**
    * Resolves when the message is in the journal; from then on it survives the process.
@@ -217,8 +219,11 @@ export interface Link {
   /** After each poll, also when there was no mail: acknowledgements leave now, at most one mail per sender. */
   polled(): void;
 
-  /** Of the inbox: the next ones in order per (origin, stream), at most `max`; to be settled one by one. */
-  take(max: number): readonly InboundMessage[];
+  /**
+   * Of the inbox: the next ones in order per (origin, stream), at most `max`; to be settled one by one. `isWanted`: the
+   * stream of one that is not wanted waits.
+   */
+  take(max: number, isWanted?: IsWanted): readonly InboundMessage[];
   /**
    * Durable when it resolves: never handed out again. Idempotent. Also for entries of queues, and for what is `over` or
    * has been waited for too long.

@@ -22,7 +22,7 @@ import type { ReceiptEvent } from "./ports.js";
 import { type Verdict, verdictOf } from "./replies.js";
 import { RoundTrip } from "./round-trip.js";
 import type { SenderContext, Sent } from "./sent.js";
-import { Waiting } from "./waiting.js";
+import { pieceOctetsMin, Waiting } from "./waiting.js";
 
 /** A timer of Node holds 24 days. */
 const waitMaxMs = 86_400_000;
@@ -70,6 +70,7 @@ export abstract class Sender {
   #restore(message: OutMessage): void {
     const load = new Load(message, this.context.nextNumber(), this.outstanding);
     load.isUncertain = true;
+    load.isInParts = load.span > pieceOctetsMin;
     this.loads.set(message.id, load);
     this.#expiryAtMs = Math.min(this.#expiryAtMs, load.expiresAtMs);
     this.waiting.addHoles(load.resume());
@@ -150,8 +151,9 @@ export abstract class Sender {
   protected turn({ acksDue = false } = {}): void {
     if (this.isClosed) return;
     const nowMs = this.nowMs;
-    this.#expire(nowMs);
+    // Before: what is not waited for any more may be over.
     const checkAtMs = this.check(nowMs);
+    this.#expire(nowMs);
     this.#pump(nowMs, acksDue);
     this.#arm(checkAtMs, nowMs);
   }
@@ -181,11 +183,16 @@ export abstract class Sender {
     this.#armedAtMs = Infinity;
   }
 
+  /** Some may be given up now that were not to be before. */
+  protected lookForExpired(): void {
+    this.#expiryAtMs = 0;
+  }
+
   #expire(nowMs: number): void {
     if (nowMs < this.#expiryAtMs) return;
     this.#expiryAtMs = Infinity;
     for (const load of [...this.loads.values()]) {
-      if (load.isVoid || load.isGone) continue;
+      if (load.isGone || (load.isVoid && load.isOver)) continue;
       const atMs = load.expiresAtMs;
       if (atMs > nowMs) this.#expiryAtMs = Math.min(this.#expiryAtMs, atMs);
       else if (this.mayExpire(load)) this.giveUp(load, this.#timeIsOver);
@@ -238,6 +245,7 @@ export abstract class Sender {
       ...{ sentAtMs: this.nowMs, isInAir: true, isLost: false },
     };
     if (pieces.some(({ from, to }) => to > from)) this.sent.set(number, sent);
+    for (const { load, from, to } of pieces) load.isInParts ||= to - from < load.span;
     this.inAir += 1;
     void this.#submit(sent, acks, this.floorAt(number));
     return sent;

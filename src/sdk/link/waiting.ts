@@ -2,7 +2,7 @@
 import type { Load, Piece } from "./load.js";
 
 /** Pieces of a large message are not made smaller than this to fill a packet up. */
-const pieceOctetsMin = 1_024;
+export const pieceOctetsMin = 1_024;
 
 interface Line {
   readonly loads: Load[];
