@@ -69,6 +69,19 @@ test("an inbox that is full hears what is not coming, and goes on", async () => 
   expect(simulatedMs).toBeLessThan(settledWithinMs);
 });
 
+test("a receiver that says the same again and again does not put off what has to be sent again", async () => {
+  const faults = {
+    drop: 0.5,
+    double: 0.5,
+    delayMaxMs: 1_000,
+    bounce: 0,
+    kill: 0.5,
+    sizeMax: 9_000,
+  };
+  const some = { messages: 120, peers: 2, crashes: 12, fsyncMaxMs: 0 };
+  await holds(6_351, { ...some, faults });
+});
+
 test("a seed is a history, mail by mail", async () => {
   const first = await history({ seed: 7 });
   expect(await history({ seed: 7 })).toEqual(first);

@@ -56,6 +56,9 @@ test.each<readonly [string, number, DataFrame]>([
   expect(passed).toBe(1);
   expect([...(messages?.keys() ?? [])]).toEqual([2, 3]);
   expect(seen()).toEqual([[1, 1]]);
+  // It lies in the maildrop, and is looked at again and again: that is no news to anybody.
+  expect(await take(word, whole(5), whole(6))).toContain("the inbox is full");
+  expect(passed).toBe(1);
 });
 
 test("of a packet for which there is no room nothing else is taken, not even an empty message", async () => {

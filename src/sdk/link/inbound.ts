@@ -55,8 +55,10 @@ export class Inbound {
   #passedIn(origin: Origin, frames: readonly DataFrame[]): readonly DataFrame[] {
     const { state } = this.context.journal;
     return frames
-      .filter(({ base, void: isVoid }) => isVoid === true || base !== undefined)
-      .filter(({ stream }) => state.in.has(streamKey(origin, stream)))
+      .filter(({ stream: name, base = 0, void: isVoid }) => {
+        const stream = state.in.get(streamKey(origin, name));
+        return stream !== undefined && (isVoid === true || base > stream.base);
+      })
       .map((frame) => {
         if (frame.void === true) return frame;
         return { ...frame, size: Math.max(1, frame.size), offset: 0, octets: Buffer.alloc(0) };

@@ -177,11 +177,13 @@ export class PeerSender extends Sender {
   onAck(frame: AckFrame, header: PacketHeader): void {
     if (!this.isCurrent(header)) return;
     const { epoch } = header.from;
-    this.#lastProgressMs = this.nowMs;
     for (const [stream, sequence] of frame.dead ?? []) this.#deadAtReceiver(stream, sequence);
-    this.#onPackets(frame);
-    for (const [stream, sequence] of Object.entries(frame.consumed))
-      this.#onConsumed(stream, sequence);
+    let isNews = this.#onPackets(frame);
+    for (const [stream, sequence] of Object.entries(frame.consumed)) {
+      isNews = this.#onConsumed(stream, sequence) || isNews;
+    }
+    // Who says the same again and again must not put off what has to be sent again.
+    if (isNews || frame.windowOctets > this.#granted) this.#lastProgressMs = this.nowMs;
     // An older word about the window does not take back a newer one.
     if (epoch !== this.#lastAck.epoch || header.packet > this.#lastAck.packet) {
       this.#lastAck = { epoch, packet: header.packet };
@@ -223,7 +225,8 @@ export class PeerSender extends Sender {
     }
   }
 
-  #onPackets({ cumulative, ranges }: AckFrame): void {
+  /** Whether it acknowledges what was not acknowledged before. */
+  #onPackets({ cumulative, ranges }: AckFrame): boolean {
     const acked = new Intervals();
     if (cumulative > 0) acked.add(1, cumulative);
     for (const [from, to] of ranges) acked.add(from, to);
@@ -234,11 +237,12 @@ export class PeerSender extends Sender {
       this.sent.delete(sent.number);
       for (const { load, from, to } of sent.pieces) this.#onPiece(load, from, to);
     }
-    if (!newest) return;
+    if (!newest) return false;
     this.#pings = 0;
     this.trip.progressed();
     if (!newest.isLost) this.trip.measured(this.nowMs - newest.sentAtMs);
     this.#findHoles(newest.number);
+    return true;
   }
 
   /** What was sent before something that arrived, and had time enough, is taken for lost. */
@@ -259,7 +263,8 @@ export class PeerSender extends Sender {
     if (!load.isVoid) this.tell(load.message, "delivered");
   }
 
-  #onConsumed(stream: string, sequence: number): void {
+  /** Whether it settles anything. */
+  #onConsumed(stream: string, sequence: number): boolean {
     const messages = this.context.journal.state.out.get(this.to)?.get(stream)?.messages;
     const settled: Load[] = [];
     for (const message of messages?.values() ?? []) {
@@ -267,13 +272,14 @@ export class PeerSender extends Sender {
       const load = this.loads.get(message.id);
       if (load) settled.push(load);
     }
-    if (settled.length === 0) return;
+    if (settled.length === 0) return false;
     this.#pings = 0;
     this.context.journal.note({ kind: "settled", to: this.to, stream, sequence });
     for (const load of settled) {
       this.#drop(load);
       if (!load.isVoid) this.tell(load.message, "consumed");
     }
+    return true;
   }
 
   #deadAtReceiver(stream: string, sequence: number): void {
