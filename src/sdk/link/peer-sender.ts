@@ -66,10 +66,24 @@ export class PeerSender extends Sender {
     const afterMs = Math.min(rtoMaxMs, everyMs * 2 ** Math.min(this.#pings, 30));
     const dueAtMs = Math.max(this.#lastProgressMs, this.#pingedAtMs) + afterMs;
     if (nowMs < dueAtMs) return dueAtMs;
-    this.ping(load);
+    this.ping(load, this.#stuck());
     this.#pings += 1;
     this.#pingedAtMs = nowMs;
     return nowMs + Math.min(rtoMaxMs, everyMs * 2 ** Math.min(this.#pings, 30));
+  }
+
+  /**
+   * The next of its stream, of which the receiver has a part. When parts of several fill its inbox, none could be
+   * consumed; the rest of what is next it always takes.
+   */
+  #stuck(): Load | undefined {
+    if (this.windowOctets > 0) return undefined;
+    for (const { messages } of this.streams()) {
+      const [first] = messages.values();
+      const load = first && this.loads.get(first.id);
+      if (load && load.ackedOctets > 0 && load.sentUpTo < load.span) return load;
+    }
+    return undefined;
   }
 
   #firstUnsettled(): Load | undefined {

@@ -231,10 +231,15 @@ export abstract class Sender {
     return this.waiting.choose({ roomOctets, windowOctets, framesMax });
   }
 
-  /** Asks for an acknowledgement without sending anything again: a frame without octets. */
-  protected ping(load: Load): void {
+  /**
+   * Asks for an acknowledgement without sending anything again: a frame without octets. `stuck`: with its next piece,
+   * whatever window there is.
+   */
+  protected ping(load: Load, stuck?: Load): void {
     if (!this.#numbers.hasNext) return;
-    this.dispatch([{ load, from: load.span, to: load.span }], this.context.takeAcks(this.to));
+    const nothing = { load, from: load.span, to: load.span };
+    const piece = stuck && this.waiting.chooseOf(stuck, this.roomOctets);
+    this.dispatch([piece ?? nothing], this.context.takeAcks(this.to));
   }
 
   protected dispatch(pieces: readonly Piece[], acks: readonly Frame[]): Sent {

@@ -114,12 +114,24 @@ export class Waiting {
       if (!cut) break;
       const octets = cut.to - cut.from;
       pieces.push(cut);
-      this.freshOctets -= octets + (cut.to === load.span ? load.frameOctets : 0);
-      load.sentUpTo = cut.to;
+      this.#begun(cut);
       room -= octets + load.frameOctets;
       window -= octets;
     }
     return pieces;
+  }
+
+  /** The next piece of a message, whatever window there is. */
+  chooseOf(load: Load, roomOctets: number): Piece | undefined {
+    if (load.sentUpTo >= load.span) return undefined;
+    const [cut] = cutPiece({ load, from: load.sentUpTo, to: load.span }, roomOctets, true);
+    if (cut) this.#begun(cut);
+    return cut;
+  }
+
+  #begun({ load, from, to }: Piece): void {
+    this.freshOctets -= to - from + (to === load.span ? load.frameOctets : 0);
+    load.sentUpTo = to;
   }
 }
 
