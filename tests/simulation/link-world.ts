@@ -125,8 +125,7 @@ export async function history(options: HistoryOptions): Promise<History> {
   const quietMs = time.nowMs();
   // What was settled must not come again.
   await time.run(quietMs + 60_000);
-  if (options.lazy === true || !peers.some(({ hasCrashed }) => hasCrashed))
-    checkWindows(peers, book);
+  if (!peers.some(({ hasCrashed }) => hasCrashed)) checkWindows(peers, book);
   return {
     ...{ violations: book.violations, messages: book.messages, consumed: book.consumed.size },
     ...{ dead: book.dead.size, mails: post.mails, octets: post.octets },
