@@ -72,6 +72,11 @@ test("parts of several messages that fill an inbox do not keep each other from b
   await holds(20_095, { ...some, faults });
 });
 
+test("a receiver that lost its store, and is full of what waits for what was in it, gets that all the same", async () => {
+  const faults = { drop: 0.7, double: 0.9, later: 0, sizeBounce: true };
+  await holds(40_167, { messages: 40, peers: 2, crashes: 12, lazy: true, faults });
+});
+
 test("a receiver that says the same again and again does not put off what has to be sent again", async () => {
   const faults = {
     drop: 0.5,

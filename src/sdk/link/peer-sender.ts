@@ -73,17 +73,21 @@ export class PeerSender extends Sender {
   }
 
   /**
-   * The next of its stream, of which the receiver has a part. When parts of several fill its inbox, none could be
-   * consumed; the rest of what is next it always takes.
+   * The oldest that is next of its stream, and not sent as a whole, where the receiver has something of the stream, or
+   * where nothing is known of what fills its inbox: perhaps what waits for this one. What is next it always takes.
    */
   #stuck(): Load | undefined {
     if (this.windowOctets > 0) return undefined;
+    const isThere = ({ ackedOctets, isGone }: Load): boolean => ackedOctets > 0 && !isGone;
+    const isAnyThere = [...this.loads.values()].some(isThere);
+    let oldest: Load | undefined;
     for (const { messages } of this.streams()) {
-      const [first] = messages.values();
-      const load = first && this.loads.get(first.id);
-      if (load && load.ackedOctets > 0 && load.sentUpTo < load.span) return load;
+      const loads = [...messages.values()].flatMap(({ id }) => this.loads.get(id) ?? []);
+      const [next] = loads;
+      if (!next || next.sentUpTo >= next.span || (isAnyThere && !loads.some(isThere))) continue;
+      if (!oldest || next.number < oldest.number) oldest = next;
     }
-    return undefined;
+    return oldest;
   }
 
   #firstUnsettled(): Load | undefined {
@@ -217,8 +221,9 @@ export class PeerSender extends Sender {
     const isNewer =
       !known || epoch > known.epoch || (epoch === known.epoch && device > known.device);
     if (!isNewer) return false;
-    journal.note({ kind: "peer", to: this.to, device, epoch });
+    // In this order: whoever dies in between starts again once more.
     if (known) this.#startAgain();
+    journal.note({ kind: "peer", to: this.to, device, epoch });
     return true;
   }
 
